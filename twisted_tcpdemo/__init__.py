@@ -1,0 +1,3 @@
+"""
+The TCP connection layer for Twisted.
+"""

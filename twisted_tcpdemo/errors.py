@@ -1,0 +1,33 @@
+"""
+The errors of this package: one base and one class for each condition.
+"""
+
+from __future__ import annotations
+
+from twisted_tcpdemo.report import CloseReason
+
+
+class TCPDemoError(Exception):
+    """
+    The base of every error that this package raises or delivers.
+    """
+
+
+class WriteFailedError(TCPDemoError):
+    """
+    Bytes given to C{write()} can no longer reach the operating system.
+
+    @ivar reason: why the connection ended, or L{None} if it is still open and
+        only its write side has ended.
+    """
+
+    def __init__(self, reason: CloseReason | None) -> None:
+        self.reason = reason
+        cause = "the write side was closed" if reason is None else reason.value
+        super().__init__(f"the bytes were not sent: {cause}")
+
+
+class NotConnectedError(TCPDemoError):
+    """
+    The protocol was used before it had a connection.
+    """

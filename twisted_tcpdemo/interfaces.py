@@ -1,0 +1,166 @@
+"""
+The contracts of this package: what it calls, and what it lets others replace.
+
+Nothing here has an implementation; each docstring is the whole contract.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
+from twisted.python.failure import Failure
+from zope.interface import Attribute, Interface
+
+from twisted_tcpdemo.report import ConnectionReport, Refusal
+
+
+class ITransportWatcher(Interface):
+    """
+    What a counting transport tells the one who accounts for its connection.
+
+    None of these methods raises.
+    """
+
+    def transportFlushed() -> None:
+        """
+        The operating system has taken some of the bytes that were pending.
+
+        Called only where bytes had to wait: after a write that was taken at
+        once, C{bytesPending} is already zero when C{write()} returns.
+        """
+
+    def transportClosing() -> None:
+        """
+        This side has asked for the end, with C{loseConnection()}, for the
+        first time.
+        """
+
+    def transportLost(reason: Failure) -> None:
+        """
+        The connection is gone.  Called once, before the protocol's
+        C{connectionLost}, with the counters at their final values.
+
+        @param reason: what the protocol is about to be told.
+        """
+
+
+class ICountingTransport(ITransport):
+    """
+    A transport that accounts for its own bytes, so that nothing needs to stand
+    between it and the protocol.
+
+    Everything that is not a transport of this kind is metered from outside;
+    see L{twisted_tcpdemo.meter}.
+    """
+
+    bytesRead: int = Attribute("Bytes delivered to the protocol; never falls.")
+    bytesWritten: int = Attribute(
+        "Bytes accepted by C{write} and C{writeSequence}; never falls.  Bytes given after the "
+        "write side has ended are not accepted."
+    )
+    bytesPending: int = Attribute("Of C{bytesWritten}, those the operating system has not taken.")
+    lastActivity: float = Attribute(
+        "When a byte last moved in either direction, in seconds of the reactor's clock.  Bytes "
+        "that wait because the peer does not read do not count as moving.  It may lag by the "
+        "length of one batch of events."
+    )
+    watcher: ITransportWatcher | None = Attribute(
+        "Whom to tell; settable, L{None} at first and after the loss."
+    )
+
+
+class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
+    """
+    What happens to a connection, as the author of a protocol sees it.
+
+    Every method may be overridden, with or without a call to C{super()}, and
+    may raise: the exception is logged, the connection is closed with
+    L{CloseReason.ERROR}, and the accounting stays right.
+    """
+
+    def readConnectionLost() -> None:
+        """
+        The peer has ended its side (its FIN; Node's C{end} event).  Afterwards,
+        unless half-open connections were asked for, everything already written
+        is flushed and the connection closes.
+        """
+
+    def writeConnectionLost() -> None:
+        """
+        This side has ended its half, after C{transport.loseWriteConnection()},
+        and the FIN is on its way.
+        """
+
+    def timeoutConnection() -> None:
+        """
+        No byte has moved for as long as C{setTimeout} allows.  By default the
+        connection is closed.  Called once for each idle period.
+        """
+
+    def drainStarted() -> None:
+        """
+        The server has stopped accepting and waits for this connection to end.
+        """
+
+
+class IConnectionObserver(Interface):
+    """
+    Somebody who is told of a server's connections.
+
+    An observer that raises is logged and harms nothing.  Observers are called
+    synchronously, in the order in which they were added; they must not block.
+    """
+
+    def listening(address: IAddress) -> None:
+        """
+        Connections are accepted on an address from now on.
+
+        @param address: the address in use, with the real port where 0 was
+            asked for.
+        """
+
+    def listeningStopped(address: IAddress) -> None:
+        """
+        Nothing is accepted on an address any more.
+        """
+
+    def connectionOpened(report: ConnectionReport) -> None:
+        """
+        A connection has been admitted, and its protocol is about to hear
+        C{connectionMade}.
+        """
+
+    def connectionRefused(refusal: Refusal) -> None:
+        """
+        A connection was not admitted; its client is sent away.
+        """
+
+    def connectionClosed(report: ConnectionReport) -> None:
+        """
+        A connection has ended and its slot is free.
+
+        @param report: the final report, C{closeReason} included.
+        """
+
+    def serverError(failure: Failure) -> None:
+        """
+        A listener failed, or code of this server raised outside any
+        connection.
+        """
+
+
+class ISlots(Interface):
+    """
+    Who keeps the places of a server: what a connection asks of its factory.
+    """
+
+    def admit(connection: object) -> bool:
+        """
+        Take a slot for a connection.
+
+        @return: C{False} if there is none; then nothing was taken.
+        """
+
+    def release(connection: object) -> None:
+        """
+        Give back the slot of a connection, which is closed.
+        """

@@ -1,0 +1,127 @@
+"""
+Values that outlive a connection: what it was, what it carried, how it ended.
+
+All of them are frozen.  Addresses are Twisted's own L{IAddress} objects; the
+same in plain words, as Node gives them, are properties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from twisted.internet.interfaces import IAddress
+
+from twisted_tcpdemo.addresses import Endpoint, endpointOf
+
+
+class CloseReason(Enum):
+    """
+    Why a connection ended.  The list is closed, and each connection has
+    exactly one; the value is what logs and metrics show.
+    """
+
+    PEER_CLOSED = "peer closed"
+    """The peer ended its side first, in order."""
+
+    LOCAL_CLOSE = "local close"
+    """This side closed first, with C{loseConnection}."""
+
+    RESET = "reset"
+    """The peer or the network broke it off: RST, or a TLS stream cut short."""
+
+    ABORTED = "aborted"
+    """This side broke it off, with C{abortConnection}."""
+
+    TLS_FAILED = "tls failed"
+    """The TLS handshake or a TLS record was wrong."""
+
+    ERROR = "error"
+    """A hook of the protocol raised."""
+
+    IDLE = "idle timeout"
+    """No byte moved for as long as C{setTimeout} allows."""
+
+    FIRST_BYTE = "first byte timeout"
+    """The peer sent nothing at all."""
+
+    LIFETIME = "maximum lifetime"
+    """The connection was as old as a connection may become."""
+
+    WRITE_STALL = "write stall"
+    """Bytes were pending and the peer took none of them."""
+
+    CLOSE_FLUSH = "close timeout"
+    """This side closed, and the peer did not read what was left."""
+
+    HANDSHAKE = "handshake timeout"
+    """The TLS handshake did not end."""
+
+    MAX_PENDING = "too much pending"
+    """More bytes waited for the peer than may wait."""
+
+    DRAIN = "drain deadline"
+    """The server drained, and the deadline came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """
+    The two ends of a connection.
+
+    @ivar host: this side.
+    @ivar peer: the other side.
+    """
+
+    host: IAddress
+    peer: IAddress
+
+    @property
+    def local(self) -> Endpoint:
+        """
+        This side as address, port and family.
+        """
+        return endpointOf(self.host)
+
+    @property
+    def remote(self) -> Endpoint:
+        """
+        The other side as address, port and family.
+        """
+        return endpointOf(self.peer)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport(Addresses):
+    """
+    One connection at one moment.
+
+    @ivar connectionID: a number that no other connection of this process has.
+    @ivar bytesRead: bytes delivered to the protocol.
+    @ivar bytesWritten: bytes accepted for the peer.
+    @ivar bytesPending: of those, not yet taken by the operating system; in a
+        final report: never taken.
+    @ivar age: seconds since it was made; in a final report, its duration.
+    @ivar idle: seconds since a byte last moved.
+    @ivar closeReason: why it ended, L{None} while it is open.
+    """
+
+    connectionID: int
+    bytesRead: int
+    bytesWritten: int
+    bytesPending: int
+    age: float
+    idle: float
+    closeReason: CloseReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Addresses):
+    """
+    A connection that was not admitted.
+
+    @ivar rule: the name of the rule that refused it, such as
+        C{"maxConnections"}.
+    """
+
+    rule: str
