@@ -1,3 +1,28 @@
 """
 The TCP connection layer for Twisted.
+
+Where to look:
+
+  - L{protocol<twisted_tcpdemo.protocol>} and
+    L{factory<twisted_tcpdemo.factory>}: what an application subclasses.
+  - L{connection<twisted_tcpdemo.connection>}: the record of one connection,
+    which stays right whatever the subclass does.  It gets its counts from the
+    transport, or from a L{meter<twisted_tcpdemo.meter>} in front of one that
+    does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it.
+  - L{refusal<twisted_tcpdemo.refusal>}, L{budgets<twisted_tcpdemo.budgets>},
+    L{drain<twisted_tcpdemo.drain>}: how connections are sent away, how long
+    they may take, and how a server comes to rest.
+  - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
+    L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
 """
+
+from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.protocol import TCPDemoProtocol
+from twisted_tcpdemo.report import CloseReason, ConnectionReport
+
+__all__ = [
+    "CloseReason",
+    "ConnectionReport",
+    "TCPDemoFactory",
+    "TCPDemoProtocol",
+]

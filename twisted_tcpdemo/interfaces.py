@@ -6,11 +6,23 @@ Nothing here has an implementation; each docstring is the whole contract.
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IReactorTime,
+    ITransport,
+)
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from twisted_tcpdemo.report import ConnectionReport, Refusal
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.budgets import Budgets
+    from twisted_tcpdemo.connection import Connection
 
 
 class ITransportWatcher(Interface):
@@ -153,14 +165,19 @@ class ISlots(Interface):
     Who keeps the places of a server: what a connection asks of its factory.
     """
 
-    def admit(connection: object) -> bool:
-        """
-        Take a slot for a connection.
+    budgets: Budgets = Attribute("The time budgets of its connections.")
+    allowHalfOpen: bool = Attribute("Whether a connection outlives the peer's FIN.")
+    clock: IReactorTime | None = Attribute("The clock of its connections, or the reactor's.")
 
-        @return: C{False} if there is none; then nothing was taken.
+    def admit(connection: Connection) -> bool:
+        """
+        Take a slot for a connection, and account for it from now on.
+
+        @return: C{False} if there is no slot; then the connection is being sent
+            away, and its protocol must hear nothing of it.
         """
 
-    def release(connection: object) -> None:
+    def release(connection: Connection) -> None:
         """
-        Give back the slot of a connection, which is closed.
+        Give back the slot of a connection, which is over.
         """

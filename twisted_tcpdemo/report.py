@@ -7,6 +7,7 @@ same in plain words, as Node gives them, are properties.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -125,3 +126,47 @@ class Refusal(Addresses):
     """
 
     rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """
+    A server at one moment.
+
+    @ivar connectionCount: how many are connected.
+    @ivar maxConnections: how many may be; L{None} for no limit.
+    @ivar acceptedCount: connections admitted since the start.
+    @ivar refusedCount: connections refused since the start.
+    @ivar closedCount: connections that have ended since the start.
+    @ivar bytesRead: bytes that all of them together have delivered.
+    @ivar bytesWritten: bytes that all of them together have accepted.
+    @ivar refusedBy: refusals by the name of the rule.
+    @ivar closedBy: ends by their reason.
+    """
+
+    connectionCount: int
+    maxConnections: int | None
+    acceptedCount: int
+    refusedCount: int
+    closedCount: int
+    bytesRead: int
+    bytesWritten: int
+    refusedBy: Mapping[str, int]
+    closedBy: Mapping[CloseReason, int]
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """
+    How a server came to rest.
+
+    @ivar finished: connections that ended by themselves or were idle.
+    @ivar aborted: connections that the deadline ended.
+    @ivar bytesUnsent: bytes that these had pending, and which are lost.
+    @ivar duration: seconds it took.
+    """
+
+    finished: int
+    aborted: int
+    bytesUnsent: int
+    duration: float

@@ -1,0 +1,249 @@
+"""
+Time budgets: when a connection must go.
+
+Twisted's own timeouts end in C{loseConnection}, which waits for a peer that may
+never read.  Here every budget ends: those that may have caught a live peer
+close in order and leave the rest to the close budget; the others reset.
+
+Nothing here does I/O or reads a clock.  A L{BudgetWatch} is visited by the
+L{sweep<twisted_tcpdemo.sweep.Sweep>} when a deadline may have come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from math import isfinite
+from random import random
+from typing import Any, Final, Protocol
+
+from twisted_tcpdemo.report import CloseReason
+from twisted_tcpdemo.sweep import Sweep
+
+CLOSE_RATE: Final = 16384
+"""Bytes that a peer must take in each period of the close budget for a closing
+connection to be given another one: slow is allowed, a drip is not."""
+
+
+def positive(name: str, value: float | None) -> float | None:
+    """
+    Check a number of seconds: C{None} and C{0} both mean that it is off.
+
+    @raise TypeError: if it is no number.
+    @raise ValueError: if it is negative or not finite.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+    if value < 0 or not isfinite(value):
+        raise ValueError(f"{name} must be a finite number of seconds, 0 or more, not {value!r}")
+    return value or None
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """
+    What a connection may take.  Times are seconds; L{None} or C{0}: no limit.
+
+    @ivar firstByte: until the peer has sent anything at all.
+    @ivar idle: without a byte moving in either direction.
+    @ivar lifetime: in all.
+    @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which each
+        connection's own may be shorter, so that those made together do not all
+        return together.
+    @ivar writeStall: while bytes are pending and the peer takes none.
+    @ivar closeFlush: after this side has closed, for a peer that does not read
+        what is left.
+    @ivar handshake: for the TLS handshake.
+    """
+
+    firstByte: float | None = None
+    idle: float | None = None
+    lifetime: float | None = None
+    lifetimeJitter: float = 0.0
+    writeStall: float | None = None
+    closeFlush: float | None = 30.0
+    handshake: float | None = 30.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, positive(field.name, value))
+        object.__setattr__(self, "lifetimeJitter", self.lifetimeJitter or 0.0)
+        if self.lifetimeJitter > 1:
+            raise ValueError(f"lifetimeJitter must be from 0 to 1, not {self.lifetimeJitter!r}")
+
+
+DEFAULT_BUDGETS = Budgets()
+
+
+class Budgeted(Protocol):
+    """
+    What a watch needs to know of a connection.
+
+    @ivar openedAt: seconds of the clock.
+    @ivar closingAt: when this side closed, or L{None}.
+    @ivar counts: with C{bytesRead}, C{bytesWritten}, C{bytesPending} and
+        C{lastActivity}.
+    """
+
+    openedAt: float
+    closingAt: float | None
+
+    @property
+    def counts(self) -> Any:
+        """
+        See L{Connection.counts<twisted_tcpdemo.connection.Connection>}.
+        """
+
+    @property
+    def handshaking(self) -> bool:
+        """
+        Whether a TLS handshake has begun and not ended.
+        """
+
+    def exceeded(self, reason: CloseReason) -> None:
+        """
+        A budget is used up.
+        """
+
+
+class BudgetWatch:
+    """
+    The budgets of one connection, and how far they are used up.
+
+    @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
+    @ivar idle: the idle budget in force.
+    """
+
+    __slots__ = (
+        "_budgets",
+        "_connection",
+        "_lifetime",
+        "_sampledAt",
+        "_sweep",
+        "_taken",
+        "_told",
+        "idle",
+        "tick",
+    )
+
+    def __init__(self, connection: Budgeted, budgets: Budgets, sweep: Sweep) -> None:
+        self.tick = 0
+        self.idle = budgets.idle
+        self._connection: Budgeted | None = connection
+        self._budgets = budgets
+        self._sweep = sweep
+        self._lifetime = (budgets.lifetime or 0) * (1 - budgets.lifetimeJitter * random())
+        self._told = -1.0
+        self._taken = 0
+        self._sampledAt: float | None = None
+
+    def stop(self) -> None:
+        """
+        The connection is over.
+        """
+        self._connection = None
+        self._sweep.forget(self)
+
+    def visit(self, now: float) -> None:
+        """
+        Report each budget that is used up, and arrange for the next visit.
+        """
+        connection = self._connection
+        if connection is None:
+            return
+        closing = connection.closingAt is not None
+        upcoming = []
+        for reason, rule in _CLOSING_RULES if closing else _OPEN_RULES:
+            deadline = rule(self, connection, now)
+            if deadline is not None and deadline <= now:
+                connection.exceeded(reason)
+                # It may be over now, or closing, which has arranged for its
+                # own visit.
+                if self._connection is None or closing != (connection.closingAt is not None):
+                    return
+                deadline = rule(self, connection, now)
+            if deadline is not None:
+                upcoming.append(deadline)
+        if upcoming:
+            self._sweep.watch(self, min(upcoming))
+
+    # Each rule gives the time at which to look again, or a time that is past
+    # when its budget is used up, or None when it does not apply.
+
+    def _handshakeEnd(self, connection: Budgeted, now: float) -> float | None:
+        if self._budgets.handshake is None or not connection.handshaking:
+            return None
+        return connection.openedAt + self._budgets.handshake
+
+    def _firstByteEnd(self, connection: Budgeted, now: float) -> float | None:
+        if self._budgets.firstByte is None or connection.counts.bytesRead:
+            return None
+        return connection.openedAt + self._budgets.firstByte
+
+    def _lifetimeEnd(self, connection: Budgeted, now: float) -> float | None:
+        if not self._lifetime:
+            return None
+        return connection.openedAt + self._lifetime
+
+    def _idleEnd(self, connection: Budgeted, now: float) -> float | None:
+        if self.idle is None:
+            return None
+        last = connection.counts.lastActivity
+        if last == self._told:
+            return now + self.idle
+        if last + self.idle <= now:
+            self._told = last
+        return float(last + self.idle)
+
+    def _writeStallEnd(self, connection: Budgeted, now: float) -> float | None:
+        stall = self._budgets.writeStall
+        if stall is None:
+            return None
+        if not connection.counts.bytesPending:
+            self._sampledAt = None
+        elif self._sampledAt is None or self._progress(connection):
+            self._sample(connection, now)
+        elif self._sampledAt + stall <= now:
+            return now
+        # A stall may begin right after a look: four looks a period notice it
+        # within a quarter of one.
+        return now + stall / 4
+
+    def _closeFlushEnd(self, connection: Budgeted, now: float) -> float | None:
+        period, closingAt = self._budgets.closeFlush, connection.closingAt
+        if period is None or closingAt is None:
+            return None
+        if self._sampledAt is None or self._sampledAt < closingAt:
+            self._sample(connection, closingAt)
+        elif self._progress(connection) >= CLOSE_RATE:
+            self._sample(connection, now)
+        assert self._sampledAt is not None
+        return self._sampledAt + period
+
+    def _sample(self, connection: Budgeted, now: float) -> None:
+        self._taken = connection.counts.bytesWritten - connection.counts.bytesPending
+        self._sampledAt = now
+
+    def _progress(self, connection: Budgeted) -> int:
+        """
+        Bytes that the operating system has taken since the last sample.
+        """
+        taken = connection.counts.bytesWritten - connection.counts.bytesPending
+        return int(taken - self._taken)
+
+
+_Rule = Callable[[BudgetWatch, Budgeted, float], "float | None"]
+
+_OPEN_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
+    (CloseReason.HANDSHAKE, BudgetWatch._handshakeEnd),
+    (CloseReason.FIRST_BYTE, BudgetWatch._firstByteEnd),
+    (CloseReason.LIFETIME, BudgetWatch._lifetimeEnd),
+    (CloseReason.IDLE, BudgetWatch._idleEnd),
+    (CloseReason.WRITE_STALL, BudgetWatch._writeStallEnd),
+)
+_CLOSING_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
+    (CloseReason.CLOSE_FLUSH, BudgetWatch._closeFlushEnd),
+)

@@ -1,0 +1,474 @@
+"""
+One connection: who it is, what it has carried, how it ends.
+
+A L{Connection} is made when a protocol gets its transport.  It keeps everything
+that must stay right whatever a subclass of the protocol does, so none of it
+lives in the protocol itself.  The factory's registry and the budgets deal with
+this object; the protocol shows it to its author.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, Budgets, BudgetWatch
+from twisted_tcpdemo.errors import WriteFailedError
+from twisted_tcpdemo.interfaces import ICountingTransport, ISlots, ITransportWatcher
+from twisted_tcpdemo.meter import Meter
+from twisted_tcpdemo.refusal import Farewell
+from twisted_tcpdemo.report import CloseReason, ConnectionReport
+from twisted_tcpdemo.shadows import Shadows
+from twisted_tcpdemo.stack import clockOf, hasLateAddresses, isHandshaking
+from twisted_tcpdemo.sweep import sweepOf
+from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.protocol import TCPDemoProtocol
+
+_identities = count(1)
+
+_PRESUMED = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
+"""Causes that only say who began; what really ended the connection counts for
+more."""
+
+_TLS_PACKAGES = ("OpenSSL", "service_identity")
+
+_GRACEFUL = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
+"""Budgets that may have caught a live peer: it gets what was written."""
+
+
+class FinalCounts(NamedTuple):
+    """
+    The counts of a connection that is over.
+    """
+
+    bytesRead: int
+    bytesWritten: int
+    bytesPending: int
+    lastActivity: float
+
+
+class Counts(Protocol):
+    """
+    What L{ICountingTransport} counts, whoever counts it.
+    """
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes delivered.
+        """
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes accepted.
+        """
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        Bytes accepted and not taken.
+        """
+
+    @property
+    def lastActivity(self) -> float:
+        """
+        When a byte last moved.
+        """
+
+
+@implementer(ITransportWatcher)
+class Connection:
+    """
+    The record of one connection.
+
+    @ivar connectionID: a number, unique in the process, never reused.
+    @ivar protocol: whose connection it is; L{None} once it is over.
+    @ivar counts: the transport, if it counts, else the L{Meter} in front of
+        it; once it is over, the L{FinalCounts}.
+    @ivar openedAt: seconds of the clock; so are C{closingAt}, when this side
+        closed it, and C{closedAt}; L{None} as long as that has not happened.
+    @ivar closeReason: L{None} while the connection is open.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_budgets",
+        "_cause",
+        "_clock",
+        "_host",
+        "_identified",
+        "_lostHook",
+        "_peer",
+        "_readEndedHook",
+        "_shadows",
+        "_slots",
+        "_waiters",
+        "_watch",
+        "_writeEnded",
+        "_writeEndedHook",
+        "closeReason",
+        "closedAt",
+        "closingAt",
+        "connectionID",
+        "counts",
+        "openedAt",
+        "protocol",
+        "transport",
+    )
+
+    log = Logger()
+
+    def __init__(
+        self,
+        protocol: TCPDemoProtocol,
+        transport: ITransport,
+        slots: ISlots | None = None,
+        budgets: Budgets = DEFAULT_BUDGETS,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        self.connectionID = next(_identities)
+        self.protocol: TCPDemoProtocol | None = protocol
+        self.counts: Counts = FinalCounts(0, 0, 0, 0.0)
+        self.openedAt = 0.0
+        self.closingAt: float | None = None
+        self.closedAt: float | None = None
+        self.closeReason: CloseReason | None = None
+        self.transport: Any = transport
+        self._slots = slots
+        self._clock = clock or clockOf(transport)
+        self._host: IAddress = transport.getHost()
+        self._peer: IAddress = transport.getPeer()
+        self._identified = not hasLateAddresses(transport)
+        self._budgets = budgets
+        self._cause: CloseReason | None = None
+        self._writeEnded = False
+        self._lostHook: Callable[[Failure], object] | None = None
+        self._readEndedHook: Callable[[], object] | None = None
+        self._writeEndedHook: Callable[[], object] | None = None
+        self._waiters: WriteWaiters | None = None
+        self._watch: BudgetWatch | None = None
+        self._shadows = Shadows()
+
+    def __repr__(self) -> str:
+        state = self.closeReason.value if self.closeReason else "open"
+        return f"<Connection {self.connectionID} {state}>"
+
+    # Its life.
+
+    def attach(self) -> None:
+        """
+        Begin to account.
+        """
+        protocol, transport = self.protocol, self.transport
+        assert protocol is not None
+        self.openedAt = self._clock.seconds()
+        self._lostHook = protocol.connectionLost
+        self._readEndedHook = protocol.readConnectionLost
+        self._writeEndedHook = protocol.writeConnectionLost
+        self._shadows.place(protocol, "connectionLost", self._connectionLost)
+        self._shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
+        self._shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
+        if ICountingTransport.providedBy(transport):
+            self.counts = transport
+            transport.watcher = self
+        else:
+            self.counts = meter = Meter(transport, self, self._clock)
+            meter.attach(protocol)
+
+    def refuse(self, farewell: Farewell) -> None:
+        """
+        Send it away; its protocol hears nothing of it.
+        """
+        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost", "connectionLost"):
+            self._shadows.place(self.protocol, hook, getattr(farewell, hook))
+        farewell.makeConnection(self.transport)
+
+    def detach(self) -> None:
+        """
+        Give the protocol back its own methods, for another connection.
+        """
+        self._shadows.remove()
+
+    def close(self, cause: CloseReason) -> None:
+        """
+        Close in order: what was written is flushed first.
+        """
+        if self.closeReason is None:
+            self._blame(cause)
+            self.transport.loseConnection()
+
+    def abort(self, cause: CloseReason) -> None:
+        """
+        Close at once, and drop what is pending.
+        """
+        if self.closeReason is None:
+            self._blame(cause)
+            getattr(self.transport, "abortConnection", self.transport.loseConnection)()
+
+    def _blame(self, cause: CloseReason) -> None:
+        """
+        Remember the first cause that ended the connection.
+        """
+        if self._cause is None or (self._cause in _PRESUMED and cause not in _PRESUMED):
+            self._cause = cause
+
+    # What the transport tells.
+
+    def transportFlushed(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        if self._waiters is not None:
+            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
+
+    def transportClosing(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        if self.closingAt is None and self.closeReason is None:
+            self._blame(CloseReason.LOCAL_CLOSE)
+            self.closingAt = now = self._clock.seconds()
+            self.watch().visit(now)
+
+    def transportLost(self, reason: Failure) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        if self.closeReason is not None:
+            return
+        self.closeReason = self._classify(reason)
+        self.closedAt = self._clock.seconds()
+        counts = self.counts
+        self.counts = FinalCounts(
+            counts.bytesRead, counts.bytesWritten, counts.bytesPending, counts.lastActivity
+        )
+        if isinstance(counts, Meter):
+            counts.detach()
+        else:
+            self.transport.watcher = None
+        if self._watch is not None:
+            self._watch.stop()
+        if self._waiters is not None:
+            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
+            self._waiters.fail(WriteFailedError(self.closeReason))
+        if self._slots is not None:
+            self._slots.release(self)
+        self.protocol = None
+
+    def _classify(self, reason: Failure) -> CloseReason:
+        if self._cause not in _PRESUMED:
+            assert self._cause is not None
+            return self._cause
+        if reason.check(ConnectionAborted):
+            return CloseReason.ABORTED
+        if reason.check(ConnectionDone):
+            return self._cause or CloseReason.PEER_CLOSED
+        if reason.check(ConnectionLost):
+            return CloseReason.RESET
+        # pyOpenSSL's errors, and service_identity's about a certificate.
+        # Neither is imported here: without TLS they need not be installed.
+        origin = type(reason.value).__module__.partition(".")[0]
+        return CloseReason.TLS_FAILED if origin in _TLS_PACKAGES else CloseReason.ERROR
+
+    # What the protocol would have been told.
+
+    def _connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.transportLost(reason)
+        hook, self._lostHook = self._lostHook, None
+        self._readEndedHook = self._writeEndedHook = None
+        if hook is not None:
+            hook(reason)
+
+    def _readConnectionLost(self) -> None:
+        hook, self._readEndedHook = self._readEndedHook, None
+        if hook is None:
+            return
+        self._blame(CloseReason.PEER_CLOSED)
+        try:
+            hook()
+        finally:
+            if self._writeEnded or not self._mayStayHalfOpen():
+                self.close(CloseReason.PEER_CLOSED)
+
+    def _mayStayHalfOpen(self) -> bool:
+        own = None if self.protocol is None else self.protocol.allowHalfOpen
+        return own if own is not None else self._slots is not None and self._slots.allowHalfOpen
+
+    def _writeConnectionLost(self) -> None:
+        hook, self._writeEndedHook = self._writeEndedHook, None
+        if hook is None:
+            return
+        self._writeEnded = True
+        self._blame(CloseReason.LOCAL_CLOSE)
+        try:
+            hook()
+        finally:
+            if self._readEndedHook is None:  # both sides have ended
+                self.close(CloseReason.LOCAL_CLOSE)
+
+    # What its protocol asks.
+
+    @property
+    def host(self) -> IAddress:
+        """
+        Our side.
+        """
+        self._identify()
+        return self._host
+
+    @property
+    def peer(self) -> IAddress:
+        """
+        The other side.
+        """
+        self._identify()
+        return self._peer
+
+    def _identify(self) -> None:
+        """
+        Behind a PROXY header the addresses are known only once it has come,
+        which is before the first byte (twisted #12501).
+        """
+        if not self._identified and self.counts.bytesRead:
+            self._identified = True
+            if self.closeReason is None:
+                self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since it was made; once it is over, how long it lasted.
+        """
+        return self._until() - self.openedAt
+
+    @property
+    def idle(self) -> float:
+        """
+        Seconds since a byte last moved.
+        """
+        return max(0.0, self._until() - self.counts.lastActivity)
+
+    def _until(self) -> float:
+        return self._clock.seconds() if self.closedAt is None else self.closedAt
+
+    def report(self) -> ConnectionReport:
+        """
+        All of it, at this moment.
+        """
+        counts = self.counts
+        return ConnectionReport(
+            host=self.host,
+            peer=self.peer,
+            connectionID=self.connectionID,
+            bytesRead=counts.bytesRead,
+            bytesWritten=counts.bytesWritten,
+            bytesPending=counts.bytesPending,
+            age=self.age,
+            idle=self.idle,
+            closeReason=self.closeReason,
+        )
+
+    def write(self, data: bytes) -> Deferred[int]:
+        """
+        Write, and tell when the operating system has taken it.
+        """
+        before = self.counts.bytesWritten
+        if self.closeReason is None:
+            self.transport.write(data)
+        written = self.counts.bytesWritten
+        if written - before < len(data) or self.closeReason is not None:
+            return fail(WriteFailedError(self.closeReason))
+        if not self.counts.bytesPending:
+            return succeed(written)
+        return self._waiting().whenTaken(written)
+
+    def whenWritable(self) -> Deferred[None]:
+        """
+        Tell when few bytes are pending.
+        """
+        if self.closeReason is not None:
+            return fail(WriteFailedError(self.closeReason))
+        if self.counts.bytesPending <= LOW_WATER:
+            return succeed(None)
+        return self._waiting().whenLow()
+
+    def _waiting(self) -> WriteWaiters:
+        if self._waiters is None:
+            self._waiters = WriteWaiters()
+        return self._waiters
+
+    # Its budgets.
+
+    def watch(self) -> BudgetWatch:
+        """
+        The watch over its budgets, which begins with the first call.
+        """
+        if self._watch is None:
+            self._watch = BudgetWatch(self, self._budgets, sweepOf(self._clock))
+        return self._watch
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """
+        Change the idle budget.
+        """
+        if self.closeReason is None:
+            watch = self.watch()
+            watch.idle = seconds
+            watch.visit(self._clock.seconds())
+
+    @property
+    def handshaking(self) -> bool:
+        """
+        Whether a TLS handshake has begun and not ended.
+        """
+        return isHandshaking(self.transport)
+
+    def exceeded(self, reason: CloseReason) -> None:
+        """
+        A budget is used up.
+        """
+        if reason is CloseReason.IDLE:
+            self._timeoutConnection()
+        elif reason in _GRACEFUL:
+            self.close(reason)
+        else:
+            self.abort(reason)
+
+    def drainStarted(self) -> None:
+        """
+        Tell the protocol that the server is waiting for it.
+        """
+        self._call("drainStarted")
+
+    def _timeoutConnection(self) -> None:
+        """
+        Call the hook, and blame the timeout if it ends the connection.
+        """
+        cause = self._cause
+        self._blame(CloseReason.IDLE)
+        self._call("timeoutConnection")
+        if self.closingAt is None and self.closeReason is None:
+            self._cause = cause
+
+    def _call(self, hook: str) -> None:
+        """
+        Call a hook that no transport calls, and so nobody else protects.
+        """
+        try:
+            getattr(self.protocol, hook)()
+        except Exception:
+            self.log.failure("{hook} raised on {connection}", hook=hook, connection=self)
+            self._cause = None
+            self.abort(CloseReason.ERROR)

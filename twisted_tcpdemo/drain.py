@@ -1,0 +1,155 @@
+"""
+Coming to rest: stop accepting, let the connections end, abort what is left.
+
+Clients that the kernel has already connected are not reset: before the
+listeners close, their queues are accepted to the end, within the limit.  Then
+each protocol is told (C{drainStarted}).  With a deadline, connections that are
+idle are closed, at once or spread over some seconds, and busy ones as soon as
+they become idle; at the deadline the rest is aborted.  Without one, nothing is
+closed by force, as Node's C{server.close()} has it.
+
+Nothing here polls for the end: the factory tells when nobody is connected.
+"""
+
+from __future__ import annotations
+
+from random import random
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime
+
+from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.report import CloseReason, DrainReport
+from twisted_tcpdemo.stack import clockOf
+from twisted_tcpdemo.sweep import sweepOf
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.factory import TCPDemoFactory
+
+IDLE_AFTER: Final = 1.0
+"""Seconds without a byte after which a draining server takes a connection for
+idle, if nothing is pending on it."""
+
+
+class Drain:
+    """
+    One drain of a factory, from the first call to the last connection.
+
+    It is visited by the sweep at its deadline.
+
+    @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
+    """
+
+    def __init__(self, factory: TCPDemoFactory, ports: list[IListeningPort]) -> None:
+        self.tick = 0
+        self._factory = factory
+        self._clock: IReactorTime = factory.clock or clockOf(None)
+        self._waiters: list[Deferred[DrainReport]] = []
+        self._deadline: float | None = None
+        self._closers: list[_IdleCloser] = []
+        self._aborted: dict[Connection, int] = {}
+        self._startedAt = self._clock.seconds()
+        self._closedBefore = factory.closedCount
+        for port in ports:
+            _acceptQueued(port, factory)
+        self._stopped = factory.stopListening()
+        for connection in factory.records:
+            connection.drainStarted()
+        self._stopped.addCallback(lambda _: factory.whenEmpty()).addCallback(self._finish)
+
+    def until(self, deadline: float | None, spread: float) -> Deferred[DrainReport]:
+        """
+        Wait for the end, and bring it about by a deadline.
+
+        @param deadline: seconds from now, or L{None}; one that is later than
+            one set before changes nothing.
+        @param spread: seconds over which idle connections are closed.
+        """
+        waiter: Deferred[DrainReport] = Deferred()
+        self._waiters.append(waiter)
+        if deadline is not None:
+            self._closeIdle(min(spread, deadline))
+            at = self._clock.seconds() + deadline
+            if self._deadline is None or at < self._deadline:
+                self._deadline = at
+                if deadline:
+                    sweepOf(self._clock).watch(self, at)
+                else:
+                    self.visit(at)
+        return waiter
+
+    def visit(self, now: float) -> None:
+        """
+        The deadline: abort what is left.
+        """
+        for connection in self._factory.records:
+            self._aborted[connection] = connection.counts.bytesPending
+            connection.abort(CloseReason.DRAIN)
+
+    def _closeIdle(self, spread: float) -> None:
+        if self._closers:
+            return
+        now = self._clock.seconds()
+        for connection in self._factory.records:
+            closer = _IdleCloser(connection, self._clock, now + spread * random())
+            self._closers.append(closer)
+            closer.visit(now)
+
+    def _finish(self, _: None) -> None:
+        sweep = sweepOf(self._clock)
+        sweep.forget(self)
+        for closer in self._closers:
+            sweep.forget(closer)
+        aborted = len(self._aborted)
+        report = DrainReport(
+            finished=self._factory.closedCount - self._closedBefore - aborted,
+            aborted=aborted,
+            bytesUnsent=sum(self._aborted.values()),
+            duration=self._clock.seconds() - self._startedAt,
+        )
+        for waiter in self._waiters:
+            waiter.callback(report)
+
+
+class _IdleCloser:
+    """
+    Closes one connection as soon as it is idle.
+    """
+
+    __slots__ = ("_clock", "_connection", "_notBefore", "tick")
+
+    def __init__(self, connection: Connection, clock: IReactorTime, notBefore: float) -> None:
+        self.tick = 0
+        self._connection = connection
+        self._clock = clock
+        self._notBefore = notBefore
+
+    def visit(self, now: float) -> None:
+        """
+        Close it, or look again when it may be idle.
+        """
+        if self._connection.closeReason is not None:
+            return
+        counts = self._connection.counts
+        idleAt = max(self._notBefore, counts.lastActivity + IDLE_AFTER)
+        if counts.bytesPending:
+            idleAt = max(idleAt, now + IDLE_AFTER)
+        if idleAt <= now:
+            self._connection.close(CloseReason.LOCAL_CLOSE)
+        else:
+            sweepOf(self._clock).watch(self, idleAt)
+
+
+def _acceptQueued(port: Any, factory: TCPDemoFactory) -> None:
+    """
+    Accept the clients that the kernel has connected already: closing the
+    listener would reset them.
+    """
+    if not hasattr(port, "doRead"):
+        return
+    for _ in range(getattr(port, "backlog", None) or 0):
+        before = factory.acceptedCount + factory.refusedCount
+        port.doRead()
+        if factory.acceptedCount + factory.refusedCount == before:
+            return

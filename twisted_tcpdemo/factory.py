@@ -1,0 +1,467 @@
+"""
+The factory: who is connected, who may connect, and what has been.
+
+A slot is taken in C{makeConnection} and given back when the connection is lost,
+by the L{Connection} and not by the protocol.  A protocol that is built and
+never connected takes none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.budgets import Budgets, positive
+from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.drain import Drain
+from twisted_tcpdemo.interfaces import IConnectionObserver, ISlots
+from twisted_tcpdemo.observers import Observers
+from twisted_tcpdemo.protocol import TCPDemoProtocol
+from twisted_tcpdemo.refusal import Farewell
+from twisted_tcpdemo.report import CloseReason, DrainReport, Refusal, ServerReport
+from twisted_tcpdemo.sockets import tune
+
+OVERFLOWS = ("refuse", "reset")
+"""What can happen to a client for whom there is no slot."""
+
+
+@implementer(ISlots)
+class TCPDemoFactory(Factory[TCPDemoProtocol]):
+    """
+    A factory with a limit, counts, totals and events.
+
+    Listen with L{listen}, or hand the factory to any endpoint of Twisted's;
+    the limit and the counts hold in both cases, the addresses and the events
+    of the listener only in the first.
+
+    It needs no call to its C{__init__} from a subclass that has one of its
+    own: options then have their defaults, and can be set as attributes.
+
+    @ivar allowHalfOpen: whether connections outlive the peer's FIN; see
+        L{TCPDemoProtocol.allowHalfOpen}.
+    @ivar pauseOnConnect: whether connections begin paused, until C{resume()}.
+    @ivar noDelay: TCP_NODELAY for each connection; on by default, as Node's
+        users expect and as C{net} does not.
+    @ivar keepAlive: SO_KEEPALIVE for each connection.
+    @ivar keepAliveInitialDelay: seconds of silence before the first probe;
+        C{0} leaves the system's own.
+    @ivar refusalMessage: what a refused client is told before the FIN.
+    @ivar budgets: the time budgets of connections made from now on.
+    @ivar acceptedCount: connections admitted since the start.
+    @ivar refusedCount: connections refused since the start.
+    @ivar closedCount: connections that have ended.  At any time,
+        C{acceptedCount == connectionCount + closedCount}.
+    """
+
+    noisy = False
+    protocol: Callable[..., TCPDemoProtocol] = TCPDemoProtocol
+
+    allowHalfOpen = False
+    pauseOnConnect = False
+    noDelay = True
+    keepAlive = False
+    keepAliveInitialDelay: float = 0.0
+    refusalMessage = b""
+    budgets = Budgets()
+    clock: IReactorTime | None = None
+
+    _maxConnections: int | None = None
+    _overflow = "refuse"
+
+    acceptedCount = 0
+    refusedCount = 0
+    closedCount = 0
+    _closedBytesRead = 0
+    _closedBytesWritten = 0
+    _draining: Drain | None = None
+
+    def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
+        """
+        Make the registry here and not in C{__init__}, which a subclass may have
+        without calling this one: Twisted's own factories have none.
+        """
+        self = super().__new__(cls)
+        self._connections = {}
+        self._ports = {}
+        self._lingering = set()
+        self._observers = Observers()
+        self._closedBy = Counter()
+        self._refusedBy = Counter()
+        self._emptyWaiters = []
+        return self
+
+    _connections: dict[Connection, None]
+    _ports: dict[IListeningPort, IAddress]
+    _lingering: set[Farewell]
+    _observers: Observers
+    _closedBy: Counter[CloseReason]
+    _refusedBy: Counter[str]
+    _emptyWaiters: list[Deferred[None]]
+
+    def __init__(
+        self,
+        protocol: Callable[..., TCPDemoProtocol] | None = None,
+        *,
+        maxConnections: int | None = None,
+        overflow: str = "refuse",
+        refusalMessage: bytes = b"",
+        allowHalfOpen: bool = False,
+        pauseOnConnect: bool = False,
+        noDelay: bool = True,
+        keepAlive: bool = False,
+        keepAliveInitialDelay: float = 0.0,
+        budgets: Budgets | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        @param protocol: what builds a protocol: a subclass of
+            L{TCPDemoProtocol}, or anything callable that returns one.
+        @param maxConnections: see the property.
+        @param overflow: see the property.
+        @param clock: what time is read from, instead of the reactor of each
+            transport; for tests.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: for one that is out of range.
+        """
+        if protocol is not None:
+            self.protocol = protocol
+        self.maxConnections = maxConnections
+        self.overflow = overflow
+        if not isinstance(refusalMessage, bytes):
+            raise TypeError(f"refusalMessage must be bytes, not {refusalMessage!r}")
+        self.refusalMessage = refusalMessage
+        self.allowHalfOpen = allowHalfOpen
+        self.pauseOnConnect = pauseOnConnect
+        self.noDelay = noDelay
+        self.keepAlive = keepAlive
+        delay = positive("keepAliveInitialDelay", keepAliveInitialDelay)
+        self.keepAliveInitialDelay = delay or 0.0
+        if budgets is not None:
+            self.budgets = budgets
+        self.clock = clock
+
+    # The limit.
+
+    @property
+    def maxConnections(self) -> int | None:
+        """
+        How many may be connected at a time: L{None} for no limit, C{0} for
+        nobody.  It may be changed at any time; lowering it closes nobody, and
+        nobody is admitted until enough have gone.
+
+        @raise ValueError: when it is set to a negative number.
+        @raise TypeError: when it is set to anything but a number or L{None}.
+        """
+        return self._maxConnections
+
+    @maxConnections.setter
+    def maxConnections(self, limit: int | None) -> None:
+        if limit is not None:
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise TypeError(f"maxConnections must be a whole number or None, not {limit!r}")
+            if limit < 0:
+                raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
+        self._maxConnections = limit
+
+    @property
+    def overflow(self) -> str:
+        """
+        What happens to a client for whom there is no slot: C{"refuse"} accepts
+        it, says the C{refusalMessage} if there is one, and sends a FIN (Node's
+        C{drop}); C{"reset"} sends RST.
+
+        @raise ValueError: when it is set to anything else.
+        """
+        return self._overflow
+
+    @overflow.setter
+    def overflow(self, overflow: str) -> None:
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        self._overflow = overflow
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Build a protocol, or a L{Farewell} when there is no slot.
+
+        A subclass that overrides it sets C{factory} on what it returns; it need
+        not ask whether there is a slot.
+
+        @raise TypeError: if C{protocol} builds anything but a
+            L{TCPDemoProtocol}.
+        """
+        rule = self._refusing()
+        if rule is not None:
+            return self._farewell(rule)
+        protocol = super().buildProtocol(addr)
+        if not isinstance(protocol, TCPDemoProtocol):
+            raise TypeError(
+                f"{self.protocol!r} built {protocol!r}, which is no TCPDemoProtocol; "
+                "mix it in: class P(YourProtocol, TCPDemoProtocol)"
+            )
+        return protocol
+
+    def _refusing(self) -> str | None:
+        """
+        The rule that refuses a connection now, or L{None}.
+        """
+        limit = self._maxConnections
+        full = limit is not None and len(self._connections) >= limit
+        return "maxConnections" if full else None
+
+    def _farewell(self, rule: str) -> Farewell:
+        return Farewell(
+            partial(self._refused, rule),
+            self._lingering,
+            message=self.refusalMessage,
+            reset=self._overflow == "reset",
+            clock=self.clock,
+        )
+
+    def _refused(self, rule: str, host: IAddress, peer: IAddress) -> None:
+        self.refusedCount += 1
+        self._refusedBy[rule] += 1
+        if self._observers:
+            self._observers.tell("connectionRefused", Refusal(host, peer, rule))
+
+    def admit(self, connection: Connection) -> bool:
+        """
+        See L{ISlots}.
+        """
+        rule = self._refusing()
+        if rule is not None:
+            # The protocol was built while there was room, or past buildProtocol.
+            connection.refuse(self._farewell(rule))
+            return False
+        self._connections[connection] = None
+        self.acceptedCount += 1
+        connection.attach()
+        transport = connection.transport
+        tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
+        if self.pauseOnConnect:
+            transport.pauseProducing()
+        if self._observers:
+            self._observers.tell("connectionOpened", connection.report())
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """
+        See L{ISlots}.
+        """
+        if connection not in self._connections:
+            return
+        del self._connections[connection]
+        assert connection.closeReason is not None
+        self.closedCount += 1
+        self._closedBy[connection.closeReason] += 1
+        self._closedBytesRead += connection.counts.bytesRead
+        self._closedBytesWritten += connection.counts.bytesWritten
+        if self._observers:
+            self._observers.tell("connectionClosed", connection.report())
+        if not self._connections:
+            waiters, self._emptyWaiters = self._emptyWaiters, []
+            for waiter in waiters:
+                waiter.callback(None)
+
+    @property
+    def records(self) -> list[Connection]:
+        """
+        The records of the connections that are open now, the oldest first.
+        """
+        return list(self._connections)
+
+    # What is, and what has been.
+
+    @property
+    def connectionCount(self) -> int:
+        """
+        How many are connected now.
+        """
+        return len(self._connections)
+
+    def getConnections(self) -> Deferred[int]:
+        """
+        L{connectionCount} as a Deferred, which has fired: the shape of Node's
+        C{server.getConnections}.
+        """
+        return succeed(len(self._connections))
+
+    @property
+    def connections(self) -> list[TCPDemoProtocol]:
+        """
+        The protocols that are connected now, the oldest first.
+        """
+        return [c.protocol for c in self._connections if c.protocol is not None]
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes that all connections together have delivered since the start.
+        """
+        return self._closedBytesRead + sum(c.counts.bytesRead for c in self._connections)
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes that all connections together have accepted since the start.
+        """
+        return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self._connections)
+
+    def report(self) -> ServerReport:
+        """
+        All of it at this moment, as a value that does not change.
+        """
+        return ServerReport(
+            connectionCount=self.connectionCount,
+            maxConnections=self._maxConnections,
+            acceptedCount=self.acceptedCount,
+            refusedCount=self.refusedCount,
+            closedCount=self.closedCount,
+            bytesRead=self.bytesRead,
+            bytesWritten=self.bytesWritten,
+            refusedBy=dict(self._refusedBy),
+            closedBy=dict(self._closedBy),
+        )
+
+    def addObserver(self, observer: IConnectionObserver) -> None:
+        """
+        Tell somebody of every event from now on.
+
+        @raise TypeError: if it does not provide L{IConnectionObserver}.
+        """
+        self._observers.add(observer)
+
+    def removeObserver(self, observer: IConnectionObserver) -> None:
+        """
+        Tell it no more.  Nothing happens if it was not told.
+        """
+        self._observers.remove(observer)
+
+    # Listening.
+
+    def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
+        """
+        Accept connections from an endpoint; several are allowed.
+
+        @return: the port, once it listens.  A failure, most often
+            L{CannotListenError<twisted.internet.error.CannotListenError>}, is
+            the endpoint's; observers are told of it too.
+        """
+        listening = maybeDeferred(endpoint.listen, self)
+        return listening.addCallbacks(self._portOpened, self._portFailed)
+
+    def _portOpened(self, port: IListeningPort) -> IListeningPort:
+        self._ports[port] = address = port.getHost()
+        self._observers.tell("listening", address)
+        return port
+
+    def _portFailed(self, failure: Failure) -> Failure:
+        self._observers.tell("serverError", failure)
+        return failure
+
+    def doStop(self) -> None:
+        """
+        A port has closed: whoever asked it to, it is no longer listed.
+        """
+        for port in [p for p in self._ports if not getattr(p, "connected", True)]:
+            self._portClosed(port)
+        super().doStop()
+
+    def _portClosed(self, port: IListeningPort) -> None:
+        address = self._ports.pop(port, None)
+        if address is not None:
+            self._observers.tell("listeningStopped", address)
+
+    def address(self) -> Endpoint | None:
+        """
+        The address, port and family of the first listener, or L{None} when
+        there is none (Node's C{server.address()}).
+        """
+        return next(iter(self.addresses()), None)
+
+    def addresses(self) -> list[Endpoint]:
+        """
+        The address, port and family of every listener.
+        """
+        return [endpointOf(address) for address in self._ports.values()]
+
+    @property
+    def listening(self) -> bool:
+        """
+        Whether connections are accepted anywhere.
+        """
+        return bool(self._ports)
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Close every listener, and leave the connections alone.
+
+        @return: fires when all are closed; at once if there was none.
+        """
+        return gatherResults([self._stopPort(port) for port in list(self._ports)]).addCallback(
+            lambda _: None
+        )
+
+    def _stopPort(self, port: IListeningPort) -> Deferred[None]:
+        def stopped(result: object) -> None:
+            self._portClosed(port)
+            if isinstance(result, Failure):
+                self._observers.tell("serverError", result)
+
+        return maybeDeferred(port.stopListening).addBoth(stopped)
+
+    def whenEmpty(self) -> Deferred[None]:
+        """
+        Wait until nobody is connected.
+
+        @return: a new Deferred each time; it has fired if nobody is.
+        """
+        if not self._connections:
+            return succeed(None)
+        waiter: Deferred[None] = Deferred()
+        self._emptyWaiters.append(waiter)
+        return waiter
+
+    def drain(self, deadline: float | None = None, spread: float = 0.0) -> Deferred[DrainReport]:
+        """
+        Stop listening and let the connections come to an end; see
+        L{twisted_tcpdemo.drain}.
+
+        @param deadline: seconds until what is left is aborted; L{None} to wait
+            as long as it takes, C{0} to abort at once.
+        @param spread: seconds over which idle connections are closed, so that
+            their clients do not all return together.
+        @return: fires when nobody is connected any more.  A second call while
+            one is under way may bring its deadline forward.
+        """
+        if self._draining is None:
+            self._draining = Drain(self, list(self._ports))
+            self._draining.until(None, 0.0).addCallback(self._drained)
+        return self._draining.until(deadline, spread)
+
+    def _drained(self, _: DrainReport) -> None:
+        self._draining = None
+        for farewell in list(self._lingering):
+            farewell.end()
+
+    def close(self) -> Deferred[DrainReport]:
+        """
+        Stop listening and wait for the connections to end by themselves
+        (Node's C{server.close()}).  It may be called before L{listen} and more
+        than once.
+        """
+        return self.drain()

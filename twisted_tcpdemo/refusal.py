@@ -1,0 +1,126 @@
+"""
+Sending a connection away.
+
+Returning L{None} from C{buildProtocol} would be Twisted's way, and breaks every
+factory that wraps another (twisted #6640): TLS, PROXY, the policies.  A small
+protocol that closes works under all of them.
+
+A plain C{close(2)} would not do either.  If the client has sent anything, the
+kernel answers a close over unread bytes with RST, which also destroys what was
+said before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, throws
+away what arrives, and closes when the client does.  It waits for that no longer
+than L{LINGER} seconds and L{LINGER_BYTES} bytes, and no more than L{LINGERING}
+of them wait at a time; past that, the client may see RST for FIN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.stack import bottomOf, clockOf, tlsOf
+from twisted_tcpdemo.sweep import sweepOf
+
+LINGER: Final = 2.0
+LINGER_BYTES: Final = 65536
+LINGERING: Final = 256
+
+
+@implementer(IHalfCloseableProtocol)
+class Farewell(Protocol):
+    """
+    The protocol of a client that is not admitted.
+
+    @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        told: Callable[[IAddress, IAddress], None],
+        lingering: set[Farewell],
+        message: bytes = b"",
+        reset: bool = False,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        @param told: is told the addresses of both sides.
+        @param lingering: where it adds itself as long as it waits.
+        @param message: what the client is told before the FIN.
+        @param reset: send RST instead, and no message.
+        """
+        self.tick = 0
+        self._told = told
+        self._lingering = lingering
+        self._message = message
+        self._reset = reset
+        self._clock = clock
+        self._discarded = 0
+
+    def connectionMade(self) -> None:
+        """
+        Say what is to be said, and end our side.
+        """
+        self._told(self.transport.getHost(), self.transport.getPeer())
+        bottom = bottomOf(self.transport)
+        if self._reset:
+            bottom.abortConnection()
+            return
+        if self._message:
+            self.transport.write(self._message)
+        if len(self._lingering) >= LINGERING or not hasattr(bottom, "loseWriteConnection"):
+            self.transport.loseConnection()
+            return
+        self._lingering.add(self)
+        clock = self._clock or clockOf(bottom)
+        sweepOf(clock).watch(self, clock.seconds() + LINGER)
+        if self._message and tlsOf(self.transport):
+            # The message needs the handshake; TLS ends the stream after it.
+            self.transport.loseConnection()
+        else:
+            bottom.loseWriteConnection()
+
+    def visit(self, now: float) -> None:
+        """
+        The client has not closed.
+        """
+        self.end()
+
+    def end(self) -> None:
+        """
+        Wait no longer.
+        """
+        bottomOf(self.transport).abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Throw it away.
+        """
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES:
+            self.end()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client has closed too.
+        """
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Our FIN is on its way.
+        """
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It is gone.
+        """
+        self._lingering.discard(self)
+        if self.tick:
+            sweepOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)

@@ -1,0 +1,49 @@
+"""
+Standing between two objects without replacing either.
+
+An instance attribute hides the method of the same name from everybody who
+calls it through the instance, the object's own code included.  That is how
+this package sees what passes between a foreign transport and a protocol whose
+author has overridden everything: identity, C{isinstance} and interfaces stay
+as they were, which a proxy would have to imitate one by one.  Twisted does the
+same to itself in C{startTLS} and in its buffering TLS transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_ABSENT: Any = object()
+
+
+class Shadows:
+    """
+    Instance attributes placed over methods, and the way back.
+    """
+
+    __slots__ = ("_placed",)
+
+    def __init__(self) -> None:
+        self._placed: list[tuple[dict[str, Any], str, Any, Any]] = []
+
+    def place(self, target: object, name: str, shadow: Callable[..., Any]) -> None:
+        """
+        Let C{target.name} be C{shadow} until L{remove}.
+        """
+        attributes = vars(target)
+        self._placed.append((attributes, name, shadow, attributes.get(name, _ABSENT)))
+        attributes[name] = shadow
+
+    def remove(self) -> None:
+        """
+        Put everything back, except what somebody else has replaced meanwhile.
+        """
+        while self._placed:
+            attributes, name, shadow, before = self._placed.pop()
+            if attributes.get(name) is not shadow:
+                continue
+            if before is _ABSENT:
+                del attributes[name]
+            else:
+                attributes[name] = before

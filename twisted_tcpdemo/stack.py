@@ -1,0 +1,103 @@
+"""
+What lies under a transport: wrappers, TLS, and the one that owns the socket.
+
+Some of what has to be known is kept in private attributes of Twisted's.  They
+are read here and nowhere else; L{PRIVATE_NAMES} lists them, and a test compares
+the list with the installed Twisted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IReactorTime
+from twisted.protocols.policies import ProtocolWrapper
+
+from twisted_tcpdemo.interfaces import ICountingTransport
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.abstract.FileDescriptor": ("_tempDataLen", "_writeDisconnected"),
+    "twisted.protocols.tls.TLSMemoryBIOProtocol": ("_appSendBuffer", "_handshakeDone", "_producer"),
+    "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
+    "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
+}
+
+
+def bottomOf(transport: Any) -> Any:
+    """
+    The transport that owns the socket, below TLS, PROXY and other wrappers.
+    """
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport
+
+
+def tlsOf(transport: Any) -> Any | None:
+    """
+    The layer that encrypts, or L{None}: a wrapper around the transport, or
+    what C{startTLS} has put in front of the protocol.
+    """
+    while isinstance(transport, ProtocolWrapper):
+        if hasattr(transport, "_appSendBuffer"):
+            return transport
+        transport = transport.transport
+    return transport.protocol if getattr(transport, "TLS", False) else None
+
+
+def clockOf(transport: object) -> IReactorTime:
+    """
+    The clock of the reactor that runs a transport; where it has none, as in a
+    unit test, that of the process.
+    """
+    clock: IReactorTime | None = getattr(transport, "reactor", None)
+    if not IReactorTime.providedBy(clock):
+        from twisted.internet import reactor  # noqa: PLC0415
+
+        clock = IReactorTime(reactor)
+    return clock
+
+
+def queuedBytes(transport: Any) -> int:
+    """
+    What a transport and all below it hold for the operating system.
+    """
+    queued = 0
+    tls = tlsOf(transport)
+    if tls is not None:
+        queued += sum(map(len, tls._appSendBuffer))
+        queued += sum(map(len, getattr(getattr(tls, "_aggregator", None), "_buffer", ())))
+    bottom = bottomOf(transport)
+    if isinstance(bottom, FileDescriptor):
+        queued += len(bottom.dataBuffer) - bottom.offset + bottom._tempDataLen
+    elif ICountingTransport.providedBy(bottom):
+        queued += bottom.bytesPending
+    return queued
+
+
+def accepts(transport: Any) -> bool:
+    """
+    Whether bytes written now go anywhere; Twisted drops them silently
+    otherwise.
+    """
+    bottom = bottomOf(transport)
+    if not getattr(bottom, "connected", True) or getattr(bottom, "_writeDisconnected", False):
+        return False
+    tls = tlsOf(transport)
+    return tls is None or not tls.disconnecting or tls._producer is not None
+
+
+def isHandshaking(transport: Any) -> bool:
+    """
+    Whether a TLS handshake has begun and not ended.
+    """
+    tls = tlsOf(transport)
+    return tls is not None and not tls._handshakeDone
+
+
+def hasLateAddresses(transport: Any) -> bool:
+    """
+    Whether the addresses may change once data has come, as they do behind a
+    PROXY header (twisted #12501).
+    """
+    return isinstance(transport, ProtocolWrapper)

@@ -1,0 +1,139 @@
+"""
+Deadlines of many connections behind one delayed call.
+
+A timer that is restarted at every read costs more than the read.  So nothing
+happens on the hot path at all: a transport keeps the time of its last activity,
+and a L{Sweep} visits a connection only when one of its budgets could be used
+up.  If there was activity meanwhile, the deadline has moved, and the visit
+says so.  A connection with a budget of one minute is visited once a minute,
+however busy it is.
+
+Deadlines are kept to a tick of L{Sweep.TICK} seconds, and never early.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from math import ceil
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+
+class Watched(Protocol):
+    """
+    Something with a deadline.
+
+    @ivar tick: the place in the sweep, which only the sweep uses; C{0} when it
+        is in none.
+    """
+
+    tick: int
+
+    def visit(self, now: float) -> None:
+        """
+        The deadline has come.  Its place in the sweep is gone.
+        """
+
+
+class Sweep:
+    """
+    One delayed call for everything that has a deadline.
+    """
+
+    TICK = 0.05
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._buckets: dict[int, dict[Watched, None]] = {}
+        self._ticks: list[int] = []
+        self._watching = 0
+        self._now = 0
+        self._call: IDelayedCall | None = None
+        self._callTick = 0
+
+    def watch(self, watched: Watched, deadline: float) -> None:
+        """
+        Visit something at a deadline, in place of the one it had.
+
+        @param deadline: seconds of the clock; if it is past, the next tick.
+        """
+        self._take(watched)
+        # Never the tick that is being served, or serving it might not end.
+        watched.tick = tick = max(ceil(deadline / self.TICK), self._now + 1)
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            self._buckets[tick] = bucket = {}
+            heappush(self._ticks, tick)
+        bucket[watched] = None
+        self._watching += 1
+        self._schedule()
+
+    def forget(self, watched: Watched) -> None:
+        """
+        Do not visit it any more.  Nothing happens if it has no deadline.
+        """
+        self._take(watched)
+        self._schedule()
+
+    def _take(self, watched: Watched) -> None:
+        bucket = self._buckets.get(watched.tick)
+        watched.tick = 0
+        if bucket is not None and watched in bucket:
+            del bucket[watched]
+            self._watching -= 1
+
+    def _schedule(self) -> None:
+        """
+        Keep one delayed call, for the first tick, as long as there is any.
+        """
+        if not self._watching:
+            self._buckets.clear()
+            self._ticks.clear()
+        wanted = self._ticks[0] if self._ticks else 0
+        if self._call is not None:
+            if wanted and wanted >= self._callTick:
+                return
+            self._call.cancel()
+            self._call = None
+        if wanted:
+            self._callTick = wanted
+            delay = max(0.0, wanted * self.TICK - self._clock.seconds())
+            self._call = self._clock.callLater(delay, self._run)
+
+    def _run(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        # The sum of a time and a delay may miss the time that was meant by a
+        # rounding error.
+        while self._ticks and self._ticks[0] * self.TICK <= now + 1e-9:
+            self._now = heappop(self._ticks)
+            bucket = self._buckets.get(self._now, {})
+            while bucket:
+                self._visit(next(iter(bucket)), now)
+            self._buckets.pop(self._now, None)
+        self._schedule()
+
+    def _visit(self, watched: Watched, now: float) -> None:
+        self._take(watched)
+        try:
+            watched.visit(now)
+        except Exception:
+            self.log.failure("a deadline could not be served")
+
+
+_sweeps: WeakKeyDictionary[IReactorTime, Sweep] = WeakKeyDictionary()
+
+
+def sweepOf(clock: IReactorTime) -> Sweep:
+    """
+    The one sweep of a clock.
+    """
+    sweep = _sweeps.get(clock)
+    if sweep is None:
+        _sweeps[clock] = sweep = Sweep(clock)
+    return sweep
