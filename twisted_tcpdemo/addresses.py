@@ -10,10 +10,13 @@ from typing import NamedTuple
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from twisted_tcpdemo.text import printable
+
 
 class Endpoint(NamedTuple):
     """
-    One end of a connection.
+    One end of a connection.  As text it is safe in a log, even where the peer
+    has chosen it, as it may on a UNIX socket.
 
     @ivar address: the IP address, or the path of a UNIX socket; L{None} for a
         UNIX socket without a path, and where the transport does not know.
@@ -31,7 +34,7 @@ class Endpoint(NamedTuple):
         if self.family == "IPv4":
             return f"{self.address}:{self.port}"
         if self.family == "UNIX":
-            return f"unix:{self.address or '(unnamed)'}"
+            return f"unix:{printable(self.address) if self.address else '(unnamed)'}"
         return "unknown"
 
 

@@ -29,12 +29,13 @@ from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
 from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import clockOf, hasLateAddresses, isHandshaking
-from twisted_tcpdemo.sweep import sweepOf
+from twisted_tcpdemo.sweep import Errand, sweepOf
 from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.protocol import TCPDemoProtocol
 
+_log = Logger(namespace="tcpdemo")
 _identities = count(1)
 
 _PRESUMED = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
@@ -107,6 +108,7 @@ class Connection:
         "_budgets",
         "_cause",
         "_clock",
+        "_errand",
         "_host",
         "_identified",
         "_lostHook",
@@ -127,8 +129,6 @@ class Connection:
         "protocol",
         "transport",
     )
-
-    log = Logger()
 
     def __init__(
         self,
@@ -159,6 +159,7 @@ class Connection:
         self._writeEndedHook: Callable[[], object] | None = None
         self._waiters: WriteWaiters | None = None
         self._watch: BudgetWatch | None = None
+        self._errand: Errand | None = None
         self._shadows = Shadows()
 
     def __repr__(self) -> str:
@@ -260,6 +261,8 @@ class Connection:
             self.transport.watcher = None
         if self._watch is not None:
             self._watch.stop()
+        if self._errand is not None:
+            self._errand.cancel()
         if self._waiters is not None:
             self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
             self._waiters.fail(WriteFailedError(self.closeReason))
@@ -452,6 +455,13 @@ class Connection:
         """
         self._call("drainStarted")
 
+    def later(self, delay: float, function: Callable[[], object]) -> None:
+        """
+        Call something after a time, unless the connection has ended by then.
+        There is one such call at a time.
+        """
+        self._errand = Errand(sweepOf(self._clock), self._clock.seconds() + delay, function)
+
     def _timeoutConnection(self) -> None:
         """
         Call the hook, and blame the timeout if it ends the connection.
@@ -469,6 +479,6 @@ class Connection:
         try:
             getattr(self.protocol, hook)()
         except Exception:
-            self.log.failure("{hook} raised on {connection}", hook=hook, connection=self)
+            _log.failure("{hook} raised on {connection}", hook=hook, connection=self)
             self._cause = None
             self.abort(CloseReason.ERROR)

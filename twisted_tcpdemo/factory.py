@@ -54,6 +54,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @ivar allowHalfOpen: whether connections outlive the peer's FIN; see
         L{TCPDemoProtocol.allowHalfOpen}.
     @ivar pauseOnConnect: whether connections begin paused, until C{resume()}.
+    @ivar resumeAfter: seconds after which such a connection goes on by itself;
+        L{None}: never.
     @ivar noDelay: TCP_NODELAY for each connection; on by default, as Node's
         users expect and as C{net} does not.
     @ivar keepAlive: SO_KEEPALIVE for each connection.
@@ -72,6 +74,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     allowHalfOpen = False
     pauseOnConnect = False
+    resumeAfter: float | None = None
     noDelay = True
     keepAlive = False
     keepAliveInitialDelay: float = 0.0
@@ -121,6 +124,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         refusalMessage: bytes = b"",
         allowHalfOpen: bool = False,
         pauseOnConnect: bool = False,
+        resumeAfter: float | None = None,
         noDelay: bool = True,
         keepAlive: bool = False,
         keepAliveInitialDelay: float = 0.0,
@@ -146,6 +150,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self.refusalMessage = refusalMessage
         self.allowHalfOpen = allowHalfOpen
         self.pauseOnConnect = pauseOnConnect
+        self.resumeAfter = positive("resumeAfter", resumeAfter)
         self.noDelay = noDelay
         self.keepAlive = keepAlive
         delay = positive("keepAliveInitialDelay", keepAliveInitialDelay)
@@ -254,6 +259,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
         if self.pauseOnConnect:
             transport.pauseProducing()
+            if self.resumeAfter is not None:
+                connection.later(self.resumeAfter, transport.resumeProducing)
         if self._observers:
             self._observers.tell("connectionOpened", connection.report())
         return True
@@ -392,6 +399,21 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         there is none (Node's C{server.address()}).
         """
         return next(iter(self.addresses()), None)
+
+    def listenerOf(self, host: IAddress) -> Endpoint | None:
+        """
+        The listener through which a connection came.
+
+        @param host: the connection's own address.
+        @return: the listener on the same port or path, else the first one;
+            L{None} when there is none.
+        """
+        own = endpointOf(host)
+        for listener in self.addresses():
+            same = listener.port == own.port if own.port else listener.address == own.address
+            if same:
+                return listener
+        return self.address()
 
     def addresses(self) -> list[Endpoint]:
         """

@@ -4,15 +4,22 @@ Telling others what happens: the fan-out of events, and the log.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.interfaces import IConnectionObserver
-from twisted_tcpdemo.report import ConnectionReport, Refusal
+from twisted_tcpdemo.report import Addresses, ConnectionReport, Refusal
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.factory import TCPDemoFactory
+
+
+_log = Logger(namespace="tcpdemo")
 
 
 @implementer(IConnectionObserver)
@@ -53,12 +60,101 @@ class ConnectionObserver:
         """
 
 
+@implementer(IConnectionObserver)
+class LoggingObserver:
+    """
+    Writes every event of a factory to the log, with its facts as fields.
+    """
+
+    def __init__(self, factory: TCPDemoFactory) -> None:
+        """
+        @param factory: whose count and limit go into the lines.
+        """
+        self._factory = factory
+
+    def listening(self, address: IAddress) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        where = endpointOf(address)
+        _log.info("listening on {where} ({family})", where=str(where), **where._asdict())
+
+    def listeningStopped(self, address: IAddress) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        where = endpointOf(address)
+        _log.info("no longer listening on {where}", where=str(where), **where._asdict())
+
+    def connectionOpened(self, report: ConnectionReport) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        limit = self._factory.maxConnections
+        _log.info(
+            "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
+            "{connectionCount} connected, {limit}",
+            connectionID=report.connectionID,
+            connectionCount=self._factory.connectionCount,
+            limit="no limit" if limit is None else f"limit {limit}",
+            **_fields(report),
+        )
+
+    def connectionRefused(self, refusal: Refusal) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        _log.info(
+            "refused: {remote} ({remoteFamily}) to {local}, by {rule}",
+            rule=refusal.rule,
+            **_fields(refusal),
+        )
+
+    def connectionClosed(self, report: ConnectionReport) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        assert report.closeReason is not None
+        _log.info(
+            "close {connectionID}: {reason} after {duration:.3f} s; {bytesRead} bytes read, "
+            "{bytesWritten} written, {bytesPending} unsent; {remote}",
+            connectionID=report.connectionID,
+            reason=report.closeReason.value,
+            duration=report.age,
+            bytesRead=report.bytesRead,
+            bytesWritten=report.bytesWritten,
+            bytesPending=report.bytesPending,
+            **_fields(report),
+        )
+
+    def serverError(self, failure: Failure) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        _log.error("error: {reason}", reason=failure.getErrorMessage())
+
+
+def _fields(ends: Addresses) -> dict[str, object]:
+    """
+    Both ends, for people and for programs.
+    """
+    local, remote = ends.local, ends.remote
+    return {
+        "local": str(local),
+        "localAddress": local.address,
+        "localPort": local.port,
+        "localFamily": local.family,
+        "remote": str(remote),
+        "remoteAddress": remote.address,
+        "remotePort": remote.port,
+        "remoteFamily": remote.family,
+    }
+
+
 class Observers:
     """
     Any number of observers, told in the order in which they came.
     """
-
-    log = Logger()
 
     def __init__(self) -> None:
         self._observers: tuple[IConnectionObserver, ...] = ()
@@ -91,6 +187,6 @@ class Observers:
             try:
                 getattr(observer, event)(fact)
             except Exception:
-                self.log.failure(
+                _log.failure(
                     "observer {observer} raised on {event}", observer=observer, event=event
                 )

@@ -13,6 +13,7 @@ Deadlines are kept to a tick of L{Sweep.TICK} seconds, and never early.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from math import ceil
 from typing import Protocol
@@ -20,6 +21,8 @@ from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+_log = Logger(namespace="tcpdemo")
 
 
 class Watched(Protocol):
@@ -44,8 +47,6 @@ class Sweep:
     """
 
     TICK = 0.05
-
-    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -123,7 +124,33 @@ class Sweep:
         try:
             watched.visit(now)
         except Exception:
-            self.log.failure("a deadline could not be served")
+            _log.failure("a deadline could not be served")
+
+
+class Errand:
+    """
+    One function to be called at a time.
+    """
+
+    __slots__ = ("_function", "_sweep", "tick")
+
+    def __init__(self, sweep: Sweep, deadline: float, function: Callable[[], object]) -> None:
+        self.tick = 0
+        self._sweep = sweep
+        self._function = function
+        sweep.watch(self, deadline)
+
+    def visit(self, now: float) -> None:
+        """
+        It is time.
+        """
+        self._function()
+
+    def cancel(self) -> None:
+        """
+        Do not call it any more.
+        """
+        self._sweep.forget(self)
 
 
 _sweeps: WeakKeyDictionary[IReactorTime, Sweep] = WeakKeyDictionary()

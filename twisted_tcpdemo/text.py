@@ -29,25 +29,29 @@ def printable(data: str | bytes, limit: int | None = None) -> str:
     total = len(data)
     shown = data if limit is None else data[:limit]
     if isinstance(shown, bytes):
-        shown = _decoded(shown, cut=len(shown) < total)
+        if len(shown) < total:
+            # Not the sender's fault: the limit has cut the character.
+            shown = splitCharacter(shown)[0]
+        shown = shown.decode("utf-8", "surrogateescape")
     text = "".join(map(_shape, shown)) if not _plain(shown) else shown
     rest = 0 if limit is None else max(0, total - limit)
     return f"{text}... (+{rest} more)" if rest else text
 
 
-def _decoded(data: bytes, cut: bool) -> str:
+def splitCharacter(data: bytes) -> tuple[bytes, bytes]:
     """
-    Decode, without blaming the sender for a character that the limit cut.
+    Split off a UTF-8 character that is not complete at the end of C{data}.
+
+    @return: what is complete, and zero to three bytes of a character whose
+        rest may be still to come.
     """
-    if cut:
-        for tail in range(1, min(4, len(data) + 1)):
-            lead = data[-tail]
-            if lead & 0b1100_0000 == 0b1000_0000:
-                continue
+    for tail in range(1, min(3, len(data)) + 1):
+        lead = data[-tail]
+        if lead & 0b1100_0000 != 0b1000_0000:  # not a continuation byte
             if lead >= 0b1100_0000 and _lengthFor(lead) > tail:
-                data = data[:-tail]
+                return data[:-tail], data[-tail:]
             break
-    return data.decode("utf-8", "surrogateescape")
+    return data, b""
 
 
 def _lengthFor(lead: int) -> int:

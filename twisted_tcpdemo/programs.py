@@ -1,0 +1,170 @@
+"""
+What C{--protocol} names: small servers, each a few lines on
+L{TCPDemoProtocol}.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.addresses import Endpoint
+from twisted_tcpdemo.protocol import TCPDemoProtocol
+from twisted_tcpdemo.text import printable, splitCharacter
+from twisted_tcpdemo.waiters import LOW_WATER
+
+_log = Logger(namespace="tcpdemo")
+
+
+class Report(TCPDemoProtocol):
+    """
+    Greets each client with the server's address, and logs all that happens.
+    """
+
+    def __init__(self, preview: int = 256) -> None:
+        """
+        @param preview: how many bytes of received data to show.
+        """
+        self._preview = preview
+        self._partial = b""
+
+    def connectionMade(self) -> None:
+        """
+        Greet the client.
+        """
+        server = self._server()
+        where = {"address": server.address, "family": server.family, "port": server.port}
+        message = f"client, the server address is {json.dumps(where)}\n"
+        self.write(message).addCallbacks(self._sent, self._notSent, callbackArgs=(message,))
+
+    def _server(self) -> Endpoint:
+        """
+        Where the server listens, or, without one that tells, where it is.
+        """
+        listenerOf = getattr(self.factory, "listenerOf", lambda host: None)
+        here = Endpoint(self.localAddress, self.localPort, self.localFamily)
+        return listenerOf(self.host) or here
+
+    def _sent(self, bytesWritten: int, message: str) -> None:
+        _log.info(
+            "sent {connectionID}: {message} ({bytesWritten} bytes written)",
+            connectionID=self.connectionID,
+            message=printable(message),
+            bytesWritten=bytesWritten,
+        )
+
+    def _notSent(self, failure: Failure) -> None:
+        _log.info(
+            "not sent {connectionID}: {reason}",
+            connectionID=self.connectionID,
+            reason=failure.getErrorMessage(),
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Show what came.
+        """
+        shown, self._partial = splitCharacter(self._partial + data)
+        _log.info(
+            "data {connectionID}: {data} ({bytesRead} bytes read)",
+            connectionID=self.connectionID,
+            data=printable(shown, self._preview),
+            bytesRead=self.bytesRead,
+        )
+
+    def readConnectionLost(self) -> None:
+        """
+        Tell of the peer's FIN.
+        """
+        _log.info("end {connectionID}: the client has sent FIN", connectionID=self.connectionID)
+
+    def timeoutConnection(self) -> None:
+        """
+        Tell of the timeout, and close.
+        """
+        _log.info(
+            "timeout {connectionID}: nothing moved for {idle:.1f} s",
+            connectionID=self.connectionID,
+            idle=self.idle,
+        )
+        super().timeoutConnection()
+
+
+class Echo(TCPDemoProtocol):
+    """
+    Sends back what comes (RFC 862), and does not read what it could not hold.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send it back.
+        """
+        self.transport.write(data)
+        if self.bytesPending > LOW_WATER:
+            self.pause()
+            self.whenWritable().addCallbacks(lambda _: self.resume(), lambda _: None)
+
+
+class Discard(TCPDemoProtocol):
+    """
+    Throws away what comes (RFC 863).
+    """
+
+
+class Hosted(TCPDemoProtocol):
+    """
+    Any protocol, counted: what happens to the connection is passed on to it.
+    """
+
+    def __init__(self, inner: IProtocol) -> None:
+        """
+        @param inner: the protocol.
+        """
+        self.inner: Any = inner
+
+    def connectionMade(self) -> None:
+        """
+        Connect it.
+        """
+        self.inner.factory = self.factory
+        self.inner.makeConnection(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Pass it on.
+        """
+        self.inner.dataReceived(data)
+
+    def readConnectionLost(self) -> None:
+        """
+        Pass it on, if it wants to know.
+        """
+        if IHalfCloseableProtocol.providedBy(self.inner):
+            self.inner.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Pass it on, if it wants to know.
+        """
+        if IHalfCloseableProtocol.providedBy(self.inner):
+            self.inner.writeConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Pass it on.
+        """
+        self.inner.connectionLost(reason)
+
+
+def hosted(protocol: Callable[[], IProtocol]) -> Callable[[], TCPDemoProtocol]:
+    """
+    Let a L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} build a protocol that
+    knows nothing of it.
+    """
+    return lambda: Hosted(protocol())

@@ -1,0 +1,201 @@
+"""
+The service that C{twistd} runs: listen, serve, come to rest.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Any, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.report import DrainReport
+
+_log = Logger(namespace="tcpdemo")
+
+WAITING_INTERVAL = 2.0
+"""Seconds between two lines that tell who is being waited for."""
+
+
+class StartError(SystemExit, Exception):
+    """
+    The service cannot do its work, and the process is to end.
+
+    C{twistd} cleans up (it removes its pid file, and tells the process that
+    waits for a daemon) only after an L{Exception}, and prints a traceback for
+    all but a L{SystemExit}.  This is both.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.code = 1
+
+
+def giveUp(message: str) -> NoReturn:
+    """
+    End the process with one line on standard error: the real one, for
+    C{twistd} lets C{sys.stderr} write to its log.
+
+    @raise StartError: always.
+    """
+    message = f"tcpdemo: {message}"
+    print(message, file=sys.__stderr__)
+    raise StartError(message)
+
+
+class TCPDemoService(Service):
+    """
+    Listens on endpoints with one factory, from start to stop; it can be started
+    again.
+
+    Twisted's own endpoint service logs a failed listen and goes on with no
+    listener, does not wait for connections when it stops, and can not be
+    started twice (twisted #5071).
+    """
+
+    def __init__(
+        self,
+        factory: TCPDemoFactory,
+        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        *,
+        reactor: Any = None,
+        drain: float | None = 10.0,
+        spread: float = 0.0,
+    ) -> None:
+        """
+        @param endpoints: what to listen on, each with the name that an error is
+            to call it by.
+        @param reactor: whose shutdown is to be watched; the installed one if
+            none is given.
+        @param drain: seconds that connections have to end when the service
+            stops; L{None} for as long as they take.
+        @param spread: seconds over which idle connections are closed then.
+        """
+        self._factory = factory
+        self._endpoints = endpoints
+        self._reactor = reactor
+        self._drain = drain
+        self._spread = spread
+        self._shuttingDown = False
+        self._trigger: Any = None
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, as long as the process may use low ports.
+
+        @raise StartError: if it cannot listen on one of the endpoints.
+        """
+        super().privilegedStartService()
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Listen, if L{privilegedStartService} has not.
+
+        @raise StartError: if it cannot listen on one of the endpoints.
+        """
+        super().startService()
+        reactor = self._reactor = self._reactor or _installedReactor()
+        if self._trigger is None:
+            self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
+        if not self._factory.listening:
+            self._listen()
+
+    def _listen(self) -> None:
+        for name, endpoint in self._endpoints:
+            failures: list[Failure] = []
+            listening = self._factory.listen(endpoint)
+            listening.addErrback(failures.append)
+            if failures:
+                giveUp(_cannotListen(name, failures[0]))
+            # An endpoint that takes its time may fail when the reactor runs.
+            listening.addCallback(self._listened, name, failures)
+
+    def _listened(self, _: object, name: str, failures: list[Failure]) -> None:
+        if failures:
+            _log.critical("{message}", message=_cannotListen(name, failures[0]))
+            # The reactor can be stopped with an exit status in no other way.
+            signal.raise_signal(signal.SIGTERM)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """
+        Stop listening and let the connections end, until the deadline.
+
+        @return: fires when nobody is connected any more; at once if the service
+            was never started.
+        """
+        super().stopService()
+        if self._trigger is not None and not self._shuttingDown:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+        self._trigger = None
+        drained = self._factory.drain(self._drain, self._spread)
+        if self._factory.connectionCount:
+            waiting = LoopingCall(self._tellWaiting)
+            waiting.clock = self._reactor
+            waiting.start(WAITING_INTERVAL)
+            drained.addBoth(_passThrough, waiting.stop)
+        return drained.addCallback(self._drained)
+
+    def _tellWaiting(self) -> None:
+        connections = self._factory.connections
+        names = [f"{p.connectionID} ({endpointOf(p.peer)})" for p in connections[:5]]
+        more = f" and {len(connections) - 5} more" if len(connections) > 5 else ""
+        _log.info("waiting for {names}{more}", names=", ".join(names), more=more)
+
+    def _drained(self, report: DrainReport) -> DrainReport:
+        if report.finished or report.aborted:
+            _log.info(
+                "drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, "
+                "in {duration:.3f} s",
+                finished=report.finished,
+                aborted=report.aborted,
+                bytesUnsent=report.bytesUnsent,
+                duration=report.duration,
+            )
+        return report
+
+    # The reactor's own handlers answer a second signal with a traceback
+    # (twisted #6011): it has been stopped already.
+
+    def _shutdown(self) -> None:
+        """
+        The reactor is about to stop: from now on a signal means at once.
+        """
+        self._shuttingDown = True
+        if current_thread() is main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._hurry)
+
+    def _hurry(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._factory.drain, 0)
+
+
+def _passThrough(result: Any, function: Callable[[], object]) -> Any:
+    function()
+    return result
+
+
+def _cannotListen(name: str, failure: Failure) -> str:
+    error = failure.value
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return f"cannot listen on {name}: {why or type(error).__name__}"
+
+
+def _installedReactor() -> Any:
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    return reactor

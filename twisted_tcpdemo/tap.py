@@ -1,0 +1,225 @@
+"""
+The command line of C{twistd tcpdemo}: strings to objects, and nothing else.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from typing import Any, ClassVar, NoReturn
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import (
+    TCP4ServerEndpoint,
+    TCP6ServerEndpoint,
+    serverFromString,
+)
+from twisted.internet.interfaces import IProtocol, IStreamServerEndpoint
+from twisted.python.reflect import namedAny
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from twisted_tcpdemo.budgets import Budgets
+from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.observers import LoggingObserver
+from twisted_tcpdemo.programs import Discard, Echo, Report, hosted
+from twisted_tcpdemo.protocol import TCPDemoProtocol
+from twisted_tcpdemo.service import TCPDemoService, giveUp
+
+PROGRAMS: dict[str, type[TCPDemoProtocol]] = {"report": Report, "echo": Echo, "discard": Discard}
+
+
+def _number(option: str, kind: type[int] | type[float], low: float, high: float) -> Any:
+    """
+    A coercion for a number in a range, whose errors name the option.
+    """
+
+    def coerce(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            what = "a whole number" if kind is int else "a number"
+            upTo = f"{low} to {high}" if high < float("inf") else f"{low} or more"
+            raise ValueError(f"--{option} must be {what}, {upTo}, not {text!r}")
+        return value
+
+    return coerce
+
+
+def _count(option: str, high: float = float("inf")) -> Any:
+    return _number(option, int, 0, high)
+
+
+def _seconds(option: str) -> Any:
+    return _number(option, float, 0, 10**9)
+
+
+class Options(UsageOptions):
+    """
+    The options of C{twistd tcpdemo}.
+    """
+
+    synopsis = "[options]"
+    longdesc = (
+        "A TCP server that reports who connects, from where, and how many bytes. "
+        "Times are in seconds, and 0 switches one off. "
+        "Example: twistd -n tcpdemo --port 18001 --max-connections 100 --idle-timeout 60"
+    )
+    # fmt: off
+    optParameters: ClassVar[list[list[Any]]] = [
+        ["port", "p", None, "TCP port; 0 takes a free one. [default: 18001, unless --listen]",
+         _count("port", 65535)],
+        ["interface", "", None, "Address to listen on. [default: all, IPv6 and IPv4]"],
+        ["backlog", "", 511, "Connections that the kernel holds until they are accepted.",
+         _number("backlog", int, 1, 2**31 - 1)],
+        ["max-connections", "m", None, "How many may be connected. [default: no limit]",
+         _count("max-connections")],
+        ["idle-timeout", "", 300.0, "Close a connection on which no byte moves for this long.",
+         _seconds("idle-timeout")],
+        ["pause-on-connect", "", 0.0, "Read nothing from a new connection for this long.",
+         _seconds("pause-on-connect")],
+        ["keep-alive-delay", "", 0.0, "Silence before the first keep-alive probe; 0: the system's.",
+         _seconds("keep-alive-delay")],
+        ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
+        ["preview", "", 256, "Bytes of received data that report shows.", _count("preview")],
+        ["drain", "", 10.0, "Time that connections have to end when the server stops.",
+         _seconds("drain")],
+    ]
+    optFlags: ClassVar[list[list[str]]] = [
+        ["allow-half-open", "", "Keep a connection after its client's FIN."],
+        ["nagle", "", "Leave Nagle's algorithm on; otherwise TCP_NODELAY is set."],
+        ["keep-alive", "", "Probe idle connections (SO_KEEPALIVE)."],
+    ]
+    # fmt: on
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """
+        Twisted server endpoint (tcp: ssl: tls: unix: systemd: haproxy:) to listen on; repeatable.
+        """
+        self["listen"].append(endpoint)
+
+    def opt_version(self) -> NoReturn:
+        """
+        Show the version, and exit.
+        """
+        print(f"twisted-tcpdemo {version('twisted-tcpdemo')}")
+        raise SystemExit(0)
+
+    def parseArgs(self, *arguments: str) -> None:
+        """
+        There are none.
+
+        @raise UsageError: if there are.
+        """
+        if arguments:
+            raise UsageError(f"unexpected argument {arguments[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse, or end the process with one line.
+
+        C{twistd} would answer a L{UsageError} with all of its help.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            message = str(error).removeprefix("Parameter type enforcement failed: ")
+            giveUp(message)
+
+    def postOptions(self) -> None:
+        """
+        Complete and check what has to do with more than one option.
+        """
+        if self["port"] is None and not self["listen"]:
+            self["port"] = 18001
+        self["protocol"] = _protocolNamed(self["protocol"], self["preview"])
+
+
+def _protocolNamed(name: str, preview: int) -> Callable[[], TCPDemoProtocol]:
+    """
+    @raise UsageError: if there is no such protocol.
+    """
+    if name == "report":
+        return partial(Report, preview)
+    if name in PROGRAMS:
+        return PROGRAMS[name]
+    known = f"{', '.join(PROGRAMS)}, or the dotted name of a protocol class"
+    if "." not in name:
+        raise UsageError(f"--protocol must be one of {known}, not {name!r}")
+    try:
+        protocol = namedAny(name)
+    except Exception as error:
+        raise UsageError(
+            f"--protocol {name!r} cannot be imported: {error} "
+            "(twistd does not look in the current folder: set PYTHONPATH=.)"
+        ) from None
+    if not isinstance(protocol, type) or not IProtocol.implementedBy(protocol):
+        raise UsageError(f"--protocol {name!r} is no protocol class")
+    return protocol if issubclass(protocol, TCPDemoProtocol) else hosted(protocol)
+
+
+def makeService(options: Options) -> IService:
+    """
+    Build the service that the options describe.
+
+    @raise StartError: if an endpoint's string is wrong.
+    """
+    from twisted.internet import reactor  # noqa: PLC0415
+
+    pause = options["pause-on-connect"]
+    factory = TCPDemoFactory(
+        options["protocol"],
+        maxConnections=options["max-connections"],
+        allowHalfOpen=bool(options["allow-half-open"]),
+        pauseOnConnect=bool(pause),
+        resumeAfter=pause,
+        noDelay=not options["nagle"],
+        keepAlive=bool(options["keep-alive"]),
+        keepAliveInitialDelay=options["keep-alive-delay"],
+        budgets=Budgets(idle=options["idle-timeout"]),
+    )
+    factory.addObserver(LoggingObserver(factory))
+    endpoints = [_endpoint(reactor, text) for text in options["listen"]]
+    if options["port"] is not None:
+        endpoints.insert(0, _portEndpoint(reactor, options))
+    return TCPDemoService(factory, endpoints, reactor=reactor, drain=options["drain"])
+
+
+def _endpoint(reactor: Any, text: str) -> tuple[str, IStreamServerEndpoint]:
+    try:
+        return text, serverFromString(reactor, text)
+    except Exception as error:
+        giveUp(f"--listen {text!r} is no endpoint: {error}")
+
+
+def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:
+    port, backlog = options["port"], options["backlog"]
+    interface: str = options["interface"] or ""
+    if ":" in interface or (not interface and _hasIPv6()):
+        interface = interface or "::"
+        name = f"[{interface}]:{port}"
+        return name, TCP6ServerEndpoint(reactor, port, backlog, interface)
+    name = f"{interface or '0.0.0.0'}:{port}"
+    return name, TCP4ServerEndpoint(reactor, port, backlog, interface)
+
+
+def _hasIPv6() -> bool:
+    """
+    Whether a dual-stack listener can be had.
+    """
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
