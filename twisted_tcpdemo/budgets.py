@@ -74,6 +74,13 @@ class Budgets:
         if self.lifetimeJitter > 1:
             raise ValueError(f"lifetimeJitter must be from 0 to 1, not {self.lifetimeJitter!r}")
 
+    @property
+    def fromTheStart(self) -> bool:
+        """
+        Whether any of them runs as soon as there is a connection.
+        """
+        return bool(self.firstByte or self.idle or self.lifetime or self.writeStall)
+
 
 DEFAULT_BUDGETS = Budgets()
 

@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, Budgets, BudgetWatch
+from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, BudgetWatch
 from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.interfaces import ICountingTransport, ISlots, ITransportWatcher
 from twisted_tcpdemo.meter import Meter
@@ -135,9 +135,11 @@ class Connection:
         protocol: TCPDemoProtocol,
         transport: ITransport,
         slots: ISlots | None = None,
-        budgets: Budgets = DEFAULT_BUDGETS,
-        clock: IReactorTime | None = None,
     ) -> None:
+        """
+        @param slots: the factory that is asked for a slot; L{None} where nobody
+            counts, as for most clients.
+        """
         self.connectionID = next(_identities)
         self.protocol: TCPDemoProtocol | None = protocol
         self.counts: Counts = FinalCounts(0, 0, 0, 0.0)
@@ -147,11 +149,11 @@ class Connection:
         self.closeReason: CloseReason | None = None
         self.transport: Any = transport
         self._slots = slots
-        self._clock = clock or clockOf(transport)
+        self._clock: IReactorTime = (slots and slots.clock) or clockOf(transport)
         self._host: IAddress = transport.getHost()
         self._peer: IAddress = transport.getPeer()
         self._identified = not hasLateAddresses(transport)
-        self._budgets = budgets
+        self._budgets = slots.budgets if slots is not None else DEFAULT_BUDGETS
         self._cause: CloseReason | None = None
         self._writeEnded = False
         self._lostHook: Callable[[Failure], object] | None = None
@@ -187,6 +189,8 @@ class Connection:
         else:
             self.counts = meter = Meter(transport, self, self._clock)
             meter.attach(protocol)
+        if self._budgets.fromTheStart or self.handshaking:
+            self.watch().visit(self.openedAt)
 
     def refuse(self, farewell: Farewell) -> None:
         """
@@ -263,12 +267,13 @@ class Connection:
             self._watch.stop()
         if self._errand is not None:
             self._errand.cancel()
-        if self._waiters is not None:
-            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
-            self._waiters.fail(WriteFailedError(self.closeReason))
+        # The accounts first: what fires below is the application's code.
         if self._slots is not None:
             self._slots.release(self)
         self.protocol = None
+        if self._waiters is not None:
+            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
+            self._waiters.fail(WriteFailedError(self.closeReason))
 
     def _classify(self, reason: Failure) -> CloseReason:
         if self._cause not in _PRESUMED:
@@ -278,6 +283,10 @@ class Connection:
             return CloseReason.ABORTED
         if reason.check(ConnectionDone):
             return self._cause or CloseReason.PEER_CLOSED
+        if self._cause is CloseReason.PEER_CLOSED and not self.counts.bytesPending:
+            # The kernel tells of the end in another way when nobody reads any
+            # more; nothing was broken off.
+            return CloseReason.PEER_CLOSED
         if reason.check(ConnectionLost):
             return CloseReason.RESET
         # pyOpenSSL's errors, and service_identity's about a certificate.

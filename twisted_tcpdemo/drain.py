@@ -16,7 +16,7 @@ from __future__ import annotations
 from random import random
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IListeningPort, IReactorTime
 
 from twisted_tcpdemo.connection import Connection
@@ -46,6 +46,7 @@ class Drain:
         self._factory = factory
         self._clock: IReactorTime = factory.clock or clockOf(None)
         self._waiters: list[Deferred[DrainReport]] = []
+        self._report: DrainReport | None = None
         self._deadline: float | None = None
         self._closers: list[_IdleCloser] = []
         self._aborted: dict[Connection, int] = {}
@@ -66,6 +67,8 @@ class Drain:
             one set before changes nothing.
         @param spread: seconds over which idle connections are closed.
         """
+        if self._report is not None:
+            return succeed(self._report)
         waiter: Deferred[DrainReport] = Deferred()
         self._waiters.append(waiter)
         if deadline is not None:
@@ -102,7 +105,7 @@ class Drain:
         for closer in self._closers:
             sweep.forget(closer)
         aborted = len(self._aborted)
-        report = DrainReport(
+        self._report = report = DrainReport(
             finished=self._factory.closedCount - self._closedBefore - aborted,
             aborted=aborted,
             bytesUnsent=sum(self._aborted.values()),

@@ -470,10 +470,11 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @return: fires when nobody is connected any more.  A second call while
             one is under way may bring its deadline forward.
         """
-        if self._draining is None:
-            self._draining = Drain(self, list(self._ports))
-            self._draining.until(None, 0.0).addCallback(self._drained)
-        return self._draining.until(deadline, spread)
+        draining = self._draining
+        if draining is None:
+            draining = self._draining = Drain(self, list(self._ports))
+            draining.until(None, 0.0).addCallback(self._drained)
+        return draining.until(deadline, spread)
 
     def _drained(self, _: DrainReport) -> None:
         self._draining = None

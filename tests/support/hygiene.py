@@ -1,0 +1,111 @@
+"""
+Noticing what a test leaves behind.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+from twisted.internet.task import deferLater
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+
+class LoggedErrors:
+    """
+    The failures that were logged during a test.
+    """
+
+    def __init__(self) -> None:
+        self._failures: list[tuple[Failure, LogEvent]] = []
+
+    def __call__(self, event: LogEvent) -> None:
+        """
+        Observe an event of the log.
+        """
+        failure = event.get("log_failure") or event.get("failure")  # the latter by log.err()
+        if failure is not None:
+            self._failures.append((failure, event))
+
+    def take(self, *kinds: type[BaseException]) -> list[BaseException]:
+        """
+        Take out those that were expected, of some classes.
+        """
+        taken = [f for f, _ in self._failures if f.check(*kinds)]
+        self._failures = [(f, e) for f, e in self._failures if not f.check(*kinds)]
+        return [failure.value for failure in taken]
+
+    def describe(self) -> list[str]:
+        """
+        All that are left, in a line each.
+        """
+        return [
+            f"logged error: {f.type.__name__}: {f.getErrorMessage()}\n{f.getTraceback()}"
+            for f, _ in self._failures
+        ]
+
+
+class Watch:
+    """
+    Compares the reactor and the process before and after a test.
+    """
+
+    def __init__(self) -> None:
+        self.errors = LoggedErrors()
+        globalLogPublisher.addObserver(self.errors)
+        self._selectables = _selectables()
+        self._calls = _calls()
+        self._descriptors = _descriptors()
+
+    async def whatIsLeft(self) -> list[str]:
+        """
+        What the test has left, after the reactor had some turns to finish what
+        was under way.
+        """
+        from twisted.internet import reactor
+
+        for _ in range(20):
+            if not self._left():
+                break
+            await deferLater(reactor, 0.005, lambda: None)
+        # A Deferred tells of an unhandled error when it is collected.  Those
+        # that a test drops are young, unless they sit in a cycle.
+        gc.collect()
+        globalLogPublisher.removeObserver(self.errors)
+        return self._left() + self.errors.describe()
+
+    def _left(self) -> list[str]:
+        left = [f"selectable: {s!r}" for s in _selectables() - self._selectables]
+        left += [f"delayed call: {c}" for c in _calls() - self._calls]
+        left += [f"descriptor: {d}" for d in sorted(_descriptors() - self._descriptors)]
+        return left
+
+
+def _selectables() -> set[Any]:
+    from twisted.internet import reactor
+
+    internal = getattr(reactor, "_internalReaders", set())
+    return {*reactor.getReaders(), *reactor.getWriters()} - internal  # type: ignore[attr-defined]
+
+
+def _calls() -> set[Any]:
+    from twisted.internet import reactor
+
+    return set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+
+
+def _descriptors() -> set[str]:
+    """
+    Open sockets; other files come and go with imports and threads.
+    """
+    found = set()
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else ():
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue
+        if target.startswith("socket:"):
+            found.add(f"{name} -> {target}")
+    return found

@@ -1,0 +1,82 @@
+"""
+Waiting, never for long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
+from inspect import signature
+from typing import Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+
+T = TypeVar("T")
+
+
+def withDeadline(
+    test: Callable[..., Coroutine[Any, Any, None]], seconds: float
+) -> Callable[..., Deferred[None]]:
+    """
+    An C{async def} test as one that returns a Deferred, which fails in time.
+    """
+
+    @wraps(test)
+    def run(*args: Any, **kwargs: Any) -> Deferred[None]:
+        from twisted.internet import reactor
+
+        late: list[bool] = []
+        running = Deferred.fromCoroutine(test(*args, **kwargs))
+
+        def cancel() -> None:
+            late.append(True)
+            running.cancel()
+
+        timer = reactor.callLater(seconds, cancel)  # type: ignore[attr-defined]
+
+        def ended(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            if late and getattr(result, "check", lambda _: False)(CancelledError):
+                raise AssertionError(f"did not finish within {seconds} s") from result.value
+            return result
+
+        return running.addBoth(ended)
+
+    # What pytest-twisted and pytest look at must not be the coroutine function.
+    del run.__wrapped__  # type: ignore[attr-defined]
+    run.__signature__ = signature(test)  # type: ignore[attr-defined]
+    return run
+
+
+def turn() -> Deferred[None]:
+    """
+    One turn of the reactor.
+    """
+    from twisted.internet import reactor
+
+    return deferLater(reactor, 0, lambda: None)
+
+
+async def until(condition: Callable[[], T]) -> T:
+    """
+    Let the reactor run until something has become true, where there is no event
+    to wait for.  The test's deadline bounds it.
+    """
+    from twisted.internet import reactor
+
+    while not (value := condition()):
+        await deferLater(reactor, 0.001, lambda: None)
+    return value
+
+
+async def failureOf(waiting: Awaitable[Any]) -> BaseException:
+    """
+    The exception with which something fails; it must fail.
+    """
+    try:
+        result = await waiting
+    except Exception as error:
+        return error
+    raise AssertionError(f"it gave {result!r} where a failure was expected")
