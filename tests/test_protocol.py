@@ -106,7 +106,9 @@ def test_lineReceiver(order: str) -> None:
     """
     LineReceiver can be mixed in on either side, and keeps working.
     """
-    bases = (LineReceiver, TCPDemoProtocol) if order == "before" else (TCPDemoProtocol, LineReceiver)
+    bases = (
+        (LineReceiver, TCPDemoProtocol) if order == "before" else (TCPDemoProtocol, LineReceiver)
+    )
     lines: list[bytes] = []
     mixed = type("Mixed", bases, {"lineReceived": lambda self, line: lines.append(line)})
     protocol: Any = mixed()

@@ -247,6 +247,20 @@ class Connection:
             self.closingAt = now = self._clock.seconds()
             self.watch().visit(now)
 
+    def transportAborting(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        self._blame(CloseReason.ABORTED)
+        if self.closingAt is None:
+            self.closingAt = self._clock.seconds()
+
+    def deliveryFailed(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        self._blame(CloseReason.ERROR)
+
     def transportLost(self, reason: Failure) -> None:
         """
         See L{ITransportWatcher}.
@@ -310,6 +324,9 @@ class Connection:
         self._blame(CloseReason.PEER_CLOSED)
         try:
             hook()
+        except BaseException:
+            self._blame(CloseReason.ERROR)
+            raise
         finally:
             if self._writeEnded or not self._mayStayHalfOpen():
                 self.close(CloseReason.PEER_CLOSED)
@@ -326,6 +343,9 @@ class Connection:
         self._blame(CloseReason.LOCAL_CLOSE)
         try:
             hook()
+        except BaseException:
+            self._blame(CloseReason.ERROR)
+            raise
         finally:
             if self._readEndedHook is None:  # both sides have ended
                 self.close(CloseReason.LOCAL_CLOSE)

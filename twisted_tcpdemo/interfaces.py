@@ -46,6 +46,17 @@ class ITransportWatcher(Interface):
         first time.
         """
 
+    def transportAborting() -> None:
+        """
+        This side breaks the connection off, with C{abortConnection()}.
+        """
+
+    def deliveryFailed() -> None:
+        """
+        The protocol's C{dataReceived} has raised, and the transport is about
+        to end the connection.
+        """
+
     def transportLost(reason: Failure) -> None:
         """
         The connection is gone.  Called once, before the protocol's

@@ -39,6 +39,7 @@ class Meter:
     """
 
     __slots__ = (
+        "_abort",
         "_deliver",
         "_delivering",
         "_doWrite",
@@ -80,6 +81,9 @@ class Meter:
         place(transport, "writeSequence", self._countWriteSequence)
         self._lose = transport.loseConnection
         place(transport, "loseConnection", self._loseConnection)
+        if hasattr(transport, "abortConnection"):
+            self._abort = transport.abortConnection
+            place(transport, "abortConnection", self._abortConnection)
         if hasattr(transport, "connectionLost"):
             self._loseTransport = transport.connectionLost
             place(transport, "connectionLost", self._connectionLost)
@@ -117,6 +121,9 @@ class Meter:
         self.lastActivity = self._seconds()
         try:
             return self._deliver(data)
+        except BaseException:
+            self.watcher.deliveryFailed()
+            raise
         finally:
             self._delivering = False
 
@@ -134,6 +141,10 @@ class Meter:
     def _loseConnection(self, *args: Any) -> None:
         self.watcher.transportClosing()
         self._lose(*args)
+
+    def _abortConnection(self) -> None:
+        self.watcher.transportAborting()
+        self._abort()
 
     def _flush(self) -> object:
         """
