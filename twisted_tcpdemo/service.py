@@ -196,6 +196,6 @@ def _cannotListen(name: str, failure: Failure) -> str:
 
 
 def _installedReactor() -> Any:
-    from twisted.internet import reactor  # noqa: PLC0415
+    from twisted.internet import reactor
 
     return reactor

@@ -52,7 +52,7 @@ def clockOf(transport: object) -> IReactorTime:
     """
     clock: IReactorTime | None = getattr(transport, "reactor", None)
     if not IReactorTime.providedBy(clock):
-        from twisted.internet import reactor  # noqa: PLC0415
+        from twisted.internet import reactor
 
         clock = IReactorTime(reactor)
     return clock

@@ -172,7 +172,7 @@ def makeService(options: Options) -> IService:
 
     @raise StartError: if an endpoint's string is wrong.
     """
-    from twisted.internet import reactor  # noqa: PLC0415
+    from twisted.internet import reactor
 
     pause = options["pause-on-connect"]
     factory = TCPDemoFactory(
