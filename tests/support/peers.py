@@ -223,3 +223,11 @@ def reset(raw: socket.socket) -> None:
     """
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     raw.close()
+
+
+def connectTo(port: int, seconds: float = 10.0) -> socket.socket:
+    """
+    A plain blocking socket for talking to another process, which does not wait
+    for ever.
+    """
+    return socket.create_connection(("127.0.0.1", port), timeout=seconds)
