@@ -9,6 +9,7 @@ Where to look:
     which stays right whatever the subclass does.  It gets its counts from the
     transport, or from a L{meter<twisted_tcpdemo.meter>} in front of one that
     does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it.
+  - L{listeners<twisted_tcpdemo.listeners>}: the ports, and whether they accept.
   - L{refusal<twisted_tcpdemo.refusal>}, L{budgets<twisted_tcpdemo.budgets>},
     L{drain<twisted_tcpdemo.drain>}: how connections are sent away, how long
     they may take, and how a server comes to rest.

@@ -14,12 +14,13 @@ Nothing here polls for the end: the factory tells when nobody is connected.
 from __future__ import annotations
 
 from random import random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IListeningPort, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.report import CloseReason, DrainReport
 from twisted_tcpdemo.stack import clockOf
 from twisted_tcpdemo.sweep import sweepOf
@@ -41,7 +42,7 @@ class Drain:
     @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
     """
 
-    def __init__(self, factory: TCPDemoFactory, ports: list[IListeningPort]) -> None:
+    def __init__(self, factory: TCPDemoFactory, listeners: Listeners) -> None:
         self.tick = 0
         self._factory = factory
         self._clock: IReactorTime = factory.clock or clockOf(None)
@@ -52,8 +53,7 @@ class Drain:
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
         self._closedBefore = factory.closedCount
-        for port in ports:
-            _acceptQueued(port, factory)
+        listeners.acceptQueued(lambda: factory.acceptedCount + factory.refusedCount)
         self._stopped = factory.stopListening()
         for connection in factory.records:
             connection.drainStarted()
@@ -142,17 +142,3 @@ class _IdleCloser:
             self._connection.close(CloseReason.LOCAL_CLOSE)
         else:
             sweepOf(self._clock).watch(self, idleAt)
-
-
-def _acceptQueued(port: Any, factory: TCPDemoFactory) -> None:
-    """
-    Accept the clients that the kernel has connected already: closing the
-    listener would reset them.
-    """
-    if not hasattr(port, "doRead"):
-        return
-    for _ in range(getattr(port, "backlog", None) or 0):
-        before = factory.acceptedCount + factory.refusedCount
-        port.doRead()
-        if factory.acceptedCount + factory.refusedCount == before:
-            return

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -21,21 +21,21 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.addresses import Endpoint
 from twisted_tcpdemo.budgets import Budgets, positive
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.drain import Drain
 from twisted_tcpdemo.interfaces import IConnectionObserver, ISlots
+from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, DrainReport, Refusal, ServerReport
 from twisted_tcpdemo.sockets import tune
 
-OVERFLOWS = ("refuse", "reset")
+OVERFLOWS = ("refuse", "reset", "wait")
 """What can happen to a client for whom there is no slot."""
 
 
@@ -90,6 +90,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     closedCount = 0
     _closedBytesRead = 0
     _closedBytesWritten = 0
+    _suspended = False
     _draining: Drain | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
@@ -99,16 +100,16 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         self = super().__new__(cls)
         self._connections = {}
-        self._ports = {}
         self._lingering = set()
         self._observers = Observers()
+        self._listeners = Listeners(self._observers, self._room)
         self._closedBy = Counter()
         self._refusedBy = Counter()
         self._emptyWaiters = []
         return self
 
     _connections: dict[Connection, None]
-    _ports: dict[IListeningPort, IAddress]
+    _listeners: Listeners
     _lingering: set[Farewell]
     _observers: Observers
     _closedBy: Counter[CloseReason]
@@ -181,13 +182,16 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             if limit < 0:
                 raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
         self._maxConnections = limit
+        self._listeners.adjust()
 
     @property
     def overflow(self) -> str:
         """
         What happens to a client for whom there is no slot: C{"refuse"} accepts
         it, says the C{refusalMessage} if there is one, and sends a FIN (Node's
-        C{drop}); C{"reset"} sends RST.
+        C{drop}); C{"reset"} sends RST; C{"wait"} leaves it in the kernel's
+        queue until a slot is free.  A client that comes past the ports that
+        L{listen} has opened is refused instead of waiting.
 
         @raise ValueError: when it is set to anything else.
         """
@@ -198,6 +202,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
         self._overflow = overflow
+        self._listeners.adjust()
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -279,6 +284,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._closedBytesWritten += connection.counts.bytesWritten
         if self._observers:
             self._observers.tell("connectionClosed", connection.report())
+        if self._overflow == "wait":
+            self._listeners.adjust()
         if not self._connections:
             waiters, self._emptyWaiters = self._emptyWaiters, []
             for waiter in waiters:
@@ -368,30 +375,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             L{CannotListenError<twisted.internet.error.CannotListenError>}, is
             the endpoint's; observers are told of it too.
         """
-        listening = maybeDeferred(endpoint.listen, self)
-        return listening.addCallbacks(self._portOpened, self._portFailed)
-
-    def _portOpened(self, port: IListeningPort) -> IListeningPort:
-        self._ports[port] = address = port.getHost()
-        self._observers.tell("listening", address)
-        return port
-
-    def _portFailed(self, failure: Failure) -> Failure:
-        self._observers.tell("serverError", failure)
-        return failure
+        return self._listeners.listen(endpoint, self)
 
     def doStop(self) -> None:
         """
-        A port has closed: whoever asked it to, it is no longer listed.
+        A port has closed.
         """
-        for port in [p for p in self._ports if not getattr(p, "connected", True)]:
-            self._portClosed(port)
+        self._listeners.forgetClosed()
         super().doStop()
-
-    def _portClosed(self, port: IListeningPort) -> None:
-        address = self._ports.pop(port, None)
-        if address is not None:
-            self._observers.tell("listeningStopped", address)
 
     def address(self) -> Endpoint | None:
         """
@@ -408,25 +399,20 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @return: the listener on the same port or path, else the first one;
             L{None} when there is none.
         """
-        own = endpointOf(host)
-        for listener in self.addresses():
-            same = listener.port == own.port if own.port else listener.address == own.address
-            if same:
-                return listener
-        return self.address()
+        return self._listeners.listenerOf(host)
 
     def addresses(self) -> list[Endpoint]:
         """
         The address, port and family of every listener.
         """
-        return [endpointOf(address) for address in self._ports.values()]
+        return self._listeners.addresses
 
     @property
     def listening(self) -> bool:
         """
-        Whether connections are accepted anywhere.
+        Whether it listens anywhere; that holds while it is suspended, too.
         """
-        return bool(self._ports)
+        return bool(self._listeners)
 
     def stopListening(self) -> Deferred[None]:
         """
@@ -434,17 +420,39 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
         @return: fires when all are closed; at once if there was none.
         """
-        return gatherResults([self._stopPort(port) for port in list(self._ports)]).addCallback(
-            lambda _: None
-        )
+        return self._listeners.stop()
 
-    def _stopPort(self, port: IListeningPort) -> Deferred[None]:
-        def stopped(result: object) -> None:
-            self._portClosed(port)
-            if isinstance(result, Failure):
-                self._observers.tell("serverError", result)
+    @property
+    def suspended(self) -> bool:
+        """
+        Whether it has been told to accept nobody for the time being.
+        """
+        return self._suspended
 
-        return maybeDeferred(port.stopListening).addBoth(stopped)
+    def suspend(self) -> None:
+        """
+        Stop accepting, and stay bound: the kernel goes on queueing clients, up
+        to the backlog.  Connections are left alone.
+        """
+        self._suspended = True
+        self._listeners.adjust()
+
+    def resume(self) -> None:
+        """
+        Go on accepting; those in the queue are served first.
+        """
+        self._suspended = False
+        self._listeners.adjust()
+
+    def _room(self) -> int | None:
+        """
+        How many clients may leave the kernel's queue; L{None} for all.
+        """
+        if self._suspended:
+            return 0
+        if self._overflow != "wait" or self._maxConnections is None:
+            return None
+        return max(0, self._maxConnections - len(self._connections))
 
     def whenEmpty(self) -> Deferred[None]:
         """
@@ -472,7 +480,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         draining = self._draining
         if draining is None:
-            draining = self._draining = Drain(self, list(self._ports))
+            draining = self._draining = Drain(self, self._listeners)
             draining.until(None, 0.0).addCallback(self._drained)
         return draining.until(deadline, spread)
 

@@ -1,0 +1,226 @@
+"""
+Ports: clients that wait in the kernel's queue, and ports that pause.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import serverFromString
+
+from tests.support.certificates import pemFile
+from tests.support.peers import rawConnection, serving
+from tests.support.waiting import turn, until
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.observers import ConnectionObserver
+from twisted_tcpdemo.programs import Discard
+
+
+class Greeter(TCPDemoProtocol):
+    """
+    Says hello at once.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Say it.
+        """
+        self.transport.write(b"hello")
+
+
+class Highest(ConnectionObserver):
+    """
+    Remembers the greatest number that were connected at a time.
+    """
+
+    def __init__(self, factory: TCPDemoFactory) -> None:
+        self.factory = factory
+        self.count = 0
+        factory.addObserver(self)
+
+    def connectionOpened(self, report: object) -> None:
+        """
+        Look.
+        """
+        self.count = max(self.count, self.factory.connectionCount)
+
+
+def endpointFor(transport: str, folder: Path) -> dict[str, Any]:
+    """
+    How to serve over a transport.
+    """
+    if transport == "tls":
+        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+        return {"endpoint": endpoint, "tls": True}
+    if transport == "unix":
+        return {"endpoint": f"unix:{folder / 's'}", "client": f"unix:{folder / 's'}"}
+    return {}
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls", "unix"])
+@pytest.mark.deadline(30)
+async def test_waves(transport: str, tmp_path: Path) -> None:
+    """
+    Waves of twice the limit: never one over, nobody is refused, and everybody
+    is served as slots free.
+    """
+    limit = 5
+    factory = TCPDemoFactory(Greeter, maxConnections=limit, overflow="wait")
+    highest = Highest(factory)
+    async with serving(factory, **endpointFor(transport, tmp_path)) as server:
+        for wave in range(1, 4):
+            peers = [await server.connect() for _ in range(2 * limit)]
+            await until(lambda: factory.connectionCount == limit)
+            for peer in peers:  # whoever is served leaves, and makes room
+                await peer.whenReceived(5)
+                peer.transport.loseConnection()
+            await until(lambda wave=wave: factory.closedCount == 2 * limit * wave)
+        assert highest.count == limit
+        assert factory.refusedCount == 0
+        assert factory.acceptedCount == 6 * limit
+
+
+async def test_fullLeavesThemWaiting() -> None:
+    """
+    Full leaves a client in the queue without a word, a release serves it, the
+    count returns to zero.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
+    async with serving(factory) as server:
+        first = await server.connect()
+        await first.whenReceived(5)
+        second = await server.connect()
+        for _ in range(20):
+            await turn()
+        assert second.received == b"" and not second.ended
+        assert (factory.connectionCount, factory.refusedCount) == (1, 0)
+        first.transport.loseConnection()
+        await second.whenReceived(5)
+        second.transport.loseConnection()
+        await factory.whenEmpty()
+
+
+async def test_idlePortCostsNothing() -> None:
+    """
+    While a full server lets clients wait, its port is not read at all.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Discard, maxConnections=1, overflow="wait")
+    readers = set(reactor.getReaders())  # type: ignore[attr-defined]
+    async with serving(factory) as server:
+        [port] = set(reactor.getReaders()) - readers  # type: ignore[attr-defined]
+        await server.connect()
+        waiting = rawConnection(server.port)
+        await until(lambda: factory.connectionCount == 1)
+        await turn()
+        assert port not in reactor.getReaders()  # type: ignore[attr-defined]
+        waiting.close()
+
+
+async def test_limitRaised() -> None:
+    """
+    Raising the limit admits those who wait, and no more of them.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
+    async with serving(factory) as server:
+        peers = [await server.connect() for _ in range(4)]
+        await turn()
+        assert factory.acceptedCount == 0
+        factory.maxConnections = 3
+        for peer in peers[:3]:
+            await peer.whenReceived(5)
+        assert factory.connectionCount == 3
+        factory.maxConnections = None
+        await peers[3].whenReceived(5)
+
+
+async def test_overflowChanged() -> None:
+    """
+    When those who wait are no longer to wait, they are refused.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
+    async with serving(factory) as server:
+        peer = await server.connect()
+        await turn()
+        factory.overflow = "refuse"
+        await peer.whenEnded()
+        assert factory.refusedCount == 1
+
+
+async def test_severalPorts() -> None:
+    """
+    Several ports share one limit: together they are never one over.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Greeter, maxConnections=3, overflow="wait")
+    highest = Highest(factory)
+    async with serving(factory) as server:
+        other = await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+        raws = []
+        for port in (server.port, other.getHost().port) * 4:
+            raws.append(rawConnection(port))
+        await until(lambda: factory.connectionCount == 3)
+        for raw in raws:
+            raw.close()
+        await until(lambda: factory.closedCount == 8)
+        assert (highest.count, factory.refusedCount) == (3, 0)
+
+
+async def test_queueOfTheGone() -> None:
+    """
+    A queue full of clients that have given up does not keep a live one waiting.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
+    async with serving(factory, "tcp:0:interface=127.0.0.1:backlog=200") as server:
+        first = await server.connect()
+        await first.whenReceived(5)
+        for _ in range(100):
+            rawConnection(server.port).close()
+        live = await server.connect()
+        first.transport.loseConnection()
+        await live.whenReceived(5)
+        assert factory.refusedCount == 0
+
+
+async def test_suspend() -> None:
+    """
+    A suspended server stays bound, queues clients, and leaves connections
+    alone; resumed, it serves the queue.
+    """
+    factory = TCPDemoFactory(Greeter)
+    async with serving(factory) as server:
+        early = await server.connect()
+        await early.whenReceived(5)
+        factory.suspend()
+        late = await server.connect()
+        for _ in range(20):
+            await turn()
+        assert factory.suspended and factory.listening
+        assert late.received == b"" and factory.connectionCount == 1
+        factory.resume()
+        await late.whenReceived(5)
+        assert not factory.suspended
+
+
+async def test_drainServesTheQueue() -> None:
+    """
+    A drain serves clients that the kernel has connected already, and refuses
+    visibly those for whom there is no slot.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=2, overflow="wait")
+    async with serving(factory) as server:
+        factory.suspend()
+        peers = [await server.connect() for _ in range(3)]
+        drained = factory.drain(5)
+        for peer in peers[:2]:
+            await peer.whenReceived(5)
+            peer.transport.loseConnection()
+        await peers[2].whenEnded()
+        assert peers[2].received == b""
+        report = await drained
+        assert (report.finished, report.aborted) == (2, 0)
+        assert factory.refusedCount == 1

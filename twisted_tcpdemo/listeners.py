@@ -1,0 +1,165 @@
+"""
+The ports of a factory: where it listens, and whether it accepts.
+
+A port of Twisted's accepts as many clients in a batch as its C{numberAccepts}
+says, and only then looks at anything else.  For C{overflow="wait"} the batch
+is cut to the slots that are free before each wake-up; a client for whom there
+is none stays in the kernel's queue.  That makes the limit exact with every port
+that is a L{twisted.internet.tcp.Port}, UNIX sockets included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.observers import Observers
+from twisted_tcpdemo.shadows import Shadows
+
+
+class Listeners:
+    """
+    Ports that share one limit, and are opened, paused and closed together.
+    """
+
+    def __init__(self, observers: Observers, room: Callable[[], int | None]) -> None:
+        """
+        @param observers: who is told.
+        @param room: how many clients may be accepted now, or L{None} for any
+            number; they wait in the kernel's queue when it is C{0}.
+        """
+        self._observers = observers
+        self._room = room
+        self._ports: dict[IListeningPort, IAddress] = {}
+        self._shadows: dict[IListeningPort, Shadows] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._ports)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._ports))
+
+    def listen(
+        self, endpoint: IStreamServerEndpoint, factory: Factory[Any]
+    ) -> Deferred[IListeningPort]:
+        """
+        Open one more.
+        """
+        listening = maybeDeferred(endpoint.listen, factory)
+        return listening.addCallbacks(self._opened, self._failed)
+
+    def _opened(self, port: IListeningPort) -> IListeningPort:
+        self._ports[port] = address = port.getHost()
+        if hasattr(port, "doRead") and hasattr(port, "numberAccepts"):
+            self._shadows[port] = shadows = Shadows()
+            shadows.place(port, "doRead", partial(self._accept, port, port.doRead))
+        self._observers.tell("listening", address)
+        self.adjust()
+        return port
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._observers.tell("serverError", failure)
+        return failure
+
+    def _accept(self, port: Any, doRead: Callable[[], object]) -> object:
+        """
+        C{doRead} of a port, for as many clients as there is room for.
+        """
+        room = self._room()
+        if room is None:
+            return doRead()
+        if room <= 0:
+            port.stopReading()
+            return None
+        port.numberAccepts = min(port.numberAccepts, room)
+        result = doRead()
+        self.adjust()
+        return result
+
+    def adjust(self) -> None:
+        """
+        Accept if there is room, and do not if there is none.
+        """
+        room = self._room()
+        for port in self._shadows:
+            if room is None or room > 0:
+                port.startReading()  # type: ignore[attr-defined]
+            else:
+                port.stopReading()  # type: ignore[attr-defined]
+
+    def acceptQueued(self, accepted: Callable[[], int]) -> None:
+        """
+        Accept the clients that the kernel has connected already: closing a
+        port would reset them.  There are no slots to wait for any more.
+
+        @param accepted: how many there have been so far, refused ones included.
+        """
+        for port in list(self._shadows):
+            self._release(port)
+            for _ in range(getattr(port, "backlog", 0)):
+                before = accepted()
+                port.doRead()  # type: ignore[attr-defined]
+                if accepted() == before:
+                    break
+
+    @property
+    def addresses(self) -> list[Endpoint]:
+        """
+        The address, port and family of each.
+        """
+        return [endpointOf(address) for address in self._ports.values()]
+
+    def listenerOf(self, host: IAddress) -> Endpoint | None:
+        """
+        The one through which a connection came: that on the same port or path,
+        else the first; L{None} when there is none.
+        """
+        own = endpointOf(host)
+        for listener in self.addresses:
+            same = listener.port == own.port if own.port else listener.address == own.address
+            if same:
+                return listener
+        return next(iter(self.addresses), None)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close all of them.
+
+        @return: fires when all are closed; at once if there was none.
+        """
+        return gatherResults([self._stop(port) for port in self]).addCallback(lambda _: None)
+
+    def _stop(self, port: IListeningPort) -> Deferred[None]:
+        def stopped(result: object) -> None:
+            self._closed(port)
+            if isinstance(result, Failure):
+                self._observers.tell("serverError", result)
+
+        self._release(port)
+        return maybeDeferred(port.stopListening).addBoth(stopped)
+
+    def forgetClosed(self) -> None:
+        """
+        A port has closed: whoever asked it to, it is no longer listed.
+        """
+        for port in self:
+            if not getattr(port, "connected", True):
+                self._closed(port)
+
+    def _closed(self, port: IListeningPort) -> None:
+        self._release(port)
+        address = self._ports.pop(port, None)
+        if address is not None:
+            self._observers.tell("listeningStopped", address)
+
+    def _release(self, port: IListeningPort) -> None:
+        shadows = self._shadows.pop(port, None)
+        if shadows is not None:
+            shadows.remove()
