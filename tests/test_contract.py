@@ -301,6 +301,21 @@ async def test_peerThatNeverReads(serve: Serve) -> None:
         assert protocol.bytesPending > 0
 
 
+async def test_tooMuchPending(serve: Serve) -> None:
+    """
+    A peer that does not read can not make the server hold more than it may.
+    """
+    async with serve(Discard, budgets=Budgets(maxPending=1_000_000)) as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        peer.transport.pauseProducing()
+        for _ in range(200):
+            protocol.transport.write(bytes(100_000))
+        await server.factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.MAX_PENDING
+        assert protocol.bytesPending <= 1_100_000
+
+
 async def test_drain(serve: Serve) -> None:
     """
     A drain lets a transfer finish and aborts, at the deadline, who does not

@@ -1,5 +1,6 @@
 """
-Time budgets: when a connection must go.
+Budgets: how long a connection may take, how much it may hold, and when it must
+go.
 
 Twisted's own timeouts end in C{loseConnection}, which waits for a peer that may
 never read.  Here every budget ends: those that may have caught a live peer
@@ -27,7 +28,7 @@ connection to be given another one: slow is allowed, a drip is not."""
 
 def positive(name: str, value: float | None) -> float | None:
     """
-    Check a number of seconds: C{None} and C{0} both mean that it is off.
+    Check a budget: C{None} and C{0} both mean that there is none.
 
     @raise TypeError: if it is no number.
     @raise ValueError: if it is negative or not finite.
@@ -35,9 +36,9 @@ def positive(name: str, value: float | None) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds or None, not {value!r}")
+        raise TypeError(f"{name} must be a number or None, not {value!r}")
     if value < 0 or not isfinite(value):
-        raise ValueError(f"{name} must be a finite number of seconds, 0 or more, not {value!r}")
+        raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
     return value or None
 
 
@@ -45,6 +46,9 @@ def positive(name: str, value: float | None) -> float | None:
 class Budgets:
     """
     What a connection may take.  Times are seconds; L{None} or C{0}: no limit.
+
+    @ivar maxPending: bytes that may wait for a peer that does not read; the
+        write that exceeds it resets the connection.
 
     @ivar firstByte: until the peer has sent anything at all.
     @ivar idle: without a byte moving in either direction.
@@ -65,6 +69,7 @@ class Budgets:
     writeStall: float | None = None
     closeFlush: float | None = 30.0
     handshake: float | None = 30.0
+    maxPending: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -238,6 +238,14 @@ class Connection:
         if self._waiters is not None:
             self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
 
+    def transportWaiting(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        limit = self._budgets.maxPending
+        if limit is not None and self.counts.bytesPending > limit:
+            self.exceeded(CloseReason.MAX_PENDING)
+
     def transportClosing(self) -> None:
         """
         See L{ITransportWatcher}.

@@ -40,6 +40,12 @@ class ITransportWatcher(Interface):
         once, C{bytesPending} is already zero when C{write()} returns.
         """
 
+    def transportWaiting() -> None:
+        """
+        Bytes have been written that had to wait.  Called from within
+        C{write()}; it may abort the connection.
+        """
+
     def transportClosing() -> None:
         """
         This side has asked for the end, with C{loseConnection()}, for the

@@ -40,6 +40,7 @@ class Meter:
 
     __slots__ = (
         "_abort",
+        "_aborted",
         "_deliver",
         "_delivering",
         "_doWrite",
@@ -66,6 +67,7 @@ class Meter:
         self._transport: Any = transport
         self._settled = 0
         self._delivering = False
+        self._aborted = False
         self._shadows = Shadows()
 
     def attach(self, protocol: IProtocol) -> None:
@@ -128,10 +130,13 @@ class Meter:
             self._delivering = False
 
     def _countWrite(self, data: bytes) -> None:
+        if self._aborted:
+            return  # Twisted would keep them until the end of the turn
         accepted = accepts(self._transport)
         self._write(data)
         if accepted:
             self.bytesWritten += len(data)
+            self.watcher.transportWaiting()
 
     def _countWriteSequence(self, iovec: Iterable[bytes]) -> None:
         # Some transports implement this one by their own write(), which is
@@ -144,6 +149,7 @@ class Meter:
 
     def _abortConnection(self) -> None:
         self.watcher.transportAborting()
+        self._aborted = True
         self._abort()
 
     def _flush(self) -> object:

@@ -22,13 +22,16 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.budgets import Budgets
-from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.factory import OVERFLOWS, TCPDemoFactory
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo, Report, hosted
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.service import TCPDemoService, giveUp
 
 PROGRAMS: dict[str, type[TCPDemoProtocol]] = {"report": Report, "echo": Echo, "discard": Discard}
+
+LIFETIME_JITTER = 0.1
+"""So that connections made together do not all return together."""
 
 
 def _number(option: str, kind: type[int] | type[float], low: float, high: float) -> Any:
@@ -50,12 +53,26 @@ def _number(option: str, kind: type[int] | type[float], low: float, high: float)
     return coerce
 
 
-def _count(option: str, high: float = float("inf")) -> Any:
-    return _number(option, int, 0, high)
+def _count(
+    option: str,
+    default: int | None,
+    text: str,
+    *,
+    short: str = "",
+    low: int = 0,
+    high: float = float("inf"),
+) -> list[Any]:
+    """
+    An option that takes a whole number.
+    """
+    return [option, short, default, text, _number(option, int, low, high)]
 
 
-def _seconds(option: str) -> Any:
-    return _number(option, float, 0, 10**9)
+def _seconds(option: str, default: float, text: str) -> list[Any]:
+    """
+    An option that takes a time.
+    """
+    return [option, "", default, text, _number(option, float, 0, 10**9)]
 
 
 class Options(UsageOptions):
@@ -71,23 +88,29 @@ class Options(UsageOptions):
     )
     # fmt: off
     optParameters: ClassVar[list[list[Any]]] = [
-        ["port", "p", None, "TCP port; 0 takes a free one. [default: 18001, unless --listen]",
-         _count("port", 65535)],
+        _count("port", None, "TCP port; 0 takes a free one. [default: 18001, unless --listen]",
+               short="p", high=65535),
         ["interface", "", None, "Address to listen on. [default: all, IPv6 and IPv4]"],
-        ["backlog", "", 511, "Connections that the kernel holds until they are accepted.",
-         _number("backlog", int, 1, 2**31 - 1)],
-        ["max-connections", "m", None, "How many may be connected. [default: no limit]",
-         _count("max-connections")],
-        ["idle-timeout", "", 300.0, "Close a connection on which no byte moves for this long.",
-         _seconds("idle-timeout")],
-        ["pause-on-connect", "", 0.0, "Read nothing from a new connection for this long.",
-         _seconds("pause-on-connect")],
-        ["keep-alive-delay", "", 0.0, "Silence before the first keep-alive probe; 0: the system's.",
-         _seconds("keep-alive-delay")],
+        _count("backlog", 511, "Connections that the kernel holds until they are accepted.", low=1,
+               high=2**31 - 1),
+        _count("max-connections", None, "How many may be connected. [default: no limit]",
+               short="m"),
+        ["overflow", "", "refuse",
+         "What a client sees for whom there is no slot: refuse, reset or wait."],
+        ["refusal-message", "", "", "Text that a refused client is sent before the FIN."],
+        _seconds("idle-timeout", 300, "Close a connection on which no byte moves for this long."),
+        _seconds("first-byte-timeout", 120, "Close a connection whose client has sent nothing."),
+        _seconds("max-lifetime", 86400, "Close a connection this old, or up to a tenth younger."),
+        _seconds("write-timeout", 60, "Reset one whose client takes none of the bytes that wait."),
+        _seconds("close-timeout", 30, "Reset a closing one whose client does not read the rest."),
+        _seconds("handshake-timeout", 10, "Reset one whose TLS handshake does not end."),
+        _count("max-pending", 2**24, "Reset one for which more bytes wait; 0: no limit."),
+        _seconds("pause-on-connect", 0, "Read nothing from a new connection for this long."),
+        _seconds("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's."),
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
-        ["preview", "", 256, "Bytes of received data that report shows.", _count("preview")],
-        ["drain", "", 10.0, "Time that connections have to end when the server stops.",
-         _seconds("drain")],
+        _count("preview", 256, "Bytes of received data that report shows."),
+        _seconds("drain", 10, "Time that connections have to end when the server stops."),
+        _seconds("drain-spread", 0, "Close idle connections over this time when the server stops."),
     ]
     optFlags: ClassVar[list[list[str]]] = [
         ["allow-half-open", "", "Keep a connection after its client's FIN."],
@@ -140,6 +163,9 @@ class Options(UsageOptions):
         """
         if self["port"] is None and not self["listen"]:
             self["port"] = 18001
+        if self["overflow"] not in OVERFLOWS:
+            known = ", ".join(OVERFLOWS)
+            raise UsageError(f"--overflow must be one of {known}, not {self['overflow']!r}")
         self["protocol"] = _protocolNamed(self["protocol"], self["preview"])
 
 
@@ -184,13 +210,34 @@ def makeService(options: Options) -> IService:
         noDelay=not options["nagle"],
         keepAlive=bool(options["keep-alive"]),
         keepAliveInitialDelay=options["keep-alive-delay"],
-        budgets=Budgets(idle=options["idle-timeout"]),
+        overflow=options["overflow"],
+        refusalMessage=options["refusal-message"].encode(),
+        budgets=_budgets(options),
     )
     factory.addObserver(LoggingObserver(factory))
     endpoints = [_endpoint(reactor, text) for text in options["listen"]]
     if options["port"] is not None:
         endpoints.insert(0, _portEndpoint(reactor, options))
-    return TCPDemoService(factory, endpoints, reactor=reactor, drain=options["drain"])
+    return TCPDemoService(
+        factory,
+        endpoints,
+        reactor=reactor,
+        drain=options["drain"],
+        spread=options["drain-spread"],
+    )
+
+
+def _budgets(options: Options) -> Budgets:
+    return Budgets(
+        firstByte=options["first-byte-timeout"],
+        idle=options["idle-timeout"],
+        lifetime=options["max-lifetime"],
+        lifetimeJitter=LIFETIME_JITTER,
+        writeStall=options["write-timeout"],
+        closeFlush=options["close-timeout"],
+        handshake=options["handshake-timeout"],
+        maxPending=options["max-pending"],
+    )
 
 
 def _endpoint(reactor: Any, text: str) -> tuple[str, IStreamServerEndpoint]:
