@@ -1,0 +1,233 @@
+"""
+Draining: nothing lost, and always an end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from tests.support.peers import rawConnection, serving
+from tests.support.waiting import until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.programs import Discard, Echo
+
+ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
+
+
+class Memory(StringTransport):
+    """
+    A transport in memory that ends when it is told to.
+    """
+
+    protocol: Any = None
+
+    def loseConnection(self) -> None:
+        """
+        End in order.
+        """
+        self._end(ConnectionDone())
+
+    def abortConnection(self) -> None:
+        """
+        End at once.
+        """
+        self._end(ConnectionAborted())
+
+    def _end(self, reason: Exception) -> None:
+        if not self.disconnected:
+            self.disconnected = True
+            self.protocol.connectionLost(Failure(reason))
+
+
+def connected(factory: TCPDemoFactory) -> Any:
+    """
+    One more connection in memory.
+    """
+    protocol, transport = factory.buildProtocol(ADDRESS), Memory()
+    transport.protocol = protocol
+    protocol.makeConnection(transport)
+    return protocol
+
+
+def test_nobodyThere() -> None:
+    """
+    With nobody connected a drain is over at once, and can be repeated.
+    """
+    factory = TCPDemoFactory(clock=Clock())
+    for _ in range(2):
+        fired: list[Any] = []
+        factory.drain(10).addCallback(fired.append)
+        assert [(r.finished, r.aborted, r.bytesUnsent) for r in fired] == [(0, 0, 0)]
+
+
+def test_protocolsAreTold() -> None:
+    """
+    Each protocol hears drainStarted, and may end by itself.
+    """
+    told: list[int] = []
+
+    class Told(TCPDemoProtocol):
+        def drainStarted(self) -> None:
+            told.append(self.connectionID)
+            self.transport.loseConnection()
+
+    factory = TCPDemoFactory(Told, clock=Clock())
+    connections = [connected(factory) for _ in range(3)]
+    fired: list[Any] = []
+    factory.drain(10).addCallback(fired.append)
+    assert told == [c.connectionID for c in connections]
+    assert [(r.finished, r.aborted) for r in fired] == [(3, 0)]
+
+
+def test_hookRaises(loggedErrors: Any) -> None:
+    """
+    A protocol whose drainStarted raises is ended, and the drain goes on.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def drainStarted(self) -> None:
+            raise ZeroDivisionError
+
+    factory = TCPDemoFactory(Broken, clock=Clock())
+    connection = connected(factory)
+    fired: list[Any] = []
+    factory.drain(10).addCallback(fired.append)
+    assert len(fired) == 1
+    assert connection.closeReason is CloseReason.ERROR
+    loggedErrors.take(ZeroDivisionError)
+
+
+def test_withoutDeadline() -> None:
+    """
+    Without a deadline nothing is closed by force, however long it takes.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(clock=clock)
+    connection = connected(factory)
+    fired: list[Any] = []
+    factory.close().addCallback(fired.append)
+    clock.advance(10_000)
+    assert not fired and factory.connectionCount == 1
+    connection.transport.loseConnection()
+    assert [(r.finished, r.aborted, r.duration) for r in fired] == [(1, 0, 10_000)]
+
+
+def test_idleIsClosed() -> None:
+    """
+    With a deadline, a connection that is idle is closed, a busy one as soon as
+    it becomes idle.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(clock=clock)
+    idle, busy = connected(factory), connected(factory)
+    clock.advance(5)
+    busy.dataReceived(b"x")
+    factory.drain(60)
+    assert idle.closeReason is CloseReason.LOCAL_CLOSE
+    assert busy.closeReason is None
+    for _ in range(5):
+        clock.advance(0.5)
+        busy.dataReceived(b"x")
+    assert busy.closeReason is None
+    clock.pump([0.1] * 15)
+    assert busy.closeReason is CloseReason.LOCAL_CLOSE
+    assert clock.getDelayedCalls() == []
+
+
+def test_deadline() -> None:
+    """
+    What is not idle at the deadline is aborted, and counted apart.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(clock=clock)
+    connection = connected(factory)
+    fired: list[Any] = []
+    factory.drain(2).addCallback(fired.append)
+    for _ in range(22):
+        connection.dataReceived(b"x") if connection.closeReason is None else None
+        clock.advance(0.1)
+    assert connection.closeReason is CloseReason.DRAIN
+    assert [(r.finished, r.aborted) for r in fired] == [(0, 1)]
+    assert fired[0].duration <= 2.05 + 0.1
+    assert clock.getDelayedCalls() == []
+
+
+def test_spread() -> None:
+    """
+    Idle connections are closed one by one over the time that is given.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(clock=clock)
+    for _ in range(100):
+        connected(factory)
+    clock.advance(5)
+    factory.drain(60, spread=10)
+    counts = []
+    for _ in range(5):
+        counts.append(factory.connectionCount)
+        clock.pump([0.1] * 20)
+    clock.pump([0.1] * 2)
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > counts[2] > counts[4] > 0
+    assert factory.connectionCount == 0
+
+
+def test_secondCallBringsTheEnd() -> None:
+    """
+    A second drain may bring the deadline forward; both fire.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(clock=clock)
+    connection = connected(factory)
+    connection.dataReceived(b"x")
+    fired: list[Any] = []
+    factory.close().addCallback(fired.append)
+    factory.drain(0).addCallback(fired.append)
+    assert connection.closeReason is CloseReason.DRAIN
+    assert [r.aborted for r in fired] == [1, 1]
+    assert clock.getDelayedCalls() == []
+
+
+async def test_transfersFinish() -> None:
+    """
+    A drain under way delivers every byte of the transfers that finish.
+    """
+    size = 5_000_000
+    async with serving(TCPDemoFactory(Discard)) as server:
+        peers = [await server.connect() for _ in range(5)]
+        await until(lambda: server.factory.connectionCount == 5)
+        for protocol in server.factory.connections:
+            protocol.transport.write(bytes(size))
+            protocol.transport.loseConnection()
+        drained = server.factory.drain(5)
+        for peer in peers:
+            await peer.whenReceived(size)
+            peer.transport.loseConnection()
+        report = await drained
+        assert (report.finished, report.aborted, report.bytesUnsent) == (5, 0, 0)
+
+
+async def test_queueIsServed() -> None:
+    """
+    Clients that the kernel has connected before the drain are served by it.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        server.factory.suspend()
+        raws = [rawConnection(server.port) for _ in range(10)]
+        for raw in raws:
+            raw.sendall(b"hello")
+        drained = server.factory.drain(5)
+        assert server.factory.acceptedCount == 10
+        for protocol in server.factory.connections:
+            await until(lambda protocol=protocol: protocol.bytesWritten == 5)
+        answers = [raw.recv(10) for raw in raws]
+        for raw in raws:
+            raw.close()
+        await drained
+        assert answers == [b"hello"] * 10
