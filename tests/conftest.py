@@ -20,6 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Name our markers.
     """
     config.addinivalue_line("markers", "deadline(seconds): how long an async test may take")
+    config.addinivalue_line("markers", "storm: many connections; some seconds each")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

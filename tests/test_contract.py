@@ -11,17 +11,18 @@ from typing import Any
 
 import pytest
 
-from tests.support.certificates import pemFile
+from tests.support.certificates import pemFile, serverContext
 from tests.support.peers import Server, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.programs import Discard, Echo
+from twisted_tcpdemo.server import ServerEndpoint
 
 Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
-TRANSPORTS = ["tcp", "tls", "unix"]
+TRANSPORTS = ["tcp", "tls", "unix", "fast", "fast-tls"]
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -38,11 +39,16 @@ def serve(transport: str, tmp_path: Path) -> Serve:
     """
     Serve a factory over the transport under test.
     """
+    from twisted.internet import reactor
 
     def start(protocol: Callable[[], TCPDemoProtocol], **options: Any) -> Any:
         factory = TCPDemoFactory(protocol, **options)
         if transport == "tls":
             return serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True)
+        if transport.startswith("fast"):
+            tls = transport == "fast-tls"
+            endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=serverContext() if tls else None)
+            return serving(factory, endpoint, tls=tls)
         if transport == "unix":
             path = tmp_path / "socket"
             return serving(factory, f"unix:{path}", f"unix:{path}")

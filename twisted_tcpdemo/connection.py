@@ -23,12 +23,12 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, BudgetWatch
 from twisted_tcpdemo.errors import WriteFailedError
-from twisted_tcpdemo.interfaces import ICountingTransport, ISlots, ITransportWatcher
+from twisted_tcpdemo.interfaces import ISlots, ITransportWatcher
 from twisted_tcpdemo.meter import Meter
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
 from twisted_tcpdemo.shadows import Shadows
-from twisted_tcpdemo.stack import clockOf, hasLateAddresses, isHandshaking
+from twisted_tcpdemo.stack import clockOf, countsItself, hasLateAddresses, isHandshaking
 from twisted_tcpdemo.sweep import Errand, sweepOf
 from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
 
@@ -183,7 +183,7 @@ class Connection:
         self._shadows.place(protocol, "connectionLost", self._connectionLost)
         self._shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
         self._shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
-        if ICountingTransport.providedBy(transport):
+        if countsItself(transport):
             self.counts = transport
             transport.watcher = self
         else:
@@ -268,6 +268,15 @@ class Connection:
         See L{ITransportWatcher}.
         """
         self._blame(CloseReason.ERROR)
+
+    def transportEncrypting(self) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        protocol, counts = self.protocol, self.counts
+        if protocol is not None and not isinstance(counts, Meter):
+            self.counts = meter = Meter(self.transport, self, self._clock, counts)
+            meter.attach(protocol)
 
     def transportLost(self, reason: Failure) -> None:
         """

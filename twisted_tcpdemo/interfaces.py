@@ -63,6 +63,12 @@ class ITransportWatcher(Interface):
         to end the connection.
         """
 
+    def transportEncrypting() -> None:
+        """
+        C{startTLS()} has been called.  From now on the transport counts
+        ciphertext; who wants to count the protocol's own bytes must do it.
+        """
+
     def transportLost(reason: Failure) -> None:
         """
         The connection is gone.  Called once, before the protocol's
@@ -95,6 +101,16 @@ class ICountingTransport(ITransport):
     watcher: ITransportWatcher | None = Attribute(
         "Whom to tell; settable, L{None} at first and after the loss."
     )
+
+    def getHost() -> IAddress:
+        """
+        This side's address, after the loss too.
+        """
+
+    def getPeer() -> IAddress:
+        """
+        The other side's address, after the loss too.
+        """
 
 
 class IConnectionHooks(IProtocol, IHalfCloseableProtocol):

@@ -15,15 +15,19 @@ zero exactly when everything has been taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IProtocol, IReactorTime, ITransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from twisted_tcpdemo.interfaces import ITransportWatcher
+from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import accepts, bottomOf, queuedBytes
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.connection import Counts
 
 
 class Meter:
@@ -41,9 +45,12 @@ class Meter:
     __slots__ = (
         "_abort",
         "_aborted",
+        "_bottom",
+        "_bottomWrite",
         "_deliver",
         "_delivering",
         "_doWrite",
+        "_lastActivity",
         "_lose",
         "_loseTransport",
         "_seconds",
@@ -54,18 +61,27 @@ class Meter:
         "_writeSequence",
         "bytesRead",
         "bytesWritten",
-        "lastActivity",
         "watcher",
     )
 
-    def __init__(self, transport: ITransport, watcher: ITransportWatcher, clock: IReactorTime):
-        self.bytesRead = 0
-        self.bytesWritten = 0
+    def __init__(
+        self,
+        transport: ITransport,
+        watcher: ITransportWatcher,
+        clock: IReactorTime,
+        before: Counts | None = None,
+    ) -> None:
+        """
+        @param before: what has been counted on this transport already.
+        """
+        self.bytesRead = before.bytesRead if before else 0
+        self.bytesWritten = before.bytesWritten if before else 0
+        self._settled = self.bytesWritten - (before.bytesPending if before else 0)
         self.watcher = watcher
         self._seconds: Callable[[], float] = clock.seconds
-        self.lastActivity = self._seconds()
+        self._lastActivity = self._seconds()
         self._transport: Any = transport
-        self._settled = 0
+        self._bottom: Any = None
         self._delivering = False
         self._aborted = False
         self._shadows = Shadows()
@@ -90,7 +106,13 @@ class Meter:
             self._loseTransport = transport.connectionLost
             place(transport, "connectionLost", self._connectionLost)
         bottom = bottomOf(transport)
-        if isinstance(bottom, FileDescriptor):
+        if ICountingTransport.providedBy(bottom):
+            self._bottom = bottom
+            bottom.watcher = _BottomWatcher(self._moved)
+            if bottom is not transport:
+                self._bottomWrite = bottom.write
+                place(bottom, "write", self._writeBelow)
+        elif isinstance(bottom, FileDescriptor):
             self._doWrite = bottom.doWrite
             place(bottom, "doWrite", self._flush)
 
@@ -99,6 +121,16 @@ class Meter:
         Let go of transport and protocol.
         """
         self._shadows.remove()
+        if self._bottom is not None:
+            self._bottom.watcher = None
+
+    @property
+    def lastActivity(self) -> float:
+        """
+        See L{ICountingTransport}.
+        """
+        below: float = self._bottom.lastActivity if self._bottom is not None else 0.0
+        return max(self._lastActivity, below)
 
     @property
     def bytesPending(self) -> int:
@@ -120,7 +152,7 @@ class Meter:
             return self._deliver(data)
         self._delivering = True
         self.bytesRead += len(data)
-        self.lastActivity = self._seconds()
+        self._lastActivity = self._seconds()
         try:
             return self._deliver(data)
         except BaseException:
@@ -158,9 +190,24 @@ class Meter:
         """
         result = self._doWrite()
         if not isinstance(result, Exception):
-            self.lastActivity = self._seconds()
-            self.watcher.transportFlushed()
+            self._moved()
         return result
+
+    def _writeBelow(self, data: bytes) -> None:
+        """
+        C{write} of a socket that takes bytes at once: a layer between may have
+        kept them until now.
+        """
+        self._bottomWrite(data)
+        if not self._bottom.bytesPending:
+            self._moved()
+
+    def _moved(self) -> None:
+        """
+        The operating system has taken bytes.
+        """
+        self._lastActivity = self._seconds()
+        self.watcher.transportFlushed()
 
     def _connectionLost(self, reason: Failure) -> None:
         """
@@ -172,3 +219,46 @@ class Meter:
             self._loseTransport(reason)
         finally:
             self.watcher.transportLost(reason)
+
+
+@implementer(ITransportWatcher)
+class _BottomWatcher:
+    """
+    Hears from a counting transport, below others, when bytes have left.  Of all
+    else the transport on top is asked.
+    """
+
+    __slots__ = ("transportFlushed",)
+
+    def __init__(self, flushed: Callable[[], None]) -> None:
+        self.transportFlushed = flushed
+
+    def transportWaiting(self) -> None:
+        """
+        The layer on top is asked at each write.
+        """
+
+    def transportClosing(self) -> None:
+        """
+        Some layer is done.
+        """
+
+    def transportAborting(self) -> None:
+        """
+        Some layer gives up.
+        """
+
+    def transportEncrypting(self) -> None:
+        """
+        There is one more layer.
+        """
+
+    def deliveryFailed(self) -> None:
+        """
+        Some layer has raised.
+        """
+
+    def transportLost(self, reason: Failure) -> None:
+        """
+        The layers will hear of it.
+        """

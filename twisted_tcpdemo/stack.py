@@ -45,6 +45,20 @@ def tlsOf(transport: Any) -> Any | None:
     return transport.protocol if getattr(transport, "TLS", False) else None
 
 
+def countsItself(transport: Any) -> bool:
+    """
+    Whether a transport counts its protocol's bytes.
+
+    A TLS layer claims to provide whatever the transport below it does, and
+    what is below counts ciphertext.
+    """
+    return (
+        not isinstance(transport, ProtocolWrapper)
+        and ICountingTransport.providedBy(transport)
+        and not getattr(transport, "TLS", False)
+    )
+
+
 def clockOf(transport: object) -> IReactorTime:
     """
     The clock of the reactor that runs a transport; where it has none, as in a
@@ -68,10 +82,10 @@ def queuedBytes(transport: Any) -> int:
         queued += sum(map(len, tls._appSendBuffer))
         queued += sum(map(len, getattr(getattr(tls, "_aggregator", None), "_buffer", ())))
     bottom = bottomOf(transport)
-    if isinstance(bottom, FileDescriptor):
-        queued += len(bottom.dataBuffer) - bottom.offset + bottom._tempDataLen
-    elif ICountingTransport.providedBy(bottom):
+    if ICountingTransport.providedBy(bottom):
         queued += bottom.bytesPending
+    elif isinstance(bottom, FileDescriptor):
+        queued += len(bottom.dataBuffer) - bottom.offset + bottom._tempDataLen
     return queued
 
 

@@ -176,20 +176,23 @@ class Server:
 @asynccontextmanager
 async def serving(
     factory: TCPDemoFactory,
-    endpoint: str = "tcp:0:interface=127.0.0.1",
+    endpoint: Any = "tcp:0:interface=127.0.0.1",
     client: str = "tcp:127.0.0.1:{port}",
     tls: bool = False,
 ) -> AsyncGenerator[Server]:
     """
     Serve with a factory as long as the block lasts.
 
+    @param endpoint: where, as a string or an object.
     @param client: how to reach it, with C{{port}} in place of the port.
     @param tls: whether clients speak TLS.
     """
     from twisted.internet import reactor
 
     server = Server(factory, client, tls)
-    port = await factory.listen(serverFromString(reactor, endpoint))
+    if isinstance(endpoint, str):
+        endpoint = serverFromString(reactor, endpoint)
+    port = await factory.listen(endpoint)
     server.port = getattr(port.getHost(), "port", 0)
     server.client = client.format(port=server.port)
     try:

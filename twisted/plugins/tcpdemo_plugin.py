@@ -1,10 +1,34 @@
 """
-What Twisted finds: the C{tcpdemo} subcommand of C{twistd} and C{twist}.
+What Twisted finds: the C{tcpdemo} subcommand of C{twistd} and C{twist}, and the
+C{fasttcp:} string of server endpoints.
 
 Every C{twistd} command imports this file, so it imports nothing of ours.
 """
 
+from typing import Any
+
 from twisted.application.service import ServiceMaker
+from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from twisted.plugin import IPlugin
+from zope.interface import implementer
+
+
+@implementer(IPlugin, IStreamServerEndpointStringParser)
+class FastTCP:
+    """
+    The parser of C{fasttcp:} strings.
+    """
+
+    prefix = "fasttcp"
+
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        See L{twisted_tcpdemo.server.parse}.
+        """
+        from twisted_tcpdemo.server import parse
+
+        return parse(reactor, *args, **kwargs)
+
 
 tcpdemo = ServiceMaker(
     "twisted-tcpdemo",
@@ -12,3 +36,5 @@ tcpdemo = ServiceMaker(
     "A TCP server that reports who connects, from where, and how many bytes.",
     "tcpdemo",
 )
+
+fasttcp = FastTCP()

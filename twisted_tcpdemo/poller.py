@@ -1,0 +1,366 @@
+"""
+Readiness for many connections behind one reader of whatever reactor runs.
+
+What Twisted's reactors do for each event (find the selectable, put a logging
+context in place, call through three layers) costs more than the event.  Here a
+L{Poller} owns an epoll object and is itself I{one} reader of the reactor, for an
+epoll descriptor can be polled like any other (epoll(7)).  When it is readable,
+it serves its connections directly, and looks again a few times while there is
+work.
+
+Facts that shape it:
+
+  - It is level-triggered.  An event that is not served now comes again, so a
+    batch can be left at any point, and a stale event costs one system call.
+  - EPOLLHUP and EPOLLERR cannot be masked, and stay.  A connection that waits
+    for nothing is therefore taken out of the epoll object, or it would spin.
+  - A descriptor that somebody closes disappears from the epoll object by
+    itself, and its number may come back as another connection's.
+  - What a connection has to do when nobody's code is on the stack, most often
+    to end, waits in a queue that is served at the end of the batch, or in the
+    next turn of the reactor.
+  - The poller is a reader only while it has connections: a unit test that has
+    closed all of them must find the reactor clean.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable
+from typing import Any, Final
+from weakref import ReferenceType, WeakKeyDictionary, ref
+
+from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.logger import Logger
+from twisted.python import context, log
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+_log = Logger(namespace="tcpdemo")
+
+READ: Final = getattr(select, "EPOLLIN", 1)
+WRITE: Final = getattr(select, "EPOLLOUT", 4)
+
+ROUNDS: Final = 4
+"""Batches that are served before the reactor has its turn again."""
+
+BATCH: Final = 512
+"""Connections in a batch."""
+
+SLICE: Final = 0.01
+"""Seconds after which no further batch is begun: timers wait for us."""
+
+_LOST = Failure(CONNECTION_LOST)
+_DONE = Failure(CONNECTION_DONE)
+
+
+class Polled:
+    """
+    What a L{Poller} serves.
+
+    @ivar reading: whether it wants to read; looked at when there is something.
+    @ivar writing: whether it wants to write.
+    @ivar descriptor: its number, remembered: it may have been closed.
+    @ivar interest: what the epoll object knows of it; only the poller uses it.
+    """
+
+    reading: bool
+    writing: bool
+    descriptor: int
+    interest: int
+
+    def doRead(self) -> Exception | None:
+        """
+        Read once; a result is why it is lost.
+        """
+        raise NotImplementedError
+
+    def doWrite(self) -> Exception | None:
+        """
+        Write once; a result is why it is lost.
+        """
+        raise NotImplementedError
+
+    def doSoon(self) -> Exception | None:
+        """
+        Do what had to wait; a result is why it is lost.
+        """
+        raise NotImplementedError
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """
+        The peer has ended its side.
+        """
+        raise NotImplementedError
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        It is over.
+        """
+        raise NotImplementedError
+
+    def logPrefix(self) -> str:
+        """
+        What its lines in the log begin with.
+        """
+        raise NotImplementedError
+
+
+class _LogContext:
+    """
+    The logging context of whichever connection is being served.
+
+    It is asked only when something logs, so that an event costs the store of
+    one attribute.
+    """
+
+    __slots__ = ("current", "outer")
+
+    def __init__(self) -> None:
+        self.current: Any = None
+        self.outer: dict[str, Any] = {}
+
+    def __getitem__(self, key: object) -> dict[str, Any]:
+        if key is not log.ILogContext or self.current is None:
+            raise KeyError(key)
+        return {**self.outer, "system": self.current.logPrefix()}
+
+
+@implementer(IReadDescriptor)
+class Poller:
+    """
+    The connections of one reactor that are served together.
+
+    @ivar now: the reactor's time when the batch that is being served began;
+        C{0.0} when none is.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self.now = 0.0
+        self._reactor = reactor
+        self._epoll = select.epoll()
+        self._connections: dict[int, Any] = {}
+        self._soon: list[Any] = []
+        self._soonCall: Any = None
+        self._depth = 0
+        self._isReader = False
+        self._context = _LogContext()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __bool__(self) -> bool:
+        return True
+
+    # What connections ask for.
+
+    def add(self, connection: Any) -> None:
+        """
+        Serve a connection, which wants to read.
+        """
+        descriptor = connection.descriptor
+        former = self._connections.get(descriptor)
+        if former is not None:
+            # Its descriptor was closed under it, or the number could not be
+            # here again.  Nothing will ever happen on it.
+            former.interest = 0
+            former.descriptor = -1
+            self.soon(former)
+        self._connections[descriptor] = connection
+        self._epoll.register(descriptor, READ)
+        connection.interest = READ
+        if not self._isReader:
+            self._isReader = True
+            self._reactor.addReader(self)
+
+    def remove(self, connection: Any) -> None:
+        """
+        Forget a connection, before its socket is closed.
+        """
+        descriptor = connection.descriptor
+        if self._connections.get(descriptor) is connection:
+            self.watch(connection, 0)
+            del self._connections[descriptor]
+            if not self._connections and not self._depth:
+                self._rest()
+        connection.descriptor = -1
+
+    def _rest(self) -> None:
+        """
+        There is nobody to be served.
+        """
+        if self._isReader and not self._connections:
+            self._isReader = False
+            self._reactor.removeReader(self)
+
+    def watch(self, connection: Any, interest: int) -> None:
+        """
+        Change what a connection waits for.
+        """
+        before, descriptor = connection.interest, connection.descriptor
+        if before == interest or descriptor < 0:
+            return
+        connection.interest = interest
+        try:
+            if not interest:
+                self._epoll.unregister(descriptor)
+            elif before:
+                self._epoll.modify(descriptor, interest)
+            else:
+                self._epoll.register(descriptor, interest)
+        except OSError:
+            # The descriptor was closed under us, and is gone from there too.
+            connection.interest = 0
+
+    def soon(self, connection: Any) -> None:
+        """
+        Call C{doSoon} when nobody's code is on the stack.
+        """
+        self._soon.append(connection)
+        if not self._depth and self._soonCall is None:
+            self._soonCall = self._reactor.callLater(0, self._serveSoon)
+
+    # What the reactor calls.
+
+    def fileno(self) -> int:
+        """
+        The epoll object's own descriptor.
+        """
+        return self._epoll.fileno()
+
+    def logPrefix(self) -> str:
+        """
+        The prefix of what no connection logs.
+        """
+        return "Poller"
+
+    def doRead(self) -> None:
+        """
+        Serve whoever is ready.
+        """
+        current, outer = self._context.current, self._context.outer
+        self._context.outer = context.get(log.ILogContext) or {}
+        self._depth += 1
+        try:
+            context.call(self._context, self._serve)
+        finally:
+            self._depth -= 1
+            self._context.current, self._context.outer = current, outer
+            if not self._depth:
+                self.now = 0.0
+                if self._soon and self._soonCall is None:
+                    self._soonCall = self._reactor.callLater(0, self._serveSoon)
+                if not self._connections:
+                    self._rest()
+
+    def _serveSoon(self) -> None:
+        self._soonCall = None
+        self.doRead()
+
+    def _serve(self) -> None:  # noqa: PLR0912
+        poll, find, logContext = self._epoll.poll, self._connections.get, self._context
+        seconds: Callable[[], float] = self._reactor.seconds
+        end = 0.0
+        for _ in range(ROUNDS):
+            events = poll(0, BATCH)
+            if not events and not self._soon:
+                return
+            self.now = now = seconds()
+            if not end:
+                end = now + SLICE
+            elif now > end:
+                return
+            for descriptor, event in events:
+                connection = find(descriptor)
+                if connection is None:
+                    continue  # it has ended within this batch
+                logContext.current = connection
+                try:
+                    if event != WRITE and connection.reading:
+                        reading = True
+                        why = connection.doRead()
+                        if why is None and event & WRITE and connection.writing:
+                            reading = False
+                            why = connection.doWrite()
+                    elif event != READ and connection.writing:
+                        reading = False
+                        why = connection.doWrite()
+                    else:
+                        self._ignore(connection)
+                        continue
+                except BaseException as error:
+                    self._failed(connection, error)
+                else:
+                    if why is not None:
+                        self._lose(connection, why, reading)
+            if self._soon:
+                self._serveQueue()
+            logContext.current = None
+
+    def _ignore(self, connection: Any) -> None:
+        """
+        It does not want the event it got.  Changes of mind are not told to the
+        kernel before they matter: most are taken back before.
+        """
+        wanted = (READ if connection.reading else 0) | (WRITE if connection.writing else 0)
+        self.watch(connection, wanted)
+
+    def _serveQueue(self) -> None:
+        queue, self._soon = self._soon, []
+        for connection in queue:
+            self._context.current = connection
+            try:
+                why = connection.doSoon()
+            except BaseException as error:
+                self._failed(connection, error)
+            else:
+                if why is not None:
+                    self._lose(connection, why, False)
+
+    def _failed(self, connection: Any, error: BaseException) -> None:
+        """
+        Code of a connection has raised: that connection ends, no other.
+        """
+        log.err()
+        self._lose(connection, error, False)
+
+    def _lose(self, connection: Any, why: BaseException, reading: bool) -> None:
+        try:
+            if why is CONNECTION_DONE and reading:
+                connection.readConnectionLost(_DONE)
+            elif why is CONNECTION_DONE:
+                connection.connectionLost(_DONE)
+            elif why is CONNECTION_LOST:
+                connection.connectionLost(_LOST)
+            else:
+                connection.connectionLost(Failure(why))
+        except BaseException:
+            log.err()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reactor has stopped, and disconnects all.
+        """
+        self._isReader = False
+        connections = list(self._connections.values())
+        log.callWithLogger(self, self._loseAll, connections, reason)
+
+    def _loseAll(self, connections: list[Any], reason: Failure) -> None:
+        for connection in connections:
+            log.callWithLogger(connection, connection.connectionLost, reason)
+
+
+_pollers: WeakKeyDictionary[Any, ReferenceType[Poller]] = WeakKeyDictionary()
+
+
+def pollerOf(reactor: Any) -> Poller:
+    """
+    The one poller of a reactor, which lives as long as anybody uses it.
+    """
+    reference = _pollers.get(reactor)
+    poller = reference and reference()
+    if not poller:
+        poller = Poller(reactor)
+        _pollers[reactor] = ref(poller)
+    return poller

@@ -1,0 +1,586 @@
+"""
+A TCP transport that writes at once.
+
+Twisted's own transport keeps each write until the reactor tells that the socket
+is writable, which it nearly always is: two changes to the epoll object and one
+more turn of the reactor for every answer (twisted #5303).  This one gives the
+bytes to the kernel in C{write()} and keeps only what the kernel refuses.
+
+What follows from that, and is easily wrong:
+
+  - A send may fail inside C{write()}.  The connection is then lost a little
+    later, never from inside the application's call.
+  - A pull producer must be asked for more although nothing ever waited.
+  - What waits is kept as it was given and sent with one C{sendmsg(2)} for many
+    pieces; what a partial send leaves is a view, so that a large write to a
+    slow peer costs as much as it has bytes (twisted #12742).
+  - After the peer's FIN the socket stays readable for ever.
+
+In everything else it behaves as L{twisted.internet.tcp.Server} does, from which
+it takes what is not about moving bytes, and whose tests it passes.  Private
+names of Twisted's that this leans on are in L{PRIVATE_NAMES}; a test compares
+the list with the installed Twisted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from errno import ENOBUFS
+from itertools import islice
+from socket import NI_NUMERICHOST, NI_NUMERICSERV, getnameinfo, socket
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionFdescWentAway,
+    ConnectionLost,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.tcp import Server
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
+from twisted_tcpdemo.poller import READ, WRITE, pollerOf
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.port import WriteThroughPort
+
+_log = Logger(namespace="tcpdemo")
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.tcp.Server": ("_addressType", "_getLogPrefix", "_closeSocket", "_aborting"),
+    "twisted.internet.abstract.FileDescriptor": ("_writeDisconnecting", "_writeDisconnected"),
+    "twisted.internet._newtls": ("startTLS",),
+    "twisted.internet.tcp.Port": ("_buildAddr", "_addressType", "_realPortNumber"),
+}
+
+READ_SIZE: Final = 65536
+"""What is asked of the kernel at a time, at first."""
+
+LARGE_READ_SIZE: Final = 262144
+"""The same on a connection that has filled the smaller one."""
+
+JOINED: Final = 65536
+"""Up to this size, the pieces of a sequence are cheaper to join than to give to
+the kernel one by one."""
+
+PIECES: Final = 128
+"""Pieces in one C{sendmsg(2)}."""
+
+
+@implementer(ICountingTransport)
+class WriteThroughTransport(Server):
+    """
+    The server's side of a TCP connection.
+
+    After C{startTLS} it counts ciphertext, and tells its watcher before.
+    """
+
+    reactor: Any
+    server: Any
+    client: Any
+
+    lastActivity = 0.0
+    watcher: ITransportWatcher | None = None
+    bytesRead = 0
+    bytesWritten = 0
+    bytesPending = 0
+
+    reading = True
+    writing = False
+    interest = 0
+    readSize = READ_SIZE
+
+    _pending: deque[bytes | memoryview] | None = None
+    _sendFailed = False
+    _readEnded = False
+    _isDueSoon = False
+    inheritedNoDelay: bool | None = None
+    _host: Any = None
+    peerAddress: IPv4Address | IPv6Address | None = None
+
+    def __init__(  # noqa: PLR0917
+        self,
+        sock: socket,
+        protocol: IProtocol,
+        client: Any,
+        server: WriteThroughPort | None,
+        sessionno: int,
+        reactor: Any,
+    ) -> None:
+        """
+        See L{Server}.
+        """
+        # Server's own does all of this, and more, in three layers.
+        sock.setblocking(False)
+        self.reactor = reactor
+        self.socket = sock
+        self.protocol = protocol
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.hostname = client[0]
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
+        self._name = protocol.__class__.__name__
+        self.descriptor = sock.fileno()
+        self._poller = poller = pollerOf(reactor)
+        self.lastActivity = poller.now or reactor.seconds()
+        poller.add(self)
+        self.connected = 1
+        self._direct = True
+
+    def __repr__(self) -> str:
+        given: str | None = getattr(self, "repstr", None)
+        port = self.server and self.server._realPortNumber
+        return given or f"<{self._name} #{self.sessionno} on {port}>"
+
+    def fileno(self) -> int:
+        """
+        The descriptor, or C{-1} when it is closed.
+        """
+        return self.socket.fileno() if hasattr(self, "socket") else -1
+
+    # Reading.
+
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+        """
+        Read once, and deliver.
+        """
+        try:
+            data = self.socket.recv(self.readSize)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return CONNECTION_LOST
+        size = len(data)
+        if not size:
+            return CONNECTION_DONE
+        self.bytesRead += size
+        self.lastActivity = self._poller.now
+        if size == READ_SIZE:
+            self.readSize = LARGE_READ_SIZE
+        try:
+            self.protocol.dataReceived(data)
+        except BaseException:
+            if self.watcher is not None:
+                self.watcher.deliveryFailed()
+            raise
+        return None
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """
+        The peer's FIN: tell a protocol that can be half-closed, end any other.
+        """
+        self.reading = False
+        self._readEnded = True
+        self._poller.watch(self, WRITE if self.writing else 0)
+        if IHalfCloseableProtocol(self.protocol, None) is None:
+            self.connectionLost(reason)
+        else:
+            super().readConnectionLost(reason)
+
+    def startReading(self) -> None:
+        """
+        Read when there is something; after the peer's FIN, nothing comes.
+        """
+        if not self._readEnded and not self._aborting:
+            self.reading = True
+            if not self.interest & READ:
+                self._poller.watch(self, self.interest | READ)
+
+    def stopReading(self) -> None:
+        """
+        Do not read.  The kernel is told when it has something.
+        """
+        self.reading = False
+
+    # Writing.
+
+    def write(self, data: bytes) -> None:
+        """
+        Send; what cannot be sent at once is kept, and sent later.
+        """
+        if self._direct and data.__class__ is bytes:
+            try:
+                sent = self.socket.send(data)
+            except OSError as error:
+                sent = self._refused(error)
+            size = len(data)
+            self.bytesWritten += size
+            self.lastActivity = self._poller.now or self.reactor.seconds()
+            if sent != size:
+                self._keep([memoryview(data)[sent:]], size - sent)
+                self._maybePauseProducer()
+                self.startWriting()
+                if self.watcher is not None:
+                    self.watcher.transportWaiting()
+        elif self.TLS:
+            if self.connected:
+                self.protocol.write(data)  # type: ignore[attr-defined]
+        else:
+            self.push(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """
+        The same with several pieces.
+        """
+        if not self.TLS:
+            self.pushSequence(iovec)
+        elif self.connected:
+            self.protocol.writeSequence(iovec)  # type: ignore[attr-defined]
+
+    def push(self, data: bytes) -> None:
+        """
+        Write to the socket, whatever the state: below TLS, too.
+        """
+        self.pushSequence((data,))
+
+    def pushSequence(self, iovec: Iterable[bytes]) -> None:
+        """
+        The same with several pieces.
+        """
+        pieces = list(iovec)
+        for piece in pieces:
+            if not isinstance(piece, bytes):
+                raise TypeError("Data must be bytes")
+        size = sum(map(len, pieces))
+        if not (size and self.connected) or self._writeDisconnected or self._aborting:
+            return
+        self.bytesWritten += size
+        first = self._pending is None
+        self._keep([b"".join(pieces)] if size <= JOINED else filter(None, pieces), size)
+        if first and not self._sendFailed:
+            try:
+                self._send()
+            except OSError as error:
+                self._refused(error)
+        self._maybePauseProducer()
+        if self._pending is not None or (self.producer is not None and not self.streamingProducer):
+            self.startWriting()
+            if self.watcher is not None:
+                self.watcher.transportWaiting()
+
+    def _keep(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
+        """
+        Add to what waits.
+        """
+        self.bytesPending += size
+        if self._pending is None:
+            self._pending = deque(pieces)
+            self._direct = False
+        else:
+            self._pending.extend(pieces)
+
+    def _refused(self, error: OSError) -> int:
+        """
+        The kernel has taken nothing, for now or for ever.
+        """
+        if not isinstance(error, BlockingIOError) and error.errno != ENOBUFS:
+            self._sendFailed = True
+            self._direct = False
+        return 0
+
+    def _send(self) -> None:
+        """
+        Send once from what waits.
+        """
+        pending = self._pending
+        assert pending is not None
+        if len(pending) == 1:
+            sent = self.socket.send(pending[0])
+        else:
+            sent = self.socket.sendmsg(list(islice(pending, PIECES)))
+        self.bytesPending -= sent
+        self.lastActivity = self._poller.now or self.reactor.seconds()
+        while sent:
+            size = len(pending[0])
+            if sent < size:
+                pending[0] = memoryview(pending[0])[sent:]
+                return
+            sent -= size
+            pending.popleft()
+        if not pending:
+            self._pending = None
+            self._redirect()
+
+    def _redirect(self) -> None:
+        """
+        Find out whether nothing stands between C{write} and the kernel.
+        """
+        self._direct = bool(
+            self.connected
+            and self._pending is None
+            and not (self.TLS or self._sendFailed or self._writeDisconnected or self._aborting)
+            and (self.producer is None or self.streamingProducer)
+        )
+
+    def doWrite(self) -> Exception | None:  # type: ignore[override]
+        """
+        The kernel has room: send what waits.
+        """
+        if self._pending is not None:
+            try:
+                self._send()
+            except OSError as error:
+                self._refused(error)
+                return CONNECTION_LOST if self._sendFailed else None
+            if self.watcher is not None:
+                self.watcher.transportFlushed()
+            if self._pending is not None:
+                return None
+        self.writing = False
+        why = self._drained()
+        if not self.writing:
+            self._poller.watch(self, self.interest & ~WRITE)
+        return why
+
+    def doSoon(self) -> Exception | None:
+        """
+        Do what could not be done inside the call that asked for it.
+        """
+        self._isDueSoon = False
+        if self.disconnected:
+            return None
+        if self._aborting:
+            return ConnectionAborted()
+        if self._sendFailed:
+            return CONNECTION_LOST
+        if self.descriptor < 0:
+            return ConnectionFdescWentAway()
+        return self._drained() if self._pending is None else None
+
+    def _drained(self) -> Exception | None:
+        """
+        Nothing waits to be sent: ask for more, or end what was to be ended.
+        """
+        if self.producer is not None and (not self.streamingProducer or self.producerPaused):
+            self.producerPaused = False
+            self.producer.resumeProducing()  # type: ignore[attr-defined]
+        elif self.disconnecting:
+            return CONNECTION_DONE
+        elif self._writeDisconnecting and not self._writeDisconnected:
+            self._writeDisconnected = True
+            self._direct = False
+            self._closeWriteConnection()
+        return None
+
+    def startWriting(self) -> None:
+        """
+        Go on with what waits to be sent or to be ended.
+        """
+        if self._pending is not None and not self._sendFailed:
+            if not self.writing:
+                self.writing = True
+                self._poller.watch(self, self.interest | WRITE)
+        elif not self._isDueSoon:
+            self._isDueSoon = True
+            self._poller.soon(self)
+
+    def stopWriting(self) -> None:
+        """
+        Do not write; it is how a connection that has ended is left alone.
+        """
+        self.writing = False
+
+    def _isSendBufferFull(self) -> bool:
+        return self.bytesPending > self.bufferSize
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """
+        See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
+        """
+        if self.TLS:
+            self.protocol.registerProducer(producer, streaming)  # type: ignore[attr-defined]
+        else:
+            self.addProducer(producer, streaming)
+
+    def addProducer(self, producer: IProducer, streaming: bool) -> None:
+        """
+        Register a producer of what goes to the socket, below TLS too.
+        """
+        if self.producer is None and not streaming:
+            self._direct = False  # it is asked for more after each write
+        FileDescriptor.registerProducer(self, producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """
+        See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
+        """
+        if self.TLS:
+            self.protocol.unregisterProducer()  # type: ignore[attr-defined]
+        else:
+            self.removeProducer()
+
+    def removeProducer(self) -> None:
+        """
+        Forget the producer of what goes to the socket.
+        """
+        FileDescriptor.unregisterProducer(self)
+        self._redirect()
+
+    # Ending.
+
+    def loseConnection(self) -> None:
+        """
+        Close when all that was written is sent, and the producer is done.
+        """
+        if not self.TLS:
+            self.close()
+        elif self.connected and not self.disconnecting:
+            self.protocol.loseConnection()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """
+        The same, below TLS.
+        """
+        if self.connected and not self.disconnecting:
+            if self.watcher is not None:
+                self.watcher.transportClosing()
+            self.reading = False
+            self.disconnecting = 1
+            self.startWriting()
+
+    def abortConnection(self) -> None:
+        """
+        End it with RST, and drop what waits.
+        """
+        if not self.disconnected and not self._aborting:
+            if self.watcher is not None:
+                self.watcher.transportAborting()
+            self._aborting = True
+            self.reading = self.writing = self._direct = False
+            if not self._isDueSoon:
+                self._isDueSoon = True
+                self._poller.soon(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        It has ended: free everything, then tell.
+        """
+        if not hasattr(self, "socket"):
+            return
+        self.disconnected = 1
+        self.connected = 0
+        self.reading = self.writing = self._direct = False
+        self._poller.remove(self)
+        self._rememberHost()
+        self._closeSocket(not reason.check(ConnectionAborted))
+        protocol, watcher, producer = self.protocol, self.watcher, self.producer
+        self.watcher = self.producer = self._pending = None
+        del self.socket, self.protocol
+        if producer is not None:
+            try:
+                producer.stopProducing()
+            except BaseException:
+                _log.failure("a producer could not be stopped")
+        if watcher is not None:
+            watcher.transportLost(reason)
+        protocol.connectionLost(reason)
+
+    # Who.
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """
+        This side's address, after the loss too.
+        """
+        if self._host is None:
+            self._rememberHost()
+        if self._host.__class__ is tuple:
+            self._host = self._addressType("TCP", *scoped(self._host))
+        host: IPv4Address | IPv6Address = self._host
+        return host
+
+    def _rememberHost(self) -> None:
+        """
+        Ask the kernel once, unless the port knows, and build no address before
+        somebody wants to have it.
+        """
+        if self._host is None:
+            self._host = self.server and self.server.commonHost
+        if self._host is None:
+            try:
+                self._host = self.socket.getsockname()
+            except OSError:
+                self._host = ("", 0)
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """
+        The other side's address, after the loss too.
+        """
+        if self.peerAddress is None:
+            self.peerAddress = self._addressType("TCP", *self.client)
+        return self.peerAddress
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Set TCP_NODELAY; a connection has inherited what its port has.
+        """
+        if self.inheritedNoDelay is not bool(enabled):
+            super().setTcpNoDelay(enabled)
+        self.inheritedNoDelay = None
+
+    def tookCiphertext(self) -> None:
+        """
+        A TLS layer has written.  It may have done so long after the application
+        did, so the watcher is told even of what never waited here.
+        """
+        if self.watcher is not None and not self.bytesPending:
+            self.watcher.transportFlushed()
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """
+        See L{ITLSTransport<twisted.internet.interfaces.ITLSTransport>}.
+        """
+        from twisted.internet._newtls import startTLS
+
+        if self.watcher is not None:
+            self.watcher.transportEncrypting()
+        self._direct = False
+        startTLS(self, ctx, normal, _BelowTLS)
+
+
+class _BelowTLS:
+    """
+    What a TLS layer calls in place of the transport's own methods, which lead
+    back to that layer.
+    """
+
+    @staticmethod
+    def write(transport: WriteThroughTransport, data: bytes) -> None:
+        """
+        Send ciphertext.
+        """
+        transport.push(data)
+        transport.tookCiphertext()
+
+    @staticmethod
+    def writeSequence(transport: WriteThroughTransport, iovec: Iterable[bytes]) -> None:
+        """
+        Send ciphertext.
+        """
+        transport.pushSequence(iovec)
+        transport.tookCiphertext()
+
+    loseConnection = WriteThroughTransport.close
+    registerProducer = WriteThroughTransport.addProducer
+    unregisterProducer = WriteThroughTransport.removeProducer
+
+
+def scoped(name: Any) -> Any:
+    """
+    A socket's name as Twisted's addresses have it: of an IPv6 address that is
+    only valid on one interface, the interface is part.
+    """
+    if len(name) == 4 and name[3]:
+        host = getnameinfo(name, NI_NUMERICHOST | NI_NUMERICSERV)[0]
+        return (host, *name[1:])
+    return name
