@@ -193,6 +193,51 @@ class IConnectionObserver(Interface):
         """
 
 
+class IAdmissionPolicy(Interface):
+    """
+    Who may come in.
+
+    The factory asks C{decide} for each connection for which there is a slot,
+    before anything is read from it or written to it, and before a TLS
+    handshake; if nothing refuses it, the factory calls C{opened}, and C{closed}
+    when it is over.  For each C{opened} and each C{adopted} there is exactly
+    one C{closed}, with the same address; for a connection that was refused
+    there is neither.
+
+    The clock is that of the reactor.  It may be set back.
+
+    What this raises is logged.  The connection is then refused by the rule
+    C{"admissionFailed"}, if it was not admitted already.
+    """
+
+    def decide(host: IAddress, peer: IAddress, now: float) -> str | None:
+        """
+        Tell whether a connection may come in.  To ask changes nothing, and may
+        be done any number of times.
+
+        @param host: our side of it.
+        @param peer: the other side, as the transport knows it at this moment:
+            behind a PROXY header that has not been read, the proxy.
+        @param now: seconds of the clock.
+        @return: the name of the rule that refuses it, or L{None}.
+        """
+
+    def opened(host: IAddress, peer: IAddress, now: float) -> None:
+        """
+        A connection has come in.
+        """
+
+    def adopted(peer: IAddress) -> None:
+        """
+        A connection is open that came in before this policy was in force.
+        """
+
+    def closed(peer: IAddress) -> None:
+        """
+        A connection of which this policy was told is over.
+        """
+
+
 class ISlots(Interface):
     """
     Who keeps the places of a server: what a connection asks of its factory.
