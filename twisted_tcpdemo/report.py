@@ -129,6 +129,24 @@ class Refusal(Addresses):
 
 
 @dataclass(frozen=True, slots=True)
+class WatermarkCrossing:
+    """
+    The number of connections has come near the limit, or is so no longer.
+
+    @ivar fraction: of the limit; which of the watermarks it was.
+    @ivar above: C{True} if the count has risen to it, C{False} if it has fallen
+        from it.
+    @ivar connectionCount: how many are connected now.
+    @ivar limit: how many may be; L{None} if the limit was taken away.
+    """
+
+    fraction: float
+    above: bool
+    connectionCount: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """
     A server at one moment.
