@@ -10,6 +10,10 @@ Where to look:
     transport, or from a L{meter<twisted_tcpdemo.meter>} in front of one that
     does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it.
   - L{listeners<twisted_tcpdemo.listeners>}: the ports, and whether they accept.
+  - L{admission<twisted_tcpdemo.admission>}: rules that decide who may come in;
+    L{gate<twisted_tcpdemo.gate>} asks them for the factory,
+    L{networks<twisted_tcpdemo.networks>} tells peers apart, and
+    L{limits<twisted_tcpdemo.limits>} knows of descriptors and watermarks.
   - L{refusal<twisted_tcpdemo.refusal>}, L{budgets<twisted_tcpdemo.budgets>},
     L{drain<twisted_tcpdemo.drain>}: how connections are sent away, how long
     they may take, and how a server comes to rest.

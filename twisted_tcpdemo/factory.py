@@ -21,19 +21,26 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint
 from twisted_tcpdemo.budgets import Budgets, positive
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.drain import Drain
-from twisted_tcpdemo.interfaces import IConnectionObserver, ISlots
+from twisted_tcpdemo.gate import Gate
+from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver, ISlots
+from twisted_tcpdemo.limits import DESCRIPTOR_RESERVE, Watermarks, descriptorLimit
 from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, DrainReport, Refusal, ServerReport
 from twisted_tcpdemo.sockets import tune
+from twisted_tcpdemo.stack import clockOf
+from twisted_tcpdemo.sweep import Errand, sweepOf
+
+_log = Logger(namespace="tcpdemo")
 
 OVERFLOWS = ("refuse", "reset", "wait")
 """What can happen to a client for whom there is no slot."""
@@ -63,6 +70,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         C{0} leaves the system's own.
     @ivar refusalMessage: what a refused client is told before the FIN.
     @ivar budgets: the time budgets of connections made from now on.
+    @ivar watermarks: when observers are told that the limit is near; L{None}:
+        never.
+    @ivar descriptorLimit: a limit that holds beside L{maxConnections}, so that
+        the process does not run out of descriptors.  It is taken from the
+        process's own each time that a listener starts; L{None}, as before that:
+        none.
+    @ivar descriptorReserve: how many descriptors it leaves for other things;
+        L{None} to do without such a limit.
     @ivar acceptedCount: connections admitted since the start.
     @ivar refusedCount: connections refused since the start.
     @ivar closedCount: connections that have ended.  At any time,
@@ -81,6 +96,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     refusalMessage = b""
     budgets = Budgets()
     clock: IReactorTime | None = None
+    watermarks: Watermarks | None = None
+    descriptorLimit: int | None = None
+    descriptorReserve: int | None = DESCRIPTOR_RESERVE
 
     _maxConnections: int | None = None
     _overflow = "refuse"
@@ -91,6 +109,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _closedBytesRead = 0
     _closedBytesWritten = 0
     _suspended = False
+    _checkedBytes = (0, 0)
     _draining: Drain | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
@@ -106,6 +125,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._closedBy = Counter()
         self._refusedBy = Counter()
         self._emptyWaiters = []
+        self._gate = Gate()
         return self
 
     _connections: dict[Connection, None]
@@ -115,6 +135,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _closedBy: Counter[CloseReason]
     _refusedBy: Counter[str]
     _emptyWaiters: list[Deferred[None]]
+    _gate: Gate
+    _reminder: Errand | None = None
 
     def __init__(
         self,
@@ -123,6 +145,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         maxConnections: int | None = None,
         overflow: str = "refuse",
         refusalMessage: bytes = b"",
+        admission: IAdmissionPolicy | None = None,
+        watermarks: Watermarks | None = None,
         allowHalfOpen: bool = False,
         pauseOnConnect: bool = False,
         resumeAfter: float | None = None,
@@ -137,6 +161,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             L{TCPDemoProtocol}, or anything callable that returns one.
         @param maxConnections: see the property.
         @param overflow: see the property.
+        @param admission: see the property.
         @param clock: what time is read from, instead of the reactor of each
             transport; for tests.
         @raise TypeError: for a value of the wrong type.
@@ -149,6 +174,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if not isinstance(refusalMessage, bytes):
             raise TypeError(f"refusalMessage must be bytes, not {refusalMessage!r}")
         self.refusalMessage = refusalMessage
+        self.admission = admission
+        self.watermarks = watermarks
         self.allowHalfOpen = allowHalfOpen
         self.pauseOnConnect = pauseOnConnect
         self.resumeAfter = positive("resumeAfter", resumeAfter)
@@ -183,6 +210,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
                 raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
         self._maxConnections = limit
         self._listeners.adjust()
+        self._checkWatermarks()
 
     @property
     def overflow(self) -> str:
@@ -203,6 +231,23 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
         self._overflow = overflow
         self._listeners.adjust()
+
+    @property
+    def admission(self) -> IAdmissionPolicy | None:
+        """
+        Who decides beside the limit, such as an
+        L{Admission<twisted_tcpdemo.admission.Admission>}; L{None}: nobody.  It
+        may be changed at any time, and closes nobody; the new one is told of
+        the connections that are open.
+
+        @raise TypeError: when it is set to what does not provide
+            L{IAdmissionPolicy}.
+        """
+        return self._gate.policy
+
+    @admission.setter
+    def admission(self, policy: IAdmissionPolicy | None) -> None:
+        self._gate.install(policy, list(self._connections))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -230,8 +275,43 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         The rule that refuses a connection now, or L{None}.
         """
         limit = self._maxConnections
-        full = limit is not None and len(self._connections) >= limit
-        return "maxConnections" if full else None
+        if limit is not None and len(self._connections) >= limit:
+            return "maxConnections"
+        return None if self._descriptorsLeft() else "descriptorLimit"
+
+    def _descriptorsLeft(self) -> bool:
+        """
+        Whether there is one for another connection; one that is being sent away
+        has it, too, as long as it lingers.
+        """
+        used = len(self._connections) + len(self._lingering)
+        return self.descriptorLimit is None or used < self.descriptorLimit
+
+    @property
+    def effectiveLimit(self) -> int | None:
+        """
+        How many can be connected at a time: the lower of L{maxConnections} and
+        L{descriptorLimit}, L{None} if there is neither.
+        """
+        limits = [n for n in (self._maxConnections, self.descriptorLimit) if n is not None]
+        return min(limits, default=None)
+
+    def _checkWatermarks(self) -> None:
+        """
+        Tell of the watermarks that the count has crossed.
+        """
+        marks = self.watermarks
+        if marks is None:
+            return
+        clock = self.clock or clockOf(None)
+        crossings = marks.update(len(self._connections), self.effectiveLimit, clock.seconds())
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
+        if marks.dueAt is not None and self.numPorts:
+            self._reminder = Errand(sweepOf(clock), marks.dueAt, self._checkWatermarks)
+        for crossing in crossings:
+            self._observers.tell("watermarkCrossed", crossing)
 
     def _farewell(self, rule: str) -> Farewell:
         return Farewell(
@@ -239,6 +319,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self._lingering,
             message=self.refusalMessage,
             reset=self._overflow == "reset",
+            linger=self._descriptorsLeft(),
             clock=self.clock,
         )
 
@@ -252,15 +333,19 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         See L{ISlots}.
         """
+        transport = connection.transport
+        # The limit once more: the protocol was built while there was room, or
+        # past buildProtocol.  The policy only here, where both addresses are
+        # known, and what it counts is sure to be given back.
         rule = self._refusing()
+        if rule is None:
+            rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
         if rule is not None:
-            # The protocol was built while there was room, or past buildProtocol.
             connection.refuse(self._farewell(rule))
             return False
         self._connections[connection] = None
         self.acceptedCount += 1
         connection.attach()
-        transport = connection.transport
         tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
         if self.pauseOnConnect:
             transport.pauseProducing()
@@ -268,6 +353,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
                 connection.later(self.resumeAfter, transport.resumeProducing)
         if self._observers:
             self._observers.tell("connectionOpened", connection.report())
+        self._checkWatermarks()
         return True
 
     def release(self, connection: Connection) -> None:
@@ -277,6 +363,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if connection not in self._connections:
             return
         del self._connections[connection]
+        self._gate.leave(connection)
         assert connection.closeReason is not None
         self.closedCount += 1
         self._closedBy[connection.closeReason] += 1
@@ -286,6 +373,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self._observers.tell("connectionClosed", connection.report())
         if self._overflow == "wait":
             self._listeners.adjust()
+        self._checkWatermarks()
         if not self._connections:
             waiters, self._emptyWaiters = self._emptyWaiters, []
             for waiter in waiters:
@@ -351,6 +439,36 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             closedBy=dict(self._closedBy),
         )
 
+    def conservation(self) -> list[str]:
+        """
+        Check that nothing is lost and nothing counted twice: each connection
+        that was accepted is open or has closed, each that has closed has its
+        reason, each refusal its rule, and every byte belongs to a connection.
+
+        It looks at each open connection: for tests, and now and then.
+
+        @return: what is wrong, in a sentence each; empty if all is right.
+        """
+        counts = [c.counts for c in self._connections]
+        totals = (self.bytesRead, self.bytesWritten)
+        before, self._checkedBytes = self._checkedBytes, totals
+        equations = {
+            "accepted is open and closed": (self.acceptedCount, len(counts) + self.closedCount),
+            "closed is the sum over reasons": (self.closedCount, sum(self._closedBy.values())),
+            "refused is the sum over rules": (self.refusedCount, sum(self._refusedBy.values())),
+            "bytes are those of closed and open": (
+                totals,
+                (
+                    self._closedBytesRead + sum(c.bytesRead for c in counts),
+                    self._closedBytesWritten + sum(c.bytesWritten for c in counts),
+                ),
+            ),
+            "bytes never fall": (tuple(map(max, totals, before)), totals),
+            "none that is over is open": (0, sum(c.closeReason is not None for c in self.records)),
+            "none that is over is counted": (0, self._gate.strangers(self._connections)),
+        }
+        return [f"{law}: {a} and {b}" for law, (a, b) in equations.items() if a != b]
+
     def addObserver(self, observer: IConnectionObserver) -> None:
         """
         Tell somebody of every event from now on.
@@ -377,12 +495,32 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         return self._listeners.listen(endpoint, self)
 
+    def doStart(self) -> None:
+        """
+        A port has opened: see how many descriptors there are.
+        """
+        super().doStart()
+        if self.descriptorReserve is None:
+            return
+        self.descriptorLimit = limit = descriptorLimit(self.descriptorReserve)
+        self._checkWatermarks()
+        if limit is not None and (self._maxConnections or 0) > limit:
+            _log.warn(
+                "maxConnections is {maxConnections}, but the descriptor limit of the process "
+                "leaves room for {descriptorLimit}; raise it (ulimit -n)",
+                maxConnections=self._maxConnections,
+                descriptorLimit=limit,
+            )
+
     def doStop(self) -> None:
         """
         A port has closed.
         """
         self._listeners.forgetClosed()
         super().doStop()
+        if not self.numPorts and self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
 
     def address(self) -> Endpoint | None:
         """
@@ -450,9 +588,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         if self._suspended:
             return 0
-        if self._overflow != "wait" or self._maxConnections is None:
+        limit = self.effectiveLimit
+        if self._overflow != "wait" or limit is None:
             return None
-        return max(0, self._maxConnections - len(self._connections))
+        return max(0, limit - len(self._connections))
 
     def whenEmpty(self) -> Deferred[None]:
         """

@@ -18,7 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
-from twisted_tcpdemo.report import ConnectionReport, Refusal
+from twisted_tcpdemo.report import ConnectionReport, Refusal, WatermarkCrossing
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.budgets import Budgets
@@ -184,6 +184,12 @@ class IConnectionObserver(Interface):
         A connection has ended and its slot is free.
 
         @param report: the final report, C{closeReason} included.
+        """
+
+    def watermarkCrossed(crossing: WatermarkCrossing) -> None:
+        """
+        The number of connections has risen to a fraction of the limit, or has
+        fallen from it.
         """
 
     def serverError(failure: Failure) -> None:

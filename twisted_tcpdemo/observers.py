@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.interfaces import IConnectionObserver
-from twisted_tcpdemo.report import Addresses, ConnectionReport, Refusal
+from twisted_tcpdemo.report import Addresses, ConnectionReport, Refusal, WatermarkCrossing
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.factory import TCPDemoFactory
@@ -54,6 +54,11 @@ class ConnectionObserver:
         See L{IConnectionObserver}.
         """
 
+    def watermarkCrossed(self, crossing: WatermarkCrossing) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+
     def serverError(self, failure: Failure) -> None:
         """
         See L{IConnectionObserver}.
@@ -90,13 +95,12 @@ class LoggingObserver:
         """
         See L{IConnectionObserver}.
         """
-        limit = self._factory.maxConnections
         _log.info(
             "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
             "{connectionCount} connected, {limit}",
             connectionID=report.connectionID,
             connectionCount=self._factory.connectionCount,
-            limit="no limit" if limit is None else f"limit {limit}",
+            limit=_limit(self._factory.maxConnections),
             **_fields(report),
         )
 
@@ -127,11 +131,30 @@ class LoggingObserver:
             **_fields(report),
         )
 
+    def watermarkCrossed(self, crossing: WatermarkCrossing) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        _log.warn(
+            "{change} {percent:.0f} % of the limit: {connectionCount} connected, {limitText}",
+            change="reached" if crossing.above else "fell below",
+            percent=100 * crossing.fraction,
+            limitText=_limit(crossing.limit),
+            fraction=crossing.fraction,
+            above=crossing.above,
+            connectionCount=crossing.connectionCount,
+            limit=crossing.limit,
+        )
+
     def serverError(self, failure: Failure) -> None:
         """
         See L{IConnectionObserver}.
         """
         _log.error("error: {reason}", reason=failure.getErrorMessage())
+
+
+def _limit(limit: int | None) -> str:
+    return "no limit" if limit is None else f"limit {limit}"
 
 
 def _fields(ends: Addresses) -> dict[str, object]:

@@ -45,8 +45,10 @@ class Farewell(Protocol):
         self,
         told: Callable[[IAddress, IAddress], None],
         lingering: set[Farewell],
+        *,
         message: bytes = b"",
         reset: bool = False,
+        linger: bool = True,
         clock: IReactorTime | None = None,
     ) -> None:
         """
@@ -54,12 +56,14 @@ class Farewell(Protocol):
         @param lingering: where it adds itself as long as it waits.
         @param message: what the client is told before the FIN.
         @param reset: send RST instead, and no message.
+        @param linger: whether it may wait at all.
         """
         self.tick = 0
         self._told = told
         self._lingering = lingering
         self._message = message
         self._reset = reset
+        self._linger = linger
         self._clock = clock
         self._discarded = 0
 
@@ -74,7 +78,8 @@ class Farewell(Protocol):
             return
         if self._message:
             self.transport.write(self._message)
-        if len(self._lingering) >= LINGERING or not hasattr(bottom, "loseWriteConnection"):
+        mayLinger = self._linger and len(self._lingering) < LINGERING
+        if not mayLinger or not hasattr(bottom, "loseWriteConnection"):
             self.transport.loseConnection()
             return
         self._lingering.add(self)
