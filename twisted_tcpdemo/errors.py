@@ -4,6 +4,9 @@ The errors of this package: one base and one class for each condition.
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectingCancelledError
+
 from twisted_tcpdemo.report import CloseReason
 
 
@@ -30,4 +33,16 @@ class WriteFailedError(TCPDemoError):
 class NotConnectedError(TCPDemoError):
     """
     The protocol was used before it had a connection.
+    """
+
+
+class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledError):
+    """
+    C{connect()} was cancelled.
+
+    It is what endpoints fail with, and what C{Deferred.addTimeout} turns into a
+    C{TimeoutError}.
+
+    @ivar address: where it was connecting to; L{None} where that is known only
+        to an endpoint's string, or is a descriptor.
     """

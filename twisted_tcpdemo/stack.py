@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_tcpdemo.interfaces import ICountingTransport
@@ -21,6 +21,7 @@ PRIVATE_NAMES: Final = {
     "twisted.protocols.tls.TLSMemoryBIOProtocol": ("_appSendBuffer", "_handshakeDone", "_producer"),
     "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
     "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
+    "twisted.internet.endpoints._WrappingProtocol": ("_wrappedProtocol",),
 }
 
 
@@ -57,6 +58,17 @@ def countsItself(transport: Any) -> bool:
         and ICountingTransport.providedBy(transport)
         and not getattr(transport, "TLS", False)
     )
+
+
+def replaceProtocol(transport: Any, old: IProtocol, new: IProtocol) -> None:
+    """
+    Let a transport deliver to another protocol, if it delivers to C{old} now,
+    directly or through what Twisted's endpoints put in between.
+    """
+    name = "wrappedProtocol" if isinstance(transport, ProtocolWrapper) else "protocol"
+    front = getattr(transport, name, None)
+    if front is old or getattr(front, "_wrappedProtocol", None) is old:
+        setattr(transport, name, new)
 
 
 def clockOf(transport: object) -> IReactorTime:
