@@ -17,15 +17,20 @@ Where to look:
   - L{refusal<twisted_tcpdemo.refusal>}, L{budgets<twisted_tcpdemo.budgets>},
     L{drain<twisted_tcpdemo.drain>}: how connections are sent away, how long
     they may take, and how a server comes to rest.
+  - L{client<twisted_tcpdemo.client>}: connecting, to one of the
+    L{targets<twisted_tcpdemo.targets>}, by way of
+    L{connecting<twisted_tcpdemo.connecting>}.
   - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
     L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
 """
 
+from twisted_tcpdemo.client import ClientEndpoint
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
 
 __all__ = [
+    "ClientEndpoint",
     "CloseReason",
     "ConnectionReport",
     "TCPDemoFactory",
