@@ -7,8 +7,6 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from threading import current_thread, main_thread
-from types import FrameType
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
@@ -22,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.report import DrainReport
+from twisted_tcpdemo.signals import StopSignals
 
 _log = Logger(namespace="tcpdemo")
 
@@ -50,7 +49,7 @@ def giveUp(message: str) -> NoReturn:
 
     @raise StartError: always.
     """
-    message = f"tcpdemo: {message}"
+    message = f"tcpdemo: {' '.join(message.split())}"
     print(message, file=sys.__stderr__)
     raise StartError(message)
 
@@ -88,7 +87,9 @@ class TCPDemoService(Service):
         self._reactor = reactor
         self._drain = drain
         self._spread = spread
+        self._listening: list[Deferred[None]] | None = None
         self._shuttingDown = False
+        self._signals: StopSignals | None = None
         self._trigger: Any = None
 
     def privilegedStartService(self) -> None:
@@ -98,7 +99,7 @@ class TCPDemoService(Service):
         @raise StartError: if it cannot listen on one of the endpoints.
         """
         super().privilegedStartService()
-        self._listen()
+        self._begin()
 
     def startService(self) -> None:
         """
@@ -107,24 +108,32 @@ class TCPDemoService(Service):
         @raise StartError: if it cannot listen on one of the endpoints.
         """
         super().startService()
-        reactor = self._reactor = self._reactor or _installedReactor()
-        if self._trigger is None:
-            self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
-        if not self._factory.listening:
-            self._listen()
+        self._begin()
 
-    def _listen(self) -> None:
+    def _begin(self) -> None:
+        if self._listening is not None:
+            return
+        self._listening = []
+        reactor = self._reactor = self._reactor or _installedReactor()
+        self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
+        self._signals = StopSignals(reactor, self._hurry)
+        self._signals.take()
         for name, endpoint in self._endpoints:
-            failures: list[Failure] = []
-            listening = self._factory.listen(endpoint)
-            listening.addErrback(failures.append)
-            if failures:
-                giveUp(_cannotListen(name, failures[0]))
-            # An endpoint that takes its time may fail when the reactor runs.
-            listening.addCallback(self._listened, name, failures)
+            self._listen(name, endpoint)
+
+    def _listen(self, name: str, endpoint: IStreamServerEndpoint) -> None:
+        failures: list[Failure] = []
+        listening: Deferred[Any] = self._factory.listen(endpoint)
+        listening.addErrback(failures.append)
+        if failures:
+            giveUp(_cannotListen(name, failures[0]))
+        # An endpoint that takes its time may fail when the reactor runs.
+        listening.addCallback(self._listened, name, failures)
+        assert self._listening is not None
+        self._listening.append(listening)
 
     def _listened(self, _: object, name: str, failures: list[Failure]) -> None:
-        if failures:
+        if failures and self.running:
             _log.critical("{message}", message=_cannotListen(name, failures[0]))
             # The reactor can be stopped with an exit status in no other way.
             signal.raise_signal(signal.SIGTERM)
@@ -137,13 +146,18 @@ class TCPDemoService(Service):
             was never started.
         """
         super().stopService()
+        begun, self._listening = self._listening or [], None
+        for listening in begun:
+            listening.cancel()
         if self._trigger is not None and not self._shuttingDown:
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
         drained = self._factory.drain(self._drain, self._spread)
+        if self._signals is not None:
+            self._signals.giveBack()
         if self._factory.connectionCount:
             waiting = LoopingCall(self._tellWaiting)
-            waiting.clock = self._reactor
+            waiting.clock = self._reactor or _installedReactor()
             waiting.start(WAITING_INTERVAL)
             drained.addBoth(_passThrough, waiting.stop)
         return drained.addCallback(self._drained)
@@ -166,20 +180,16 @@ class TCPDemoService(Service):
             )
         return report
 
-    # The reactor's own handlers answer a second signal with a traceback
-    # (twisted #6011): it has been stopped already.
-
     def _shutdown(self) -> None:
         """
         The reactor is about to stop: from now on a signal means at once.
         """
         self._shuttingDown = True
-        if current_thread() is main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._hurry)
+        assert self._signals is not None
+        self._signals.stopping()
 
-    def _hurry(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._factory.drain, 0)
+    def _hurry(self) -> None:
+        self._factory.drain(0)
 
 
 def _passThrough(result: Any, function: Callable[[], object]) -> Any:
