@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
+from inspect import signature
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
@@ -182,14 +183,27 @@ def _protocolNamed(name: str, preview: int) -> Callable[[], TCPDemoProtocol]:
         raise UsageError(f"--protocol must be one of {known}, not {name!r}")
     try:
         protocol = namedAny(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that exits when it is imported
+        why = error if isinstance(error, Exception) else repr(error)
         raise UsageError(
-            f"--protocol {name!r} cannot be imported: {error} "
+            f"--protocol {name!r} cannot be imported: {why} "
             "(twistd does not look in the current folder: set PYTHONPATH=.)"
         ) from None
     if not isinstance(protocol, type) or not IProtocol.implementedBy(protocol):
         raise UsageError(f"--protocol {name!r} is no protocol class")
+    if not _takesNoArguments(protocol):
+        raise UsageError(f"--protocol {name!r} cannot be built without arguments")
     return protocol if issubclass(protocol, TCPDemoProtocol) else hosted(protocol)
+
+
+def _takesNoArguments(protocol: type) -> bool:
+    try:
+        signature(protocol).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a class that does not tell
+        return True
+    return True
 
 
 def makeService(options: Options) -> IService:
