@@ -17,7 +17,7 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from math import ceil
 from typing import Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
@@ -153,14 +153,16 @@ class Errand:
         self._sweep.forget(self)
 
 
-_sweeps: WeakKeyDictionary[IReactorTime, Sweep] = WeakKeyDictionary()
+# A sweep holds its clock, so its clock's identity is its own as long as it lives.
+# It lives as long as it has deadlines: the delayed call is the clock's.
+_sweeps: WeakValueDictionary[int, Sweep] = WeakValueDictionary()
 
 
 def sweepOf(clock: IReactorTime) -> Sweep:
     """
     The one sweep of a clock.
     """
-    sweep = _sweeps.get(clock)
+    sweep = _sweeps.get(id(clock))
     if sweep is None:
-        _sweeps[clock] = sweep = Sweep(clock)
+        _sweeps[id(clock)] = sweep = Sweep(clock)
     return sweep
