@@ -1,0 +1,105 @@
+"""
+Standing between two objects without replacing either.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from twisted_tcpdemo.shadows import Shadows
+
+
+class Target:
+    """
+    Something with a method.
+    """
+
+    def speak(self) -> str:
+        """
+        Its own voice.
+        """
+        return "own"
+
+
+def test_place() -> None:
+    """
+    Whoever calls the method gets the shadow, and then the method again.
+    """
+    target, shadows = Target(), Shadows()
+    shadows.place(target, "speak", lambda: "shadow")
+    assert target.speak() == "shadow"
+    assert Target().speak() == "own"
+    shadows.remove()
+    assert target.speak() == "own"
+    assert vars(target) == {}
+
+
+def test_instanceAttribute() -> None:
+    """
+    An attribute that the instance had itself comes back.
+    """
+    target: Any = Target()
+    target.speak = before = lambda: "instance"
+    shadows = Shadows()
+    shadows.place(target, "speak", lambda: "shadow")
+    shadows.remove()
+    assert target.speak is before
+
+
+def test_replacedMeanwhile() -> None:
+    """
+    What somebody else has put there meanwhile stays.
+    """
+    target: Any = Target()
+    shadows = Shadows()
+    shadows.place(target, "speak", lambda: "shadow")
+    target.speak = lambda: "other"
+    shadows.remove()
+    assert target.speak() == "other"
+
+
+def test_deletedMeanwhile() -> None:
+    """
+    What somebody else has taken away is not missed.
+    """
+    target: Any = Target()
+    shadows = Shadows()
+    shadows.place(target, "speak", lambda: "shadow")
+    del target.speak
+    shadows.remove()
+    assert target.speak() == "own"
+
+
+def test_removeTwice() -> None:
+    """
+    Removing again does nothing, even if somebody else's shadow is there.
+    """
+    target: Any = Target()
+    shadows = Shadows()
+    shadows.remove()
+    shadows.place(target, "speak", lambda: "shadow")
+    shadows.remove()
+    target.speak = lambda: "other"
+    shadows.remove()
+    assert target.speak() == "other"
+
+
+@given(some.integers(1, 8))
+def test_nested(depth: int) -> None:
+    """
+    Several over one another, of one or of several owners, come off in the
+    reverse order and leave nothing.
+    """
+    target = Target()
+    owners = [Shadows() for _ in range(depth)]
+    for number, owner in enumerate(owners):
+        owner.place(target, "speak", lambda number=number: f"{number}a")  # type: ignore[misc]
+        owner.place(target, "speak", lambda number=number: f"{number}b")  # type: ignore[misc]
+    for number, owner in reversed(list(enumerate(owners))):
+        assert target.speak() == f"{number}b"
+        owner.remove()
+    assert target.speak() == "own"
+    assert vars(target) == {}
