@@ -29,7 +29,7 @@ def running(name: str) -> Generator[subprocess.Popen[str]]:
     """
     source = (EXAMPLES / name).read_text().replace("18001", "0")
     process = subprocess.Popen(
-        [sys.executable, "-W", "error::ResourceWarning", "-c", source],
+        [sys.executable, "-c", source],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
