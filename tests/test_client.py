@@ -208,6 +208,16 @@ async def test_literalIsNotLookedUp(resolver: Resolver) -> None:
         assert resolver.asked == []
 
 
+async def test_nameWithUnderscore(resolver: Resolver) -> None:
+    """
+    A name with an underscore, as containers have, is looked up like any other.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        resolver.addresses = [IPv4Address("TCP", "127.0.0.1", server.port)]
+        await closed(await to(server.port, "my_server").connectProtocol(Client()))
+        assert resolver.asked == [("my_server", None)]
+
+
 async def test_race(resolver: Resolver, resources: ExitStack) -> None:
     """
     The addresses of a name race: one that does not answer holds nobody up.
@@ -812,7 +822,7 @@ async def test_connectProtocolOfTwisted() -> None:
     Twisted's own connectProtocol takes the endpoint like any other.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
-        client: Any = await connectProtocol(to(server.port), Client())  # type: ignore[no-untyped-call]
+        client: Any = await connectProtocol(to(server.port), Client())
         await closed(client)
 
 
@@ -859,7 +869,7 @@ async def test_retry() -> None:
         clock.advance(pause - 0.1)
         assert len(clock.tcpClients) == attempt
         clock.advance(0.1)
-    factory = clock.tcpClients[-1][2]
+    factory: Any = clock.tcpClients[-1][2]
     factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 80)).makeConnection(StringTransport())
     assert await connecting is client
     assert clock.getDelayedCalls() == []
@@ -1136,7 +1146,7 @@ async def test_foreignEndpointRaises(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     An endpoint that raises, or has failed or succeeded already, is no trouble.
     """
-    endpoint = Stubborn()
+    endpoint: Any = Stubborn()
     monkeypatch.setattr("twisted_tcpdemo.client.clientFromString", lambda *_: endpoint)
 
     def raising(factory: Any) -> Any:
@@ -1147,10 +1157,10 @@ async def test_foreignEndpointRaises(monkeypatch: pytest.MonkeyPatch) -> None:
         return succeed(endpoint.reach()[0])
 
     for connect in raising, lambda _: fail(ZeroDivisionError()):
-        endpoint.connect = connect  # type: ignore[method-assign]
+        endpoint.connect = connect
         connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
         assert isinstance(await failureOf(connecting), ZeroDivisionError)
-    endpoint.connect = atOnce  # type: ignore[method-assign]
+    endpoint.connect = atOnce
     client = Client()
     assert await ClientEndpoint.fromString("stubborn:").connectProtocol(client) is client
 
@@ -1171,6 +1181,7 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"host": "http://example.org", "port": 1}, ValueError, "host"),
     ({"host": "a b", "port": 1}, ValueError, "host"),
     ({"host": "a\0b", "port": 1}, ValueError, "host"),
+    ({"host": "\u2603\u0301", "port": 1}, ValueError, "host"),
     ({"host": "a" * 64, "port": 1}, ValueError, "host"),
     ({"host": "a..b", "port": 1}, ValueError, "host"),
     ({"host": "a." * 200, "port": 1}, ValueError, "host"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorTime
 from twisted.protocols.policies import ProtocolWrapper
 
@@ -22,6 +23,7 @@ PRIVATE_NAMES: Final = {
     "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
     "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
     "twisted.internet.endpoints._WrappingProtocol": ("_wrappedProtocol",),
+    "twisted.internet.endpoints.HostnameEndpoint": ("_badHostname",),
 }
 
 
@@ -69,6 +71,19 @@ def replaceProtocol(transport: Any, old: IProtocol, new: IProtocol) -> None:
     front = getattr(transport, name, None)
     if front is old or getattr(front, "_wrappedProtocol", None) is old:
         setattr(transport, name, new)
+
+
+def looksUp(endpoint: HostnameEndpoint, host: str) -> bool:
+    """
+    Whether an endpoint is going to look its host up.
+
+    Twisted refuses names that IDNA does not allow, also those with an
+    underscore.  They are no host names (RFC 952), and common all the same, as
+    the names of containers are; the resolver may say what it thinks of them.
+    """
+    if host.isascii():
+        endpoint._badHostname = False
+    return not endpoint._badHostname
 
 
 def clockOf(transport: object) -> IReactorTime:

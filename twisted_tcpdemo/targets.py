@@ -40,6 +40,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
+from twisted_tcpdemo.stack import looksUp
+
 _NEVER: Any = None
 
 _PATH_BYTES = 108 if sys.platform.startswith("linux") else 104
@@ -81,7 +83,10 @@ def hostTarget(
     if family is None:
         if local is not None:
             reactor = _OneFamily(reactor, local)
-        return HostnameEndpoint(reactor, host, port, timeout=_NEVER, bindAddress=bind)
+        named = HostnameEndpoint(reactor, host, port, timeout=_NEVER, bindAddress=bind)
+        if not looksUp(named, host):
+            raise ValueError(f"host must be a name or an address, not {host!r}")
+        return named
     if local not in (None, family):
         raise ValueError(f"there is no way from localAddress {localAddress!r} to {host!r}")
     literal = TCP4ClientEndpoint if family is IPv4Address else TCP6ClientEndpoint
@@ -101,7 +106,6 @@ def _checkHost(host: object) -> type[IAddress] | None:
         return IPv6Address
     if host.startswith("["):
         raise ValueError(f"host must be an address without brackets, not {host!r}")
-    # A name with an underscore is no host name by RFC 952, and is common.
     if not host.isprintable() or any(c in " /:@[]\\" for c in host):
         raise ValueError(f"host must be a name or an address, not {host!r}")
     try:
