@@ -1,0 +1,457 @@
+"""
+Time budgets: when a connection must go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.internet.task import Clock
+
+from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch, positive
+from twisted_tcpdemo.connection import FinalCounts
+from twisted_tcpdemo.sweep import Sweep
+
+NAMES = ["firstByte", "idle", "lifetime", "lifetimeJitter", "writeStall", "closeFlush", "handshake"]
+
+
+# What may be given.
+
+
+@pytest.mark.parametrize("value", [None, 0, 0.0])
+def test_off(value: float | None) -> None:
+    """
+    None and 0 both switch a budget off.
+    """
+    budgets = Budgets(**dict.fromkeys(NAMES, value))  # type: ignore[arg-type]
+    assert positive("it", value) is None
+    assert budgets.lifetimeJitter == 0.0
+    assert all(getattr(budgets, name) is None for name in NAMES if name != "lifetimeJitter")
+    assert not budgets.fromTheStart
+
+
+@given(some.floats(min_value=1e-9, allow_infinity=False) | some.integers(1))
+def test_positive(value: float) -> None:
+    """
+    A number of seconds is kept as it is.
+    """
+    try:
+        assert positive("it", value) == value
+    except OverflowError:
+        assert isinstance(value, int)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", [-1, -0.001, float("inf"), float("nan")])
+def test_outOfRange(name: str, value: float) -> None:
+    """
+    A negative or endless time is refused when it is given, by its name.
+    """
+    with pytest.raises(ValueError, match=f"{name} must be a finite number of seconds"):
+        Budgets(**{name: value})
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["1", True, [1]])
+def test_noNumber(name: str, value: Any) -> None:
+    """
+    What is no number is refused when it is given, by its name.
+    """
+    with pytest.raises(TypeError, match=f"{name} must be a number of seconds or None"):
+        Budgets(**{name: value})
+
+
+def test_jitterIsAShare() -> None:
+    """
+    The jitter of the lifetime is a share of it.
+    """
+    assert Budgets(lifetimeJitter=1).lifetimeJitter == 1
+    with pytest.raises(ValueError, match="lifetimeJitter must be from 0 to 1"):
+        Budgets(lifetimeJitter=1.1)
+
+
+def test_defaults() -> None:
+    """
+    Only what can hold back a dead connection ends by itself.
+    """
+    assert not DEFAULT_BUDGETS.fromTheStart
+    assert DEFAULT_BUDGETS.closeFlush and DEFAULT_BUDGETS.handshake
+    with pytest.raises(FrozenInstanceError):
+        DEFAULT_BUDGETS.idle = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["firstByte", "idle", "lifetime", "writeStall"])
+def test_fromTheStart(name: str) -> None:
+    """
+    These run as soon as there is a connection.
+    """
+    assert Budgets(**{name: 1}).fromTheStart
+
+
+# How they are used up.
+
+
+class Connection:
+    """
+    As much of a connection as a watch needs, driven by the test.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.openedAt = clock.seconds()
+        self.closingAt: float | None = None
+        self.counts = FinalCounts(0, 0, 0, clock.seconds())
+        self.handshaking = False
+        self.used: list[tuple[CloseReason, float]] = []
+        self.answer: Callable[[CloseReason], object] = lambda reason: None
+
+    def exceeded(self, reason: CloseReason) -> None:
+        """
+        Remember it, and do what the test wants.
+        """
+        self.used.append((reason, self._clock.seconds()))
+        self.answer(reason)
+
+    @property
+    def reasons(self) -> list[CloseReason]:
+        """
+        What has been used up.
+        """
+        return [reason for reason, _ in self.used]
+
+    def read(self) -> None:
+        """
+        A byte comes.
+        """
+        now = self._clock.seconds()
+        self.counts = self.counts._replace(bytesRead=self.counts.bytesRead + 1, lastActivity=now)
+
+    def pending(self, pending: int, written: int | None = None) -> None:
+        """
+        So many bytes wait.
+        """
+        counts = self.counts
+        total = counts.bytesWritten if written is None else written
+        self.counts = counts._replace(bytesWritten=total, bytesPending=pending)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """
+    The time.
+    """
+    clock = Clock()
+    clock.advance(1000)
+    return clock
+
+
+@pytest.fixture
+def connection(clock: Clock) -> Connection:
+    """
+    A connection that has just been made.
+    """
+    return Connection(clock)
+
+
+def begin(connection: Connection, clock: Clock, **budgets: float | None) -> BudgetWatch:
+    """
+    Watch a connection, with these budgets and no others; when one is used up,
+    the connection is over, as most of them have it.
+    """
+    allowed = Budgets(**{"closeFlush": None, "handshake": None, **budgets})  # type: ignore[arg-type]
+    watch = BudgetWatch(connection, allowed, Sweep(clock))
+    connection.answer = lambda reason: watch.stop()
+    watch.visit(clock.seconds())
+    return watch
+
+
+def wait(clock: Clock, seconds: float) -> None:
+    """
+    Let time pass in small steps.
+    """
+    for _ in range(round(seconds * 100)):
+        clock.advance(0.01)
+
+
+def test_nothingToWatch(connection: Connection, clock: Clock) -> None:
+    """
+    Without a budget nothing is ever visited.
+    """
+    begin(connection, clock)
+    assert clock.getDelayedCalls() == []
+
+
+def test_firstByte(connection: Connection, clock: Clock) -> None:
+    """
+    A peer that sends nothing at all has used up its time.
+    """
+    begin(connection, clock, firstByte=2)
+    wait(clock, 1.9)
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.FIRST_BYTE]
+    assert clock.getDelayedCalls() == []
+
+
+def test_firstByteCame(connection: Connection, clock: Clock) -> None:
+    """
+    After the first byte, that budget does not apply any more.
+    """
+    begin(connection, clock, firstByte=2)
+    wait(clock, 1)
+    connection.read()
+    wait(clock, 3)
+    assert connection.used == []
+    assert clock.getDelayedCalls() == []
+
+
+def test_lifetime(connection: Connection, clock: Clock) -> None:
+    """
+    A connection lives so long, however busy it is.
+    """
+    begin(connection, clock, lifetime=3)
+    for _ in range(29):
+        wait(clock, 0.1)
+        connection.read()
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.LIFETIME]
+
+
+def test_lifetimeJitter(clock: Clock) -> None:
+    """
+    Connections made together do not end together; none lives longer than the
+    lifetime, none shorter than the jitter allows.
+    """
+    connections = [Connection(clock) for _ in range(100)]
+    for connection in connections:
+        begin(connection, clock, lifetime=10, lifetimeJitter=0.5)
+    wait(clock, 11)
+    ends = [at - connection.openedAt for connection in connections for _, at in connection.used]
+    assert len(ends) == 100
+    assert 5 <= min(ends) < 6.5 and 8.5 < max(ends) <= 10.1
+
+
+def test_idle(connection: Connection, clock: Clock) -> None:
+    """
+    Every byte that moves begins the idle time anew.
+    """
+    begin(connection, clock, idle=1)
+    for _ in range(5):
+        wait(clock, 0.9)
+        connection.read()
+    assert connection.used == []
+    wait(clock, 1.1)
+    assert connection.reasons == [CloseReason.IDLE]
+
+
+def test_idleOncePerPeriod(connection: Connection, clock: Clock) -> None:
+    """
+    Who does not close at the idle timeout is not told again until something has
+    moved.
+    """
+    begin(connection, clock, idle=1)
+    connection.answer = lambda reason: None
+    wait(clock, 5)
+    assert connection.reasons == [CloseReason.IDLE]
+    connection.read()
+    wait(clock, 2.1)
+    assert connection.reasons == [CloseReason.IDLE] * 2
+
+
+def test_idleChanged(connection: Connection, clock: Clock) -> None:
+    """
+    The idle budget may be changed at any time; off, it leaves nothing behind.
+    """
+    watch = begin(connection, clock, idle=10)
+    wait(clock, 1)
+    watch.idle = 2
+    watch.visit(clock.seconds())
+    wait(clock, 1.1)
+    assert connection.reasons == [CloseReason.IDLE]
+    other = Connection(clock)
+    watch = begin(other, clock, idle=1)
+    watch.idle = None
+    watch.visit(clock.seconds())
+    wait(clock, 3)
+    assert other.used == []
+    assert clock.getDelayedCalls() == []
+
+
+def test_idleCosts(connection: Connection, clock: Clock) -> None:
+    """
+    A busy connection is visited about once in each idle period, not at every
+    byte.
+    """
+    visits: list[float] = []
+    watch = begin(connection, clock, idle=1)
+    sweep = watch._sweep
+    watched, sweep.watch = sweep.watch, lambda w, at: (visits.append(at), watched(w, at))[1]  # type: ignore
+    for _ in range(1000):
+        clock.advance(0.01)
+        connection.read()
+    assert len(visits) <= 11
+
+
+def test_writeStall(connection: Connection, clock: Clock) -> None:
+    """
+    Bytes that wait while the peer takes none use up the stall budget, within a
+    quarter of it.
+    """
+    begin(connection, clock, writeStall=2)
+    wait(clock, 3)
+    connection.pending(1000, written=1000)
+    began = clock.seconds()
+    wait(clock, 1.9)
+    assert connection.used == []
+    wait(clock, 1)
+    [(reason, at)] = connection.used
+    assert reason is CloseReason.WRITE_STALL
+    assert 2 <= at - began <= 2.6
+
+
+def test_writeStallProgress(connection: Connection, clock: Clock) -> None:
+    """
+    As long as the peer takes some, however little, it is no stall; nor is it
+    when nothing is pending.
+    """
+    begin(connection, clock, writeStall=1)
+    connection.pending(1000, written=1000)
+    for left in range(999, 990, -1):
+        wait(clock, 0.9)
+        connection.pending(left)
+    connection.pending(0)
+    wait(clock, 3)
+    connection.pending(10, written=1010)
+    wait(clock, 0.9)
+    assert connection.used == []
+
+
+def test_handshake(connection: Connection, clock: Clock) -> None:
+    """
+    A handshake that does not end has its own budget.
+    """
+    connection.handshaking = True
+    begin(connection, clock, handshake=1)
+    wait(clock, 1.1)
+    assert connection.reasons == [CloseReason.HANDSHAKE]
+
+
+def test_handshakeEnds(connection: Connection, clock: Clock) -> None:
+    """
+    One that ends in time is no concern any more.
+    """
+    connection.handshaking = True
+    begin(connection, clock, handshake=1)
+    wait(clock, 0.5)
+    connection.handshaking = False
+    wait(clock, 1)
+    assert connection.used == []
+    assert clock.getDelayedCalls() == []
+
+
+def close(connection: Connection, watch: BudgetWatch, clock: Clock) -> None:
+    """
+    This side closes.
+    """
+    connection.closingAt = clock.seconds()
+    watch.visit(clock.seconds())
+
+
+def test_closeFlush(connection: Connection, clock: Clock) -> None:
+    """
+    After the close, only the close budget runs; a peer that does not read does
+    not hold the connection back.
+    """
+    watch = begin(connection, clock, closeFlush=2, idle=0.5, lifetime=0.6, writeStall=0.1)
+    connection.pending(10_000_000, written=10_000_000)
+    close(connection, watch, clock)
+    wait(clock, 1.9)
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.CLOSE_FLUSH]
+
+
+@pytest.mark.parametrize(("rate", "patience"), [(CLOSE_RATE, True), (CLOSE_RATE - 1, False)])
+def test_closeFlushProgress(
+    connection: Connection, clock: Clock, rate: int, patience: bool
+) -> None:
+    """
+    A peer that reads slowly gets another period, one that takes a drip does
+    not.
+    """
+    watch = begin(connection, clock, closeFlush=1)
+    connection.pending(10_000_000, written=10_000_000)
+    close(connection, watch, clock)
+    for period in range(1, 5):
+        wait(clock, 0.5)
+        connection.pending(10_000_000 - period * rate)
+        wait(clock, 0.6)
+    assert (connection.used == []) is patience
+
+
+def test_closeFlushOff(connection: Connection, clock: Clock) -> None:
+    """
+    Without a close budget a closing connection is left to itself.
+    """
+    watch = begin(connection, clock, idle=1)
+    close(connection, watch, clock)
+    wait(clock, 3)
+    assert connection.used == []
+
+
+def test_closeFlushAfterStall(connection: Connection, clock: Clock) -> None:
+    """
+    The close budget counts from the close, whatever was measured before.
+    """
+    watch = begin(connection, clock, closeFlush=1, writeStall=8)
+    connection.pending(1000, written=1000)
+    wait(clock, 4)
+    close(connection, watch, clock)
+    wait(clock, 0.9)
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.CLOSE_FLUSH]
+
+
+def test_closesWhenUsedUp(connection: Connection, clock: Clock) -> None:
+    """
+    A connection that closes in order when a budget is used up goes on to its
+    close budget, and the other budgets are not asked.
+    """
+    watch = begin(connection, clock, lifetime=1, idle=1, closeFlush=1)
+    connection.answer = lambda reason: (
+        None if connection.closingAt else close(connection, watch, clock)
+    )
+    wait(clock, 1.1)
+    assert connection.reasons == [CloseReason.LIFETIME]
+    wait(clock, 1)
+    assert connection.reasons[1] is CloseReason.CLOSE_FLUSH
+    watch.stop()
+
+
+def test_nearest(connection: Connection, clock: Clock) -> None:
+    """
+    Of several budgets the one that is used up first counts.
+    """
+    begin(connection, clock, firstByte=3, idle=2, lifetime=1)
+    wait(clock, 4)
+    assert connection.reasons == [CloseReason.LIFETIME]
+
+
+def test_stop(connection: Connection, clock: Clock) -> None:
+    """
+    A watch that is stopped does nothing any more.
+    """
+    watch = begin(connection, clock, idle=1)
+    watch.stop()
+    watch.visit(clock.seconds() + 100)
+    watch.stop()
+    assert connection.used == []
+    assert clock.getDelayedCalls() == []
