@@ -154,9 +154,14 @@ class PeerRate(Rule):
 
     def _forgetFull(self) -> None:
         # A few at a time, and more than one arrival can add: never a long stop.
+        # What is too early is corrected now, so that it need not be all at once.
         for _ in range(4):
-            if self._queue and self._queue[0][0] <= self._now:
-                self._settle(self._now)
+            if not self._queue:
+                return
+            entry, key = self._queue[0]
+            if entry > self._now and entry == self._fullAt[key]:
+                return
+            self._settle(self._now)
 
     def _forgetFullest(self) -> None:
         peers = len(self._fullAt)
