@@ -4,6 +4,8 @@ Who may come in: single rules and their composition.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -465,3 +467,16 @@ class Door(RuleBasedStateMachine):
 
 TestDoor = Door.TestCase
 TestDoor.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+
+
+def test_documentation() -> None:
+    """
+    The examples of the documentation run, one after another.
+    """
+    text = (Path(__file__).parent.parent / "docs" / "limits.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    for example in examples:
+        exec(example, names)
+    assert len(examples) == 6
+    assert names["trial"].dryRun is False
