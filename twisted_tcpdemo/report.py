@@ -93,6 +93,37 @@ class Addresses:
 
 
 @dataclass(frozen=True, slots=True)
+class TCPInfo:
+    """
+    What the kernel knows of a connection.  Figures that an old kernel does not
+    have are L{None}.
+
+    @ivar roundTripTime: smoothed, in seconds.
+    @ivar roundTripVariance: the mean deviation from it, in seconds.
+    @ivar minimumRoundTripTime: the lowest that was measured, in seconds; on a
+        path without queues, about what the wire takes.
+    @ivar retransmits: segments sent more than once, since the beginning.
+    @ivar bytesUnacknowledged: bytes that the kernel has taken and the peer's
+        has not acknowledged.  A FIN counts as one of them.
+    @ivar bytesUnsent: of those, not sent yet.
+    @ivar congestionWindow: segments that may be on their way at a time.
+    @ivar segmentSize: bytes in a full segment.
+    @ivar deliveryRate: the latest rate at which bytes have reached the peer, in
+        bytes a second; C{0} before there was one.
+    """
+
+    roundTripTime: float
+    roundTripVariance: float
+    minimumRoundTripTime: float | None
+    retransmits: int
+    bytesUnacknowledged: int
+    bytesUnsent: int | None
+    congestionWindow: int
+    segmentSize: int
+    deliveryRate: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionReport(Addresses):
     """
     One connection at one moment.
@@ -105,6 +136,9 @@ class ConnectionReport(Addresses):
     @ivar age: seconds since it was made; in a final report, its duration.
     @ivar idle: seconds since a byte last moved.
     @ivar closeReason: why it ended, L{None} while it is open.
+    @ivar tcpInfo: what the kernel knows of it; L{None} where it tells nothing:
+        on other systems than Linux, on UNIX sockets, in unit tests, and in the
+        events of a connection of which nobody has asked for a report.
     """
 
     connectionID: int
@@ -114,6 +148,7 @@ class ConnectionReport(Addresses):
     age: float
     idle: float
     closeReason: CloseReason | None = None
+    tcpInfo: TCPInfo | None = None
 
 
 @dataclass(frozen=True, slots=True)
