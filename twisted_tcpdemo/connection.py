@@ -26,10 +26,11 @@ from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.interfaces import ISlots, ITransportWatcher
 from twisted_tcpdemo.meter import Meter
 from twisted_tcpdemo.refusal import Farewell
-from twisted_tcpdemo.report import CloseReason, ConnectionReport
+from twisted_tcpdemo.report import CloseReason, ConnectionReport, TCPInfo
 from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import clockOf, countsItself, hasLateAddresses, isHandshaking
 from twisted_tcpdemo.sweep import Errand, sweepOf
+from twisted_tcpdemo.tcpinfo import tcpInfoOf
 from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class Connection:
         "_readEndedHook",
         "_shadows",
         "_slots",
+        "_tcpInfo",
         "_waiters",
         "_watch",
         "_writeEnded",
@@ -163,6 +165,7 @@ class Connection:
         self._watch: BudgetWatch | None = None
         self._errand: Errand | None = None
         self._shadows = Shadows()
+        self._tcpInfo: TCPInfo | None = None
 
     def __repr__(self) -> str:
         state = self.closeReason.value if self.closeReason else "open"
@@ -252,6 +255,7 @@ class Connection:
         """
         if self.closingAt is None and self.closeReason is None:
             self._blame(CloseReason.LOCAL_CLOSE)
+            self._askAgain()
             self.closingAt = now = self._clock.seconds()
             self.watch().visit(now)
 
@@ -260,6 +264,7 @@ class Connection:
         See L{ITransportWatcher}.
         """
         self._blame(CloseReason.ABORTED)
+        self._askAgain()
         if self.closingAt is None:
             self.closingAt = self._clock.seconds()
 
@@ -339,6 +344,7 @@ class Connection:
         if hook is None:
             return
         self._blame(CloseReason.PEER_CLOSED)
+        self._askAgain()
         try:
             hook()
         except BaseException:
@@ -412,11 +418,15 @@ class Connection:
     def _until(self) -> float:
         return self._clock.seconds() if self.closedAt is None else self.closedAt
 
-    def report(self) -> ConnectionReport:
+    def report(self, asking: bool = True) -> ConnectionReport:
         """
         All of it, at this moment.
+
+        @param asking: whether the kernel is asked what it knows.
         """
         counts = self.counts
+        if asking and self.closeReason is None:
+            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
         return ConnectionReport(
             host=self.host,
             peer=self.peer,
@@ -427,7 +437,16 @@ class Connection:
             age=self.age,
             idle=self.idle,
             closeReason=self.closeReason,
+            tcpInfo=self._tcpInfo,
         )
+
+    def _askAgain(self) -> None:
+        """
+        Either side begins to close, and the socket may be gone before anybody
+        is told: have the kernel's last word, if it was ever asked for.
+        """
+        if self._tcpInfo is not None:
+            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
 
     def write(self, data: bytes) -> Deferred[int]:
         """

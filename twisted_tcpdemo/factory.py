@@ -352,7 +352,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             if self.resumeAfter is not None:
                 connection.later(self.resumeAfter, transport.resumeProducing)
         if self._observers:
-            self._observers.tell("connectionOpened", connection.report())
+            self._observers.tell("connectionOpened", connection.report(asking=False))
         self._checkWatermarks()
         return True
 

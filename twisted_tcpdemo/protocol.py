@@ -202,7 +202,11 @@ class TCPDemoProtocol(Protocol):
 
     def report(self) -> ConnectionReport:
         """
-        All of the above at this moment, as a value that does not change.
+        All of the above at this moment, and on Linux what the kernel knows of
+        the connection, as a value that does not change.
+
+        After the loss, the kernel's part is what it said last: at the latest
+        report before, or, if there was one, when either side began to close.
 
         @raise NotConnectedError: before there is a connection.
         """
