@@ -579,3 +579,19 @@ def test_factoryInMemory() -> None:
     [(_, served, *_)] = reactor.tcpServers
     assert served is factory
     assert isinstance(factory, Factory)
+
+
+async def test_draining() -> None:
+    """
+    A factory says that it drains, from the call until the last has gone.
+    """
+    factory = TCPDemoFactory(Discard)
+    async with serving(factory) as server:
+        await server.connect()
+        await server.protocol()
+        assert not factory.draining
+        drained = factory.drain()
+        assert factory.draining
+        server.peers[0].transport.loseConnection()
+        await drained
+        assert not factory.draining

@@ -628,6 +628,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         for farewell in list(self._lingering):
             farewell.end()
 
+    @property
+    def draining(self) -> bool:
+        """
+        Whether a drain is under way: nobody is accepted, and it waits for those
+        who are connected.
+        """
+        return self._draining is not None
+
     def close(self) -> Deferred[DrainReport]:
         """
         Stop listening and wait for the connections to end by themselves
