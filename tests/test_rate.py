@@ -115,6 +115,28 @@ def test_fullestIsForgotten() -> None:
     assert not arrives(rate, peer(0), 0)
 
 
+def test_noMoreThanFull() -> None:
+    """
+    A bucket that is remembered though it is full holds the burst, and no more.
+    """
+    rate = PeerRate(1, burst=2)
+    for number in range(100):
+        arrives(rate, peer(number), 0)
+    assert [arrives(rate, peer(99), 1000) for _ in range(3)] == [True, True, False]
+
+
+def test_noDebt() -> None:
+    """
+    Who comes in without a token waits no longer for the next.
+    """
+    rate = PeerRate(1, burst=2)
+    for _ in range(10):
+        rate.opened(HOST, peer(1), 0)
+    assert rate.tokensOf(peer(1)) == 0
+    assert rate.tokensOf(UNIXAddress(b"")) == 2
+    assert [arrives(rate, peer(1), now) for now in (0.5, 1)] == [False, True]
+
+
 def test_switchedOff() -> None:
     """
     Without a rate nobody is refused, and nothing is remembered.
@@ -123,7 +145,7 @@ def test_switchedOff() -> None:
     assert arrives(rate, peer(1), 0)
     rate.rate = None
     assert all(arrives(rate, peer(1), 0) for _ in range(5))
-    assert len(rate) == 0
+    assert (len(rate), rate.tokensOf(peer(1))) == (0, 1)
     rate.rate = 1
     assert [arrives(rate, peer(1), 0) for _ in range(2)] == [True, False]
 

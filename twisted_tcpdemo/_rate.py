@@ -130,8 +130,8 @@ class PeerRate(Rule):
         """
         See L{IAdmissionPolicy}.
 
-        A bucket without a whole token is left as it is: that is for a dry run,
-        where the connection stands for one that would not have come in.
+        One that comes in though it has no token, because somebody else has
+        decided so, leaves an empty bucket and no debt.
         """
         key = peerKey(peer)
         if self._rate is None or key is None:
@@ -144,8 +144,9 @@ class PeerRate(Rule):
                 self._forgetFullest()
             self._fullAt[key] = fullAt = self._now + 1 / self._rate
             heappush(self._queue, (fullAt, key))
-        elif fullAt - self._now <= (self._burst - 1) / self._rate + _ROUNDING:
-            self._fullAt[key] = max(fullAt, self._now) + 1 / self._rate
+        else:
+            emptyUntil = self._now + self._burst / self._rate
+            self._fullAt[key] = min(max(fullAt, self._now) + 1 / self._rate, emptyUntil)
 
     def _advance(self, outside: float) -> None:
         if self._outside is not None and outside > self._outside:
