@@ -18,7 +18,16 @@ from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, Budget
 from twisted_tcpdemo.connection import FinalCounts
 from twisted_tcpdemo.sweep import Sweep
 
-NAMES = ["firstByte", "idle", "lifetime", "lifetimeJitter", "writeStall", "closeFlush", "handshake"]
+NAMES = [
+    "firstByte",
+    "idle",
+    "lifetime",
+    "lifetimeJitter",
+    "writeStall",
+    "closeFlush",
+    "handshake",
+    "maxPending",
+]
 
 
 # What may be given.
@@ -53,7 +62,7 @@ def test_outOfRange(name: str, value: float) -> None:
     """
     A negative or endless time is refused when it is given, by its name.
     """
-    with pytest.raises(ValueError, match=f"{name} must be a finite number of seconds"):
+    with pytest.raises(ValueError, match=f"{name} must be a finite number"):
         Budgets(**{name: value})
 
 
@@ -63,7 +72,7 @@ def test_noNumber(name: str, value: Any) -> None:
     """
     What is no number is refused when it is given, by its name.
     """
-    with pytest.raises(TypeError, match=f"{name} must be a number of seconds or None"):
+    with pytest.raises(TypeError, match=f"{name} must be a number or None"):
         Budgets(**{name: value})
 
 

@@ -110,6 +110,15 @@ def test_unitTest() -> None:
     assert (output, errors) == ("passed\n", "")
 
 
+def test_admission() -> None:
+    """
+    The rules of the page on limits can be set one after another.
+    """
+    with running("admission.py") as process:
+        output, errors = process.communicate(timeout=10)
+    assert (output, errors) == ("{}\nall set\n", "")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examplesAreFiles(page: Path) -> None:
     """
