@@ -19,8 +19,8 @@ Facts that shape it:
   - What a connection has to do when nobody's code is on the stack, most often
     to end, waits in a queue that is served at the end of the batch, or in the
     next turn of the reactor.
-  - The poller is a reader only while it has connections: a unit test that has
-    closed all of them must find the reactor clean.
+  - The poller is a reader only while a connection waits for something: a unit
+    test that has closed all of them must find the reactor clean.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class Poller:
         self._soon: list[Any] = []
         self._soonCall: Any = None
         self._depth = 0
-        self._isReader = False
+        self._active = 0
+        self._trigger: Any = None
         self._context = _LogContext()
 
     def __len__(self) -> int:
@@ -164,15 +165,13 @@ class Poller:
         if former is not None:
             # Its descriptor was closed under it, or the number could not be
             # here again.  Nothing will ever happen on it.
+            self._active -= bool(former.interest)
             former.interest = 0
             former.descriptor = -1
             self.soon(former)
         self._connections[descriptor] = connection
-        self._epoll.register(descriptor, READ)
-        connection.interest = READ
-        if not self._isReader:
-            self._isReader = True
-            self._reactor.addReader(self)
+        connection.interest = 0
+        self.watch(connection, READ)
 
     def remove(self, connection: Any) -> None:
         """
@@ -180,19 +179,25 @@ class Poller:
         """
         descriptor = connection.descriptor
         if self._connections.get(descriptor) is connection:
-            self.watch(connection, 0)
             del self._connections[descriptor]
-            if not self._connections and not self._depth:
+            self.watch(connection, 0)
+            if not self._connections:
                 self._rest()
         connection.descriptor = -1
 
     def _rest(self) -> None:
         """
-        There is nobody to be served.
+        Nobody waits for anything: the reactor need not know us, unless to tell
+        those who are still there that it stops.
         """
-        if self._isReader and not self._connections:
-            self._isReader = False
-            self._reactor.removeReader(self)
+        self._reactor.removeReader(self)
+        if self._connections and self._trigger is None:
+            self._trigger = self._reactor.addSystemEventTrigger(
+                "during", "shutdown", self.connectionLost, _LOST
+            )
+        elif not self._connections and self._trigger is not None:
+            trigger, self._trigger = self._trigger, None
+            self._reactor.removeSystemEventTrigger(trigger)
 
     def watch(self, connection: Any, interest: int) -> None:
         """
@@ -211,7 +216,13 @@ class Poller:
                 self._epoll.register(descriptor, interest)
         except OSError:
             # The descriptor was closed under us, and is gone from there too.
-            connection.interest = 0
+            connection.interest = interest = 0
+        self._active += bool(interest) - bool(before)
+        if not self._active:
+            self._rest()
+        elif not before:
+            # Again each time: a test runner may have taken all readers away.
+            self._reactor.addReader(self)
 
     def soon(self, connection: Any) -> None:
         """
@@ -251,8 +262,6 @@ class Poller:
                 self.now = 0.0
                 if self._soon and self._soonCall is None:
                     self._soonCall = self._reactor.callLater(0, self._serveSoon)
-                if not self._connections:
-                    self._rest()
 
     def _serveSoon(self) -> None:
         self._soonCall = None
@@ -342,7 +351,7 @@ class Poller:
         """
         The reactor has stopped, and disconnects all.
         """
-        self._isReader = False
+        self._trigger = None
         connections = list(self._connections.values())
         log.callWithLogger(self, self._loseAll, connections, reason)
 

@@ -1,0 +1,299 @@
+"""
+L{twisted_tcpdemo.poller}: one reader of the reactor for many connections.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
+from twisted.python import log
+
+from tests.support.fast import Remembering, fastServer, pollerReads
+from tests.support.peers import rawConnection
+from tests.support.waiting import turn, until
+from twisted_tcpdemo.poller import ROUNDS, pollerOf
+
+
+async def test_cleanReactor() -> None:
+    """
+    The reactor knows of the poller only while a connection waits for something.
+    """
+    async with fastServer() as server:
+        assert not pollerReads()
+        peer = rawConnection(server.port)
+        await until(lambda: server.made)
+        assert pollerReads()
+        peer.close()
+        await server.made[0].whenEnded()
+        server.made[0].transport.loseConnection()
+        await server.made[0].whenLost()
+        assert not pollerReads()
+
+
+async def test_cleanReactorWhenHalfClosed() -> None:
+    """
+    A half-closed connection that waits for nothing does not make the reactor
+    dirty, as none of Twisted's does.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            peer.shutdown(1)
+            await server.made[0].whenEnded()
+            await until(lambda: not pollerReads())
+            server.made[0].transport.loseConnection()
+            await server.made[0].whenLost()
+
+
+async def test_forgottenByReactor() -> None:
+    """
+    A test runner that takes all readers from the reactor stops no later
+    connection.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port), rawConnection(server.port) as second:
+            await until(lambda: len(server.made) == 2)
+            reactor.removeReader(pollerOf(reactor))  # type: ignore[attr-defined]
+            with rawConnection(server.port):
+                await until(lambda: len(server.made) == 3)
+                second.send(b"hello")
+                await until(lambda: any(p.received for p in server.made))
+                for protocol in server.made:
+                    protocol.transport.loseConnection()
+                    await protocol.whenLost()
+
+
+async def test_eofDoesNotSpin() -> None:
+    """
+    A half-closed connection costs nothing while its EOF stays readable.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            [protocol] = server.made
+            peer.shutdown(1)
+            await protocol.whenEnded()
+            protocol.transport.loseWriteConnection()
+            await turn()
+            protocol.transport.resumeProducing()
+            before = _servings(reactor)
+            await deferLater(reactor, 0.05, lambda: None)
+            assert _servings(reactor) - before <= 2
+            protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+def _servings(reactor: Any) -> int:
+    """
+    How often the poller has looked for work; counting begins with the first
+    call.
+    """
+    poller: Any = pollerOf(reactor)
+    if not hasattr(poller, "servings"):
+        poller.servings = 0
+        serve = poller._serve
+
+        def counted() -> None:
+            poller.servings += 1
+            serve()
+
+        poller._serve = counted
+    count: int = poller.servings
+    return count
+
+
+async def test_pausedDoesNotSpin() -> None:
+    """
+    A paused connection with data to read costs nothing.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            [protocol] = server.made
+            protocol.transport.pauseProducing()
+            peer.send(b"waiting")
+            before = _servings(reactor)
+            await deferLater(reactor, 0.05, lambda: None)
+            assert _servings(reactor) - before <= 2
+            assert not protocol.received
+            protocol.transport.resumeProducing()
+            await protocol.whenReceived(7)
+            protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+async def test_exceptionEndsOne(loggedErrors: Any) -> None:
+    """
+    An exception in one connection ends that one, and no other.
+    """
+
+    class Broken(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            if data == b"fail":
+                raise ZeroDivisionError(data)
+            super().dataReceived(data)
+
+    async with fastServer(Broken) as server:
+        with rawConnection(server.port) as bad, rawConnection(server.port) as good:
+            await until(lambda: len(server.made) == 2)
+            bad.send(b"fail")
+            good.send(b"fine")
+            first, second = server.made
+            await first.whenLost()
+            await second.whenReceived(4)
+            assert isinstance(first.reason, ZeroDivisionError)
+            assert second.reason is None
+            assert len(loggedErrors.take(ZeroDivisionError)) == 1
+            second.transport.loseConnection()
+            await second.whenLost()
+
+
+async def test_logPrefix(loggedErrors: Any) -> None:
+    """
+    What a connection logs, and the exception it raises, bear its own prefix,
+    also when that changes; what comes after does not.
+    """
+    events: list[Any] = []
+
+    class Talker(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            log.msg("one")  # type: ignore[no-untyped-call]
+            self.transport.logstr = "renamed"
+            log.msg("two")  # type: ignore[no-untyped-call]
+            raise ZeroDivisionError
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Talker) as server:
+            with rawConnection(server.port) as peer:
+                await until(lambda: server.made)
+                peer.send(b"x")
+                await server.made[0].whenLost()
+                await turn()
+                log.msg("three")  # type: ignore[no-untyped-call]
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    loggedErrors.take(ZeroDivisionError)
+    told = {str(e.get("message", "")): e.get("system") for e in events if "system" in e}
+    assert told["('one',)"] == "Talker,0,127.0.0.1"
+    assert told["('two',)"] == "renamed"
+    assert told["('three',)"] == "-"
+    [failed] = [e for e in events if e.get("isError")]
+    assert failed["system"] == "renamed"
+
+
+async def test_lostInBatch() -> None:
+    """
+    Nothing is delivered to a connection that another one of the same batch has
+    ended.
+    """
+
+    class Killer(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            for other in server.made:
+                if other is not self and other.reason is None:
+                    other.transport.connectionLost(_gone())
+                    other.received.clear()
+
+    async with fastServer(Killer) as server:
+        peers = [rawConnection(server.port) for _ in range(3)]
+        await until(lambda: len(server.made) == 3)
+        for peer in peers:
+            peer.send(b"hello")
+        await until(lambda: sum(p.reason is None for p in server.made) == 1)
+        for _ in range(3):
+            await turn()
+        assert sorted(len(p.received) for p in server.made) == [0, 0, 5]
+        for peer, protocol in zip(peers, server.made, strict=True):
+            peer.close()
+            protocol.transport and protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+def _gone() -> Any:
+    from twisted.internet.error import ConnectionLost
+    from twisted.python.failure import Failure
+
+    return Failure(ConnectionLost())
+
+
+async def test_closedUnderPoller() -> None:
+    """
+    A descriptor that is closed under the poller leaves nothing behind: its
+    number may come back, and the transport still ends.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            await until(lambda: server.made)
+            [first] = server.made
+            os.close(first.transport.socket.detach())
+            with rawConnection(server.port) as peer:
+                await until(lambda: len(server.made) == 2)
+                second = server.made[1]
+                peer.send(b"hello")
+                await second.whenReceived(5)
+                first.transport.loseConnection()
+                await first.whenLost()
+                peer.send(b"again")
+                await second.whenReceived(10)
+                second.transport.loseConnection()
+                await second.whenLost()
+    assert not len(pollerOf(reactor))
+
+
+async def test_fairShare() -> None:
+    """
+    A connection that always has data starves neither another one nor the
+    reactor's timers.
+    """
+    from twisted.internet import reactor
+
+    class Endless(Remembering):
+        """
+        Produces as long as it may: each time it is asked, it writes.
+        """
+
+        asked = 0
+
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            if len(server.made) == 1:
+                self.transport.registerProducer(self, False)
+
+        def resumeProducing(self) -> None:
+            self.asked += 1
+            self.transport.write(b"x")
+
+        def stopProducing(self) -> None:
+            pass
+
+    async with fastServer(Endless) as server:
+        with rawConnection(server.port), rawConnection(server.port) as quiet:
+            await until(lambda: len(server.made) == 2)
+            greedy, other = server.made
+            before = greedy.asked
+            quiet.send(b"hello")
+            await other.whenReceived(5)
+            fired: Deferred[None] = deferLater(reactor, 0.01, lambda: None)
+            await fired
+            turns = 20
+            before = greedy.asked
+            for _ in range(turns):
+                await turn()
+            assert 0 < greedy.asked - before <= (turns + 2) * 2 * ROUNDS
+            for protocol in server.made:
+                protocol.transport.abortConnection()
+                await protocol.whenLost()
