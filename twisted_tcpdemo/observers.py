@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.interfaces import IConnectionObserver
+from twisted_tcpdemo.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.report import Addresses, ConnectionReport, Refusal, WatermarkCrossing
 
 if TYPE_CHECKING:
@@ -68,14 +69,17 @@ class ConnectionObserver:
 @implementer(IConnectionObserver)
 class LoggingObserver:
     """
-    Writes every event of a factory to the log, with its facts as fields.
+    Writes every event of a factory to the log, with its facts as fields, as
+    long as there are not too many of them.
     """
 
-    def __init__(self, factory: TCPDemoFactory) -> None:
+    def __init__(self, factory: TCPDemoFactory, budget: LogBudget = UNBOUNDED) -> None:
         """
         @param factory: whose count and limit go into the lines.
+        @param budget: bounds the lines about connections.
         """
         self._factory = factory
+        self._budget = budget
 
     def listening(self, address: IAddress) -> None:
         """
@@ -90,11 +94,14 @@ class LoggingObserver:
         """
         where = endpointOf(address)
         _log.info("no longer listening on {where}", where=str(where), **where._asdict())
+        self._flushAtRest()
 
     def connectionOpened(self, report: ConnectionReport) -> None:
         """
         See L{IConnectionObserver}.
         """
+        if not self._budget.shows("connections"):
+            return
         _log.info(
             "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
             "{connectionCount} connected, {limit}",
@@ -108,6 +115,8 @@ class LoggingObserver:
         """
         See L{IConnectionObserver}.
         """
+        if not self._budget.shows("refused"):
+            return
         _log.info(
             "refused: {remote} ({remoteFamily}) to {local}, by {rule}",
             rule=refusal.rule,
@@ -119,6 +128,9 @@ class LoggingObserver:
         See L{IConnectionObserver}.
         """
         assert report.closeReason is not None
+        if not self._budget.shows("closed", report.bytesRead, report.bytesWritten):
+            self._flushAtRest()
+            return
         _log.info(
             "close {connectionID}: {reason} after {duration:.3f} s; {bytesRead} bytes read, "
             "{bytesWritten} written, {bytesPending} unsent; {remote}",
@@ -151,6 +163,13 @@ class LoggingObserver:
         See L{IConnectionObserver}.
         """
         _log.error("error: {reason}", reason=failure.getErrorMessage())
+
+    def _flushAtRest(self) -> None:
+        """
+        Leave nothing unsaid when the server has come to rest.
+        """
+        if not self._factory.listening and not self._factory.connectionCount:
+            self._budget.flush()
 
 
 def _limit(limit: int | None) -> str:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.addresses import Endpoint
+from twisted_tcpdemo.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.text import printable, splitCharacter
 from twisted_tcpdemo.waiters import LOW_WATER
@@ -27,11 +28,13 @@ class Report(TCPDemoProtocol):
     Greets each client with the server's address, and logs all that happens.
     """
 
-    def __init__(self, preview: int = 256) -> None:
+    def __init__(self, preview: int = 256, budget: LogBudget = UNBOUNDED) -> None:
         """
         @param preview: how many bytes of received data to show.
+        @param budget: bounds the lines.
         """
         self._preview = preview
+        self._budget = budget
         self._partial = b""
 
     def connectionMade(self) -> None:
@@ -52,6 +55,8 @@ class Report(TCPDemoProtocol):
         return listenerOf(self.host) or here
 
     def _sent(self, bytesWritten: int, message: str) -> None:
+        if not self._budget.shows("sent", bytesWritten=len(message)):
+            return
         _log.info(
             "sent {connectionID}: {message} ({bytesWritten} bytes written)",
             connectionID=self.connectionID,
@@ -60,6 +65,8 @@ class Report(TCPDemoProtocol):
         )
 
     def _notSent(self, failure: Failure) -> None:
+        if not self._budget.shows("not sent"):
+            return
         _log.info(
             "not sent {connectionID}: {reason}",
             connectionID=self.connectionID,
@@ -71,6 +78,8 @@ class Report(TCPDemoProtocol):
         Show what came.
         """
         shown, self._partial = splitCharacter(self._partial + data)
+        if not self._budget.shows("received", len(data)):
+            return
         _log.info(
             "data {connectionID}: {data} ({bytesRead} bytes read)",
             connectionID=self.connectionID,
@@ -82,17 +91,19 @@ class Report(TCPDemoProtocol):
         """
         Tell of the peer's FIN.
         """
-        _log.info("end {connectionID}: the client has sent FIN", connectionID=self.connectionID)
+        if self._budget.shows("ended by the client"):
+            _log.info("end {connectionID}: the client has sent FIN", connectionID=self.connectionID)
 
     def timeoutConnection(self) -> None:
         """
         Tell of the timeout, and close.
         """
-        _log.info(
-            "timeout {connectionID}: nothing moved for {idle:.1f} s",
-            connectionID=self.connectionID,
-            idle=self.idle,
-        )
+        if self._budget.shows("timed out"):
+            _log.info(
+                "timeout {connectionID}: nothing moved for {idle:.1f} s",
+                connectionID=self.connectionID,
+                idle=self.idle,
+            )
         super().timeoutConnection()
 
 
