@@ -26,10 +26,11 @@ from twisted.python.logfile import LogFile
 
 from tests.support.peers import serving
 from tests.support.waiting import until
-from twisted_tcpdemo import TCPDemoFactory, logbudget
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, logbudget
 from twisted_tcpdemo.logbudget import LogBudget, boundedFile, boundedLog
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Report
+from twisted_tcpdemo.tap import Options, makeService
 
 
 @pytest.fixture
@@ -259,6 +260,29 @@ def test_json(clock: Clock, lines: list[LogEvent]) -> None:
     sent, summary = output.getvalue().splitlines()
     assert f'"connectionID": {protocol.connectionID}' in sent
     assert '"notShown": {"received": {"count": 1, "bytesRead": 5, "bytesWritten": 0}}' in summary
+
+
+def test_option() -> None:
+    """
+    The command line gives one budget to the log of the server and to report.
+    """
+    options = Options()
+    options.parseOptions(["--log-rate", "7"])
+    makeService(options)
+    report = options["protocol"]()
+    assert isinstance(report, TCPDemoProtocol)
+    assert options.logBudget.rate == 7
+    assert vars(report)["_budget"] is options.logBudget
+
+
+def test_defaultOption() -> None:
+    """
+    The command line bounds the log by itself, and not with zero.
+    """
+    default, none = Options(), Options()
+    default.parseOptions([])
+    none.parseOptions(["--log-rate", "0"])
+    assert (default.logBudget.rate, none.logBudget.rate) == (100, None)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.factory import OVERFLOWS, TCPDemoFactory
+from twisted_tcpdemo.logbudget import LogBudget
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo, Report, hosted
 from twisted_tcpdemo.protocol import TCPDemoProtocol
@@ -110,6 +111,7 @@ class Options(UsageOptions):
         _seconds("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's."),
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
         _count("preview", 256, "Bytes of received data that report shows."),
+        _count("log-rate", 100, "Lines a second about connections; 0: no bound."),
         _seconds("drain", 10, "Time that connections have to end when the server stops."),
         _seconds("drain-spread", 0, "Close idle connections over this time when the server stops."),
     ]
@@ -123,6 +125,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()
         self["listen"] = []
+        self.logBudget = LogBudget()
 
     def opt_listen(self, endpoint: str) -> None:
         """
@@ -167,15 +170,16 @@ class Options(UsageOptions):
         if self["overflow"] not in OVERFLOWS:
             known = ", ".join(OVERFLOWS)
             raise UsageError(f"--overflow must be one of {known}, not {self['overflow']!r}")
-        self["protocol"] = _protocolNamed(self["protocol"], self["preview"])
+        self.logBudget = LogBudget(self["log-rate"])
+        self["protocol"] = _protocolNamed(self["protocol"], self["preview"], self.logBudget)
 
 
-def _protocolNamed(name: str, preview: int) -> Callable[[], TCPDemoProtocol]:
+def _protocolNamed(name: str, preview: int, logBudget: LogBudget) -> Callable[[], TCPDemoProtocol]:
     """
     @raise UsageError: if there is no such protocol.
     """
     if name == "report":
-        return partial(Report, preview)
+        return partial(Report, preview, logBudget)
     if name in PROGRAMS:
         return PROGRAMS[name]
     known = f"{', '.join(PROGRAMS)}, or the dotted name of a protocol class"
@@ -228,7 +232,7 @@ def makeService(options: Options) -> IService:
         refusalMessage=options["refusal-message"].encode(),
         budgets=_budgets(options),
     )
-    factory.addObserver(LoggingObserver(factory))
+    factory.addObserver(LoggingObserver(factory, options.logBudget))
     endpoints = [_endpoint(reactor, text) for text in options["listen"]]
     if options["port"] is not None:
         endpoints.insert(0, _portEndpoint(reactor, options))
