@@ -155,5 +155,7 @@ def test_everyOption() -> None:
     """
     text = (ROOT / "docs" / "server.md").read_text()
     options = Options()
-    names = [row[0] for row in [*options.optParameters, *options.optFlags]] + ["listen"]
+    names = [row[0] for row in [*options.optParameters, *options.optFlags]]
+    names += [name[4:] for name in dir(options) if name.startswith("opt_")]
+    names = [name for name in names if name not in ("help", "version")]
     assert [name for name in names if f"`--{name}" not in text] == []

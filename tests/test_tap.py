@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from twisted.application.service import IService, IServiceMaker
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.plugin import IPlugin, getPlugins
@@ -21,6 +22,7 @@ from zope.interface.verify import verifyObject
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, tap
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo, Hosted, Report
+from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import StartError, TCPDemoService
 
 
@@ -225,11 +227,13 @@ def test_badEndpoint(text: str) -> None:
 )
 def test_interface(interface: str, name: str, kind: type) -> None:
     """
-    An address is listened on in its own family.
+    An address is listened on in its own family, on our transport or Twisted's.
     """
-    [(found, endpoint)] = serviceOf("--port", "5", "--interface", interface)._endpoints
-    assert (found, type(endpoint)) == (name, kind)
-    assert endpoint._interface == interface
+    options = ("--port", "5", "--interface", interface)
+    for transport, expected in (("fast", ServerEndpoint), ("twisted", kind)):
+        [(found, endpoint)] = serviceOf(*options, "--transport", transport)._endpoints
+        assert (found, type(endpoint)) == (name, expected)
+        assert endpoint._interface == interface
 
 
 @pytest.mark.parametrize(("ipv6", "name"), [(True, "[::]:5"), (False, "0.0.0.0:5")])
@@ -237,9 +241,9 @@ def test_everyInterface(monkeypatch: pytest.MonkeyPatch, ipv6: bool, name: str) 
     """
     Without an interface: dual stack where there is IPv6, IPv4 elsewhere.
     """
-    monkeypatch.setattr(tap, "_hasIPv6", lambda: ipv6)
+    monkeypatch.setattr(tap, "hasIPv6", lambda: ipv6)
     [(found, endpoint)] = serviceOf("--port", "5")._endpoints
-    assert (found, endpoint._interface) == (name, "::" if ipv6 else "")
+    assert (found, endpoint._interface) == (name, "::" if ipv6 else "0.0.0.0")
 
 
 class NoSocket:
@@ -257,16 +261,56 @@ def test_hasIPv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", NoSocket)
-        assert not tap._hasIPv6()
+        assert not hasIPv6()
     with monkeypatch.context() as patch:
         patch.setattr(socket, "has_ipv6", False)
-        assert not tap._hasIPv6()
+        assert not hasIPv6()
     try:
         socket.create_server(("::", 0), family=socket.AF_INET6).close()
     except OSError:
-        assert not tap._hasIPv6()
+        assert not hasIPv6()
     else:
-        assert tap._hasIPv6()
+        assert hasIPv6()
+
+
+# Who may come in.
+
+
+def test_noRules() -> None:
+    """
+    Without an option about peers or networks there is no policy to be asked.
+    """
+    assert factoryOf().admission is None
+
+
+def test_rules() -> None:
+    """
+    Networks and peers are judged as the options say, in that order.
+    """
+    admission: Any = factoryOf(
+        *("--allow", "192.0.2.0/24", "--allow", "198.51.100.1", "--deny", "192.0.2.9"),
+        *("--max-per-peer", "2", "--peer-rate", "1.5", "--exempt", "2001:db8::/32", "--dry-run"),
+    ).admission
+    assert admission.dryRun
+    admission.dryRun = False
+
+    def rule(host: str, kind: type = IPv4Address) -> str | None:
+        decided: str | None = admission.decide(None, kind("TCP", host, 1), 0.0)
+        return decided
+
+    assert rule("203.0.113.1") == "allowedNetworks"
+    assert rule("192.0.2.9") == "deniedNetworks"
+    assert rule("198.51.100.1") is None
+    assert rule("2001:db8::1", IPv6Address) is None
+
+
+@pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt"])
+def test_badNetwork(option: str) -> None:
+    """
+    What is no network is refused in one line that names the option.
+    """
+    assert refused(option, "192.0.2.1/24").startswith(f"{option}: 192.0.2.1/24 has host bits")
+    assert refused(option, "nonsense").startswith(f"{option}: 'nonsense' does not appear")
 
 
 # What it speaks.

@@ -28,11 +28,13 @@ from twisted_tcpdemo.client import ClientEndpoint
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
+from twisted_tcpdemo.server import ServerEndpoint
 
 __all__ = [
     "ClientEndpoint",
     "CloseReason",
     "ConnectionReport",
+    "ServerEndpoint",
     "TCPDemoFactory",
     "TCPDemoProtocol",
 ]

@@ -4,11 +4,11 @@ The command line of C{twistd tcpdemo}: strings to objects, and nothing else.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from inspect import signature
+from ipaddress import ip_network
 from typing import Any, ClassVar, NoReturn
 
 from twisted.application.service import IService
@@ -22,15 +22,26 @@ from twisted.python.reflect import namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
+from twisted_tcpdemo.admission import (
+    Admission,
+    AllowedNetworks,
+    DeniedNetworks,
+    PeerRate,
+    PerPeerLimit,
+    Rule,
+)
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.factory import OVERFLOWS, TCPDemoFactory
 from twisted_tcpdemo.logbudget import LogBudget
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo, Report, hosted
 from twisted_tcpdemo.protocol import TCPDemoProtocol
+from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import TCPDemoService, giveUp
 
 PROGRAMS: dict[str, type[TCPDemoProtocol]] = {"report": Report, "echo": Echo, "discard": Discard}
+
+TRANSPORTS = ("fast", "twisted")
 
 LIFETIME_JITTER = 0.1
 """So that connections made together do not all return together."""
@@ -70,6 +81,13 @@ def _count(
     return [option, short, default, text, _number(option, int, low, high)]
 
 
+def _rate(option: str, default: float, text: str) -> list[Any]:
+    """
+    An option that takes a number of times a second.
+    """
+    return [option, "", default, text, _number(option, float, 0, 10**6)]
+
+
 def _seconds(option: str, default: float, text: str) -> list[Any]:
     """
     An option that takes a time.
@@ -100,6 +118,9 @@ class Options(UsageOptions):
         ["overflow", "", "refuse",
          "What a client sees for whom there is no slot: refuse, reset or wait."],
         ["refusal-message", "", "", "Text that a refused client is sent before the FIN."],
+        _count("max-per-peer", 0, "How many one peer may have: an IPv4 address, an IPv6 /64."),
+        _rate("peer-rate", 0, "Connections a second that one peer may make, in the long run."),
+        _count("peer-burst", 10, "How many it may make at once before that rate holds.", low=1),
         _seconds("idle-timeout", 300, "Close a connection on which no byte moves for this long."),
         _seconds("first-byte-timeout", 120, "Close a connection whose client has sent nothing."),
         _seconds("max-lifetime", 86400, "Close a connection this old, or up to a tenth younger."),
@@ -109,6 +130,7 @@ class Options(UsageOptions):
         _count("max-pending", 2**24, "Reset one for which more bytes wait; 0: no limit."),
         _seconds("pause-on-connect", 0, "Read nothing from a new connection for this long."),
         _seconds("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's."),
+        ["transport", "", "fast", "What --port runs on: fast (writes at once) or twisted."],
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
         _count("preview", 256, "Bytes of received data that report shows."),
         _count("log-rate", 100, "Lines a second about connections; 0: no bound."),
@@ -119,12 +141,14 @@ class Options(UsageOptions):
         ["allow-half-open", "", "Keep a connection after its client's FIN."],
         ["nagle", "", "Leave Nagle's algorithm on; otherwise TCP_NODELAY is set."],
         ["keep-alive", "", "Probe idle connections (SO_KEEPALIVE)."],
+        ["dry-run", "", "Refuse nobody by peer or network, and count whom it would have been."],
     ]
     # fmt: on
 
     def __init__(self) -> None:
         super().__init__()
-        self["listen"] = []
+        for repeatable in ("listen", "allow", "deny", "exempt"):
+            self[repeatable] = []
         self.logBudget = LogBudget()
 
     def opt_listen(self, endpoint: str) -> None:
@@ -132,6 +156,24 @@ class Options(UsageOptions):
         Twisted server endpoint (tcp: ssl: tls: unix: systemd: haproxy:) to listen on; repeatable.
         """
         self["listen"].append(endpoint)
+
+    def opt_allow(self, network: str) -> None:
+        """
+        Network from which clients may come, such as 192.0.2.0/24; repeatable. [default: all]
+        """
+        self["allow"].append(_network("allow", network))
+
+    def opt_deny(self, network: str) -> None:
+        """
+        Network from which no client may come; repeatable.
+        """
+        self["deny"].append(_network("deny", network))
+
+    def opt_exempt(self, network: str) -> None:
+        """
+        Network whose clients no rule about peers and networks concerns; repeatable.
+        """
+        self["exempt"].append(_network("exempt", network))
 
     def opt_version(self) -> NoReturn:
         """
@@ -167,11 +209,24 @@ class Options(UsageOptions):
         """
         if self["port"] is None and not self["listen"]:
             self["port"] = 18001
-        if self["overflow"] not in OVERFLOWS:
-            known = ", ".join(OVERFLOWS)
-            raise UsageError(f"--overflow must be one of {known}, not {self['overflow']!r}")
+        self._oneOf("overflow", OVERFLOWS)
+        self._oneOf("transport", TRANSPORTS)
         self.logBudget = LogBudget(self["log-rate"])
         self["protocol"] = _protocolNamed(self["protocol"], self["preview"], self.logBudget)
+
+    def _oneOf(self, option: str, known: Sequence[str]) -> None:
+        if self[option] not in known:
+            raise UsageError(f"--{option} must be one of {', '.join(known)}, not {self[option]!r}")
+
+
+def _network(option: str, text: str) -> str:
+    """
+    @raise UsageError: if it is none.
+    """
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise UsageError(f"--{option}: {error}") from None
 
 
 def _protocolNamed(name: str, preview: int, logBudget: LogBudget) -> Callable[[], TCPDemoProtocol]:
@@ -230,6 +285,7 @@ def makeService(options: Options) -> IService:
         keepAliveInitialDelay=options["keep-alive-delay"],
         overflow=options["overflow"],
         refusalMessage=options["refusal-message"].encode(),
+        admission=_admission(options),
         budgets=_budgets(options),
     )
     factory.addObserver(LoggingObserver(factory, options.logBudget))
@@ -243,6 +299,21 @@ def makeService(options: Options) -> IService:
         drain=options["drain"],
         spread=options["drain-spread"],
     )
+
+
+def _admission(options: Options) -> Admission | None:
+    rules: list[Rule] = []
+    if options["allow"]:
+        rules.append(AllowedNetworks(*options["allow"]))
+    if options["deny"]:
+        rules.append(DeniedNetworks(*options["deny"]))
+    if options["max-per-peer"]:
+        rules.append(PerPeerLimit(options["max-per-peer"]))
+    if options["peer-rate"]:
+        rules.append(PeerRate(options["peer-rate"], burst=options["peer-burst"]))
+    if not rules:
+        return None
+    return Admission(*rules, exempt=options["exempt"], dryRun=bool(options["dry-run"]))
 
 
 def _budgets(options: Options) -> Budgets:
@@ -267,24 +338,11 @@ def _endpoint(reactor: Any, text: str) -> tuple[str, IStreamServerEndpoint]:
 
 def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:
     port, backlog = options["port"], options["backlog"]
-    interface: str = options["interface"] or ""
-    if ":" in interface or (not interface and _hasIPv6()):
-        interface = interface or "::"
-        name = f"[{interface}]:{port}"
-        return name, TCP6ServerEndpoint(reactor, port, backlog, interface)
-    name = f"{interface or '0.0.0.0'}:{port}"
-    return name, TCP4ServerEndpoint(reactor, port, backlog, interface)
-
-
-def _hasIPv6() -> bool:
-    """
-    Whether a dual-stack listener can be had.
-    """
-    if not socket.has_ipv6:
-        return False
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return False
-    return True
+    interface = options["interface"] or ("::" if hasIPv6() else "0.0.0.0")
+    isIPv6 = ":" in interface
+    name = f"[{interface}]:{port}" if isIPv6 else f"{interface}:{port}"
+    if options["transport"] == "fast":
+        noDelay = not options["nagle"]
+        return name, ServerEndpoint(reactor, port, interface, backlog, noDelay=noDelay)
+    endpoint = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
+    return name, endpoint(reactor, port, backlog, interface)
