@@ -130,7 +130,11 @@ class WriteThroughPort(Port):
         """
         name = scoped(name)
         peer = self._addressType("TCP", *name)
-        protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
+        try:
+            protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
+        except BaseException:
+            accepted.close()
+            raise
         if protocol is None:
             accepted.close()
             return

@@ -55,10 +55,21 @@ if TYPE_CHECKING:
 _log = Logger(namespace="tcpdemo")
 
 PRIVATE_NAMES: Final = {
-    "twisted.internet.tcp.Server": ("_addressType", "_getLogPrefix", "_closeSocket", "_aborting"),
-    "twisted.internet.abstract.FileDescriptor": ("_writeDisconnecting", "_writeDisconnected"),
+    "twisted.internet.tcp.Server": (
+        "_addressType",
+        "_getLogPrefix",
+        "_closeSocket",
+        "_closeWriteConnection",
+        "_aborting",
+    ),
+    "twisted.internet.abstract.FileDescriptor": (
+        "_writeDisconnecting",
+        "_writeDisconnected",
+        "_isSendBufferFull",
+        "_maybePauseProducer",
+    ),
     "twisted.internet._newtls": ("startTLS",),
-    "twisted.internet.tcp.Port": ("_buildAddr", "_addressType", "_realPortNumber"),
+    "twisted.internet.tcp.Port": ("_addressType", "_realPortNumber"),
 }
 
 READ_SIZE: Final = 65536
