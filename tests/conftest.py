@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     config.addinivalue_line("markers", "deadline(seconds): how long an async test may take")
     config.addinivalue_line("markers", "storm: many connections; some seconds each")
+    config.addinivalue_line("markers", "packaging: builds and installs; takes long")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
