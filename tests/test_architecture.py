@@ -28,7 +28,7 @@ LAYERS = (
     {"addresses", "networks"},
     {"report"},
     {"errors", "interfaces"},
-    {"shadows", "signals", "stack", "sweep", "waiters"},
+    {"logbudget", "shadows", "signals", "stack", "sweep", "waiters"},
     {"_rules", "attempt", "budgets", "limits", "listeners", "meter", "observers"},
     {"poller", "refusal", "sockets", "targets", "tcpinfo"},
     {"_rate", "connection", "retry", "transport"},
@@ -350,5 +350,5 @@ def test_plugin() -> None:
     """
     files = [path for path in tracked() if path.parts[0] == "twisted"]
     assert files == [Path("twisted/plugins/tcpdemo_plugin.py")]
-    needed = imported(PROJECT / files[0])
-    assert needed == {"twisted.application.service.ServiceMaker"}
+    needed = {name.partition(".")[0] for name in imported(PROJECT / files[0])}
+    assert needed <= {"__future__", "typing", "twisted", "zope"}

@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.attempt import Attempt, Placeholder
 from twisted_tcpdemo.budgets import positive
-from twisted_tcpdemo.errors import ConnectCancelledError
+from twisted_tcpdemo.errors import ConnectCancelledError, NotConnectedError
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.sockets import tune
@@ -165,9 +165,9 @@ class Connecting:
                     "mix it in: class P(YourProtocol, TCPDemoProtocol)"
                 )
             protocol.allowHalfOpen = manner.allowHalfOpen
-        before = getattr(protocol, "_connection", None)
+        before = _identity(protocol)
         placeholder.giveWay(protocol)
-        if isinstance(protocol, TCPDemoProtocol) and protocol._connection is before:
+        if isinstance(protocol, TCPDemoProtocol) and _identity(protocol) == before:
             raise NoProtocol(f"{self._factory!r} has no slot")
         if not manner.readable:
             transport.pauseProducing()
@@ -176,3 +176,13 @@ class Connecting:
         if not manner.writable:
             transport.loseWriteConnection()
         return protocol
+
+
+def _identity(protocol: object) -> int | None:
+    """
+    The number of the connection that a protocol has or had.
+    """
+    try:
+        return protocol.connectionID if isinstance(protocol, TCPDemoProtocol) else None
+    except NotConnectedError:
+        return None

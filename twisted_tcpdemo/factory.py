@@ -584,14 +584,20 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def _room(self) -> int | None:
         """
-        How many clients may leave the kernel's queue; L{None} for all.
+        How many clients may leave the kernel's queue in a batch; L{None} for
+        all.
         """
         if self._suspended:
             return 0
-        limit = self.effectiveLimit
-        if self._overflow != "wait" or limit is None:
+        if self._overflow == "wait":
+            limit = self.effectiveLimit
+            return None if limit is None else max(0, limit - len(self._connections))
+        if self.descriptorLimit is None:
             return None
-        return max(0, limit - len(self._connections))
+        # A client that is refused has its descriptor until the next turn: the
+        # reserve must hold a batch of them.
+        left = self.descriptorLimit - len(self._connections) - len(self._lingering)
+        return max(0, left) + max(1, (self.descriptorReserve or 0) // 4)
 
     def whenEmpty(self) -> Deferred[None]:
         """

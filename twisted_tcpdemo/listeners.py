@@ -32,8 +32,8 @@ class Listeners:
     def __init__(self, observers: Observers, room: Callable[[], int | None]) -> None:
         """
         @param observers: who is told.
-        @param room: how many clients may be accepted now, or L{None} for any
-            number; they wait in the kernel's queue when it is C{0}.
+        @param room: how many clients may be accepted in a batch, or L{None} for
+            any number; they wait in the kernel's queue when it is C{0}.
         """
         self._observers = observers
         self._room = room
@@ -80,7 +80,8 @@ class Listeners:
             return None
         port.numberAccepts = min(port.numberAccepts, room)
         result = doRead()
-        self.adjust()
+        if self._room() == 0:
+            self.adjust()
         return result
 
     def adjust(self) -> None:
