@@ -73,6 +73,7 @@ class Watch:
         # A Deferred tells of an unhandled error when it is collected.  Those
         # that a test drops are young, unless they sit in a cycle.
         gc.collect()
+        gc.freeze()  # what is left need not be looked at after every test
         globalLogPublisher.removeObserver(self.errors)
         return self._left() + self.errors.describe()
 
