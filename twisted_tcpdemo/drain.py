@@ -20,7 +20,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_tcpdemo.connection import Connection
-from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.report import CloseReason, DrainReport
 from twisted_tcpdemo.stack import clockOf
 from twisted_tcpdemo.sweep import sweepOf
@@ -42,7 +41,7 @@ class Drain:
     @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
     """
 
-    def __init__(self, factory: TCPDemoFactory, listeners: Listeners) -> None:
+    def __init__(self, factory: TCPDemoFactory) -> None:
         self.tick = 0
         self._factory = factory
         self._clock: IReactorTime = factory.clock or clockOf(None)
@@ -53,11 +52,11 @@ class Drain:
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
         self._closedBefore = factory.closedCount
-        listeners.acceptQueued(lambda: factory.acceptedCount + factory.refusedCount)
-        self._stopped = factory.stopListening()
-        for connection in factory.records:
-            connection.drainStarted()
-        self._stopped.addCallback(lambda _: factory.whenEmpty()).addCallback(self._finish)
+        self._told: set[Connection] = set()
+        self._spread: float | None = None
+        stopped = factory.stopListening()
+        self._tell()
+        stopped.addCallback(self._stopped).addCallback(self._finish)
 
     def until(self, deadline: float | None, spread: float) -> Deferred[DrainReport]:
         """
@@ -72,7 +71,10 @@ class Drain:
         waiter: Deferred[DrainReport] = Deferred()
         self._waiters.append(waiter)
         if deadline is not None:
-            self._closeIdle(min(spread, deadline))
+            if self._spread is None:
+                self._spread = min(spread, deadline)
+                for connection in self._told:
+                    self._closeWhenIdle(connection)
             at = self._clock.seconds() + deadline
             if self._deadline is None or at < self._deadline:
                 self._deadline = at
@@ -90,14 +92,27 @@ class Drain:
             self._aborted[connection] = connection.counts.bytesPending
             connection.abort(CloseReason.DRAIN)
 
-    def _closeIdle(self, spread: float) -> None:
-        if self._closers:
-            return
-        now = self._clock.seconds()
+    def _tell(self) -> None:
+        """
+        Tell each connection that is there, once.
+        """
         for connection in self._factory.records:
-            closer = _IdleCloser(connection, self._clock, now + spread * random())
-            self._closers.append(closer)
-            closer.visit(now)
+            if connection not in self._told:
+                self._told.add(connection)
+                connection.drainStarted()
+                if self._spread is not None:
+                    self._closeWhenIdle(connection)
+
+    def _stopped(self, _: None) -> Deferred[None]:
+        self._tell()  # those who were accepted at the last moment
+        return self._factory.whenEmpty()
+
+    def _closeWhenIdle(self, connection: Connection) -> None:
+        assert self._spread is not None
+        now = self._clock.seconds()
+        closer = _IdleCloser(connection, self._clock, now + self._spread * random())
+        self._closers.append(closer)
+        closer.visit(now)
 
     def _finish(self, _: None) -> None:
         sweep = sweepOf(self._clock)

@@ -625,7 +625,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         draining = self._draining
         if draining is None:
-            draining = self._draining = Drain(self, self._listeners)
+            draining = self._draining = Drain(self)
             draining.until(None, 0.0).addCallback(self._drained)
         return draining.until(deadline, spread)
 

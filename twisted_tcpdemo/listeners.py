@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
@@ -22,6 +22,9 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.shadows import Shadows
+
+MOST_BATCHES: Final = 1000
+"""Batches that are accepted from a queue that does not become empty."""
 
 
 class Listeners:
@@ -95,21 +98,6 @@ class Listeners:
             else:
                 port.stopReading()  # type: ignore[attr-defined]
 
-    def acceptQueued(self, accepted: Callable[[], int]) -> None:
-        """
-        Accept the clients that the kernel has connected already: closing a
-        port would reset them.  There are no slots to wait for any more.
-
-        @param accepted: how many there have been so far, refused ones included.
-        """
-        for port in list(self._shadows):
-            self._release(port)
-            for _ in range(getattr(port, "backlog", 0)):
-                before = accepted()
-                port.doRead()  # type: ignore[attr-defined]
-                if accepted() == before:
-                    break
-
     @property
     def addresses(self) -> list[Endpoint]:
         """
@@ -131,7 +119,7 @@ class Listeners:
 
     def stop(self) -> Deferred[None]:
         """
-        Close all of them.
+        Close all of them, and accept before who is in their queues.
 
         @return: fires when all are closed; at once if there was none.
         """
@@ -143,7 +131,18 @@ class Listeners:
             if isinstance(result, Failure):
                 self._observers.tell("serverError", result)
 
-        self._release(port)
+        if port in self._shadows:
+            self._release(port)
+            self._shadows[port] = shadows = Shadows()
+            _acceptQueued(port)
+            lose = port.connectionLost  # type: ignore[attr-defined]
+
+            def connectionLost(reason: Failure) -> None:
+                _acceptQueued(port)  # who has come since
+                shadows.remove()
+                lose(reason)
+
+            shadows.place(port, "connectionLost", connectionLost)
         return maybeDeferred(port.stopListening).addBoth(stopped)
 
     def forgetClosed(self) -> None:
@@ -164,3 +163,15 @@ class Listeners:
         shadows = self._shadows.pop(port, None)
         if shadows is not None:
             shadows.remove()
+
+
+def _acceptQueued(port: Any) -> None:
+    """
+    Accept the clients that the kernel has connected already: closing a port
+    would reset them.  There are no slots to wait for any more.
+    """
+    for _ in range(MOST_BATCHES):
+        before = port.sessionno
+        port.doRead()
+        if port.sessionno == before:
+            return

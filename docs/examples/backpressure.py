@@ -4,10 +4,9 @@ than a piece of them.
 """
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.errors import WriteFailedError
 
 PIECE = bytes(100_000)
@@ -31,7 +30,7 @@ class Sender(TCPDemoProtocol):
 
 async def main(reactor):
     factory = TCPDemoFactory(Sender)
-    await factory.listen(serverFromString(reactor, "tcp:18001:interface=127.0.0.1"))
+    await factory.listen(ServerEndpoint(reactor, 18001, "127.0.0.1"))
     print("listening on", factory.address(), flush=True)
     await Deferred()
 

@@ -2,10 +2,9 @@
 A server with a limit, an idle timeout, events and a drain.
 """
 
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import deferLater, react
 
-from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.observers import ConnectionObserver
 from twisted_tcpdemo.programs import Echo
@@ -30,7 +29,7 @@ async def main(reactor):
         budgets=Budgets(idle=60, writeStall=30),
     )
     factory.addObserver(Printing())
-    await factory.listen(serverFromString(reactor, "tcp:18001:interface=127.0.0.1"))
+    await factory.listen(ServerEndpoint(reactor, 18001, "127.0.0.1"))
     print("listening on", factory.address(), flush=True)
 
     await deferLater(reactor, 1.0, lambda: None)  # serve for a while

@@ -3,11 +3,10 @@ LineReceiver, and any other protocol class, mixed with ours.
 """
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 from twisted.protocols.basic import LineOnlyReceiver
 
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
 
 
 class Lines(LineOnlyReceiver, TCPDemoProtocol):
@@ -26,7 +25,7 @@ class Lines(LineOnlyReceiver, TCPDemoProtocol):
 
 async def main(reactor):
     factory = TCPDemoFactory(Lines)
-    await factory.listen(serverFromString(reactor, "tcp:18001:interface=127.0.0.1"))
+    await factory.listen(ServerEndpoint(reactor, 18001, "127.0.0.1"))
     print("listening on", factory.address(), flush=True)
     await Deferred()
 

@@ -13,6 +13,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,22 @@ def churn(port: int, count: int) -> None:
             client.close()
 
 
+def calls(port: int, count: int) -> None:
+    """
+    Call one after another, some hundred a second, and count the answers.
+    """
+    answered = 0
+    for _ in range(count):
+        try:
+            with _connect(port) as client:
+                client.sendall(b"hello")
+                answered += client.recv(10) == b"hello"
+        except OSError as error:
+            print(error, file=sys.stderr)
+        time.sleep(0.004)
+    print(answered, "answered", flush=True)
+
+
 def hold(port: int, count: int) -> None:
     """
     Connect, and stay.
@@ -104,6 +121,7 @@ def _ready() -> None:
 
 KINDS: dict[str, Callable[[int, int], None]] = {
     "resets": resets,
+    "calls": calls,
     "churn": churn,
     "hold": hold,
     "slow": slow,
