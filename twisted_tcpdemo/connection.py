@@ -60,6 +60,16 @@ class FinalCounts(NamedTuple):
     lastActivity: float
 
 
+class _Hooks(NamedTuple):
+    """
+    A protocol's own methods, while ours stand before them.
+    """
+
+    lost: Callable[[Failure], object]
+    readEnded: Callable[[], object]
+    writeEnded: Callable[[], object]
+
+
 class Counts(Protocol):
     """
     What L{ICountingTransport} counts, whoever counts it.
@@ -109,19 +119,19 @@ class Connection:
         "_budgets",
         "_cause",
         "_clock",
+        "_countsItself",
         "_errand",
+        "_hooks",
         "_host",
         "_identified",
-        "_lostHook",
         "_peer",
-        "_readEndedHook",
+        "_readEnded",
         "_shadows",
         "_slots",
         "_tcpInfo",
         "_waiters",
         "_watch",
         "_writeEnded",
-        "_writeEndedHook",
         "closeReason",
         "closedAt",
         "closingAt",
@@ -152,19 +162,20 @@ class Connection:
         self.transport: Any = transport
         self._slots = slots
         self._clock: IReactorTime = (slots and slots.clock) or clockOf(transport)
-        self._host: IAddress = transport.getHost()
-        self._peer: IAddress = transport.getPeer()
+        # A transport that counts can be asked for the addresses later, too.
+        self._countsItself = countsItself(transport)
+        self._host: IAddress | None = None if self._countsItself else transport.getHost()
+        self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
         self._identified = not hasLateAddresses(transport)
         self._budgets = slots.budgets if slots is not None else DEFAULT_BUDGETS
         self._cause: CloseReason | None = None
+        self._readEnded = False
         self._writeEnded = False
-        self._lostHook: Callable[[Failure], object] | None = None
-        self._readEndedHook: Callable[[], object] | None = None
-        self._writeEndedHook: Callable[[], object] | None = None
+        self._hooks: _Hooks | None = None
         self._waiters: WriteWaiters | None = None
         self._watch: BudgetWatch | None = None
         self._errand: Errand | None = None
-        self._shadows = Shadows()
+        self._shadows: Shadows | None = None
         self._tcpInfo: TCPInfo | None = None
 
     def __repr__(self) -> str:
@@ -180,34 +191,44 @@ class Connection:
         protocol, transport = self.protocol, self.transport
         assert protocol is not None
         self.openedAt = self._clock.seconds()
-        self._lostHook = protocol.connectionLost
-        self._readEndedHook = protocol.readConnectionLost
-        self._writeEndedHook = protocol.writeConnectionLost
-        self._shadows.place(protocol, "connectionLost", self._connectionLost)
-        self._shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
-        self._shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
-        if countsItself(transport):
+        if self._countsItself:
             self.counts = transport
             transport.watcher = self
         else:
+            self._standBefore(protocol)
             self.counts = meter = Meter(transport, self, self._clock)
             meter.attach(protocol)
-        if self._budgets.fromTheStart or self.handshaking:
+        if self._budgets.fromTheStart or (not self._countsItself and self.handshaking):
             self.watch().visit(self.openedAt)
+
+    def _standBefore(self, protocol: TCPDemoProtocol) -> None:
+        """
+        Hear of the end before the protocol does, where the transport does not
+        tell.
+        """
+        self._hooks = _Hooks(
+            protocol.connectionLost, protocol.readConnectionLost, protocol.writeConnectionLost
+        )
+        self._shadows = shadows = Shadows()
+        shadows.place(protocol, "connectionLost", self._connectionLost)
+        shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
+        shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
 
     def refuse(self, farewell: Farewell) -> None:
         """
         Send it away; its protocol hears nothing of it.
         """
+        self._shadows = shadows = Shadows()
         for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost", "connectionLost"):
-            self._shadows.place(self.protocol, hook, getattr(farewell, hook))
+            shadows.place(self.protocol, hook, getattr(farewell, hook))
         farewell.makeConnection(self.transport)
 
     def detach(self) -> None:
         """
         Give the protocol back its own methods, for another connection.
         """
-        self._shadows.remove()
+        if self._shadows is not None:
+            self._shadows.remove()
 
     def close(self, cause: CloseReason) -> None:
         """
@@ -248,6 +269,8 @@ class Connection:
         limit = self._budgets.maxPending
         if limit is not None and self.counts.bytesPending > limit:
             self.exceeded(CloseReason.MAX_PENDING)
+        if self.closingAt is not None and self.closeReason is None:
+            self.watch().visit(self._clock.seconds())
 
     def transportClosing(self) -> None:
         """
@@ -257,7 +280,17 @@ class Connection:
             self._blame(CloseReason.LOCAL_CLOSE)
             self._askAgain()
             self.closingAt = now = self._clock.seconds()
-            self.watch().visit(now)
+            if not self._endsAtOnce():
+                self.watch().visit(now)
+
+    def _endsAtOnce(self) -> bool:
+        """
+        Whether nothing can delay the end.  If bytes come to wait after all,
+        L{transportWaiting} is called.
+        """
+        if self.counts is not self.transport or self.counts.bytesPending:
+            return False
+        return getattr(self.transport, "producer", None) is None
 
     def transportAborting(self) -> None:
         """
@@ -280,6 +313,7 @@ class Connection:
         """
         protocol, counts = self.protocol, self.counts
         if protocol is not None and not isinstance(counts, Meter):
+            self._standBefore(protocol)
             self.counts = meter = Meter(self.transport, self, self._clock, counts)
             meter.attach(protocol)
 
@@ -315,38 +349,32 @@ class Connection:
         if self._cause not in _PRESUMED:
             assert self._cause is not None
             return self._cause
-        if reason.check(ConnectionAborted):
+        if isinstance(reason.value, ConnectionAborted):
             return CloseReason.ABORTED
-        if reason.check(ConnectionDone):
+        if isinstance(reason.value, ConnectionDone):
             return self._cause or CloseReason.PEER_CLOSED
         if self._cause is CloseReason.PEER_CLOSED and not self.counts.bytesPending:
             # The kernel tells of the end in another way when nobody reads any
             # more; nothing was broken off.
             return CloseReason.PEER_CLOSED
-        if reason.check(ConnectionLost):
+        if isinstance(reason.value, ConnectionLost):
             return CloseReason.RESET
         # pyOpenSSL's errors, and service_identity's about a certificate.
         # Neither is imported here: without TLS they need not be installed.
         origin = type(reason.value).__module__.partition(".")[0]
         return CloseReason.TLS_FAILED if origin in _TLS_PACKAGES else CloseReason.ERROR
 
-    # What the protocol would have been told.
-
-    def _connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.transportLost(reason)
-        hook, self._lostHook = self._lostHook, None
-        self._readEndedHook = self._writeEndedHook = None
-        if hook is not None:
-            hook(reason)
-
-    def _readConnectionLost(self) -> None:
-        hook, self._readEndedHook = self._readEndedHook, None
-        if hook is None:
+    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        if self._readEnded or self.closeReason is not None:
             return
+        self._readEnded = True
         self._blame(CloseReason.PEER_CLOSED)
         self._askAgain()
         try:
-            hook()
+            tell()
         except BaseException:
             self._blame(CloseReason.ERROR)
             raise
@@ -354,24 +382,42 @@ class Connection:
             if self._writeEnded or not self._mayStayHalfOpen():
                 self.close(CloseReason.PEER_CLOSED)
 
-    def _mayStayHalfOpen(self) -> bool:
-        own = None if self.protocol is None else self.protocol.allowHalfOpen
-        return own if own is not None else self._slots is not None and self._slots.allowHalfOpen
-
-    def _writeConnectionLost(self) -> None:
-        hook, self._writeEndedHook = self._writeEndedHook, None
-        if hook is None:
+    def transportWriteEnded(self, tell: Callable[[], object]) -> None:
+        """
+        See L{ITransportWatcher}.
+        """
+        if self._writeEnded or self.closeReason is not None:
             return
         self._writeEnded = True
         self._blame(CloseReason.LOCAL_CLOSE)
         try:
-            hook()
+            tell()
         except BaseException:
             self._blame(CloseReason.ERROR)
             raise
         finally:
-            if self._readEndedHook is None:  # both sides have ended
+            if self._readEnded:
                 self.close(CloseReason.LOCAL_CLOSE)
+
+    def _mayStayHalfOpen(self) -> bool:
+        own = None if self.protocol is None else self.protocol.allowHalfOpen
+        return own if own is not None else self._slots is not None and self._slots.allowHalfOpen
+
+    # What a transport that does not tell us tells the protocol.
+
+    def _connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.transportLost(reason)
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            hooks.lost(reason)
+
+    def _readConnectionLost(self) -> None:
+        if self._hooks is not None:
+            self.transportReadEnded(self._hooks.readEnded)
+
+    def _writeConnectionLost(self) -> None:
+        if self._hooks is not None:
+            self.transportWriteEnded(self._hooks.writeEnded)
 
     # What its protocol asks.
 
@@ -381,6 +427,8 @@ class Connection:
         Our side.
         """
         self._identify()
+        if self._host is None:
+            self._host = self.transport.getHost()
         return self._host
 
     @property
@@ -389,6 +437,8 @@ class Connection:
         The other side.
         """
         self._identify()
+        if self._peer is None:
+            self._peer = self.transport.getPeer()
         return self._peer
 
     def _identify(self) -> None:

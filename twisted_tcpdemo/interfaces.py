@@ -6,6 +6,7 @@ Nothing here has an implementation; each docstring is the whole contract.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import (
@@ -29,7 +30,7 @@ class ITransportWatcher(Interface):
     """
     What a counting transport tells the one who accounts for its connection.
 
-    None of these methods raises.
+    None of these methods raises, except what C{tell()} raises.
     """
 
     def transportFlushed() -> None:
@@ -67,6 +68,21 @@ class ITransportWatcher(Interface):
         """
         C{startTLS()} has been called.  From now on the transport counts
         ciphertext; who wants to count the protocol's own bytes must do it.
+        """
+
+    def transportReadEnded(tell: Callable[[], object]) -> None:
+        """
+        The peer has ended its side, and the protocol can be half-closed.
+
+        @param tell: tells the protocol.  It must be called, unless the
+            connection is over; what it raises is to be raised.
+        """
+
+    def transportWriteEnded(tell: Callable[[], object]) -> None:
+        """
+        This side has ended its half.
+
+        @param tell: as for L{transportReadEnded}.
         """
 
     def transportLost(reason: Failure) -> None:

@@ -248,6 +248,18 @@ class _BottomWatcher:
         Some layer gives up.
         """
 
+    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+        """
+        Below others, only what has no watcher can be half-closed.
+        """
+        tell()
+
+    def transportWriteEnded(self, tell: Callable[[], object]) -> None:
+        """
+        The same.
+        """
+        tell()
+
     def transportEncrypting(self) -> None:
         """
         There is one more layer.

@@ -220,8 +220,15 @@ class Poller:
         self._active += bool(interest) - bool(before)
         if not self._active:
             self._rest()
-        elif not before:
-            # Again each time: a test runner may have taken all readers away.
+        elif self._active == 1:
+            self._reactor.addReader(self)
+
+    def announce(self) -> None:
+        """
+        Be a reader, even if we have been one: a test runner takes all readers
+        away without a word, and later connections must not suffer from it.
+        """
+        if self._active:
             self._reactor.addReader(self)
 
     def soon(self, connection: Any) -> None:

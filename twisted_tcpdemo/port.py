@@ -38,8 +38,8 @@ class WriteThroughPort(Port):
     transport: Any = WriteThroughTransport
 
     commonHost: IPv4Address | IPv6Address | None = None
+    poller: Poller | None = None
     _accepting = False
-    _poller: Poller
 
     def __init__(  # noqa: PLR0917
         self,
@@ -72,7 +72,7 @@ class WriteThroughPort(Port):
         Bind and listen.
         """
         # It is kept for as long as there is a port: connections come and go.
-        self._poller = pollerOf(self.reactor)
+        self.poller = pollerOf(self.reactor)
         super().startListening()
         if self.noDelay:
             self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)
@@ -121,6 +121,8 @@ class WriteThroughPort(Port):
                 self.numberAccepts += 20
             else:
                 self.numberAccepts = max(1, accepted)
+            if self.poller:
+                self.poller.announce()
         except BaseException:
             log.err()
 

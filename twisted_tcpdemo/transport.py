@@ -26,9 +26,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from errno import ENOBUFS
 from itertools import islice
-from socket import NI_NUMERICHOST, NI_NUMERICSERV, getnameinfo, socket
+from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.abstract import FileDescriptor
@@ -43,11 +44,12 @@ from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProt
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
-from twisted_tcpdemo.poller import READ, WRITE, pollerOf
+from twisted_tcpdemo.poller import READ, WRITE, Poller, pollerOf
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.port import WriteThroughPort
@@ -59,7 +61,6 @@ PRIVATE_NAMES: Final = {
         "_addressType",
         "_getLogPrefix",
         "_closeSocket",
-        "_closeWriteConnection",
         "_aborting",
     ),
     "twisted.internet.abstract.FileDescriptor": (
@@ -143,7 +144,9 @@ class WriteThroughTransport(Server):
         self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
         self._name = protocol.__class__.__name__
         self.descriptor = sock.fileno()
-        self._poller = poller = pollerOf(reactor)
+        # A port knows its poller; what is adopted has none.
+        poller = getattr(server, "poller", None) or pollerOf(reactor)
+        self._poller: Poller = poller
         self.lastActivity = poller.now or reactor.seconds()
         poller.add(self)
         self.connected = 1
@@ -194,10 +197,18 @@ class WriteThroughTransport(Server):
         self.reading = False
         self._readEnded = True
         self._poller.watch(self, WRITE if self.writing else 0)
-        if IHalfCloseableProtocol(self.protocol, None) is None:
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is None:
             self.connectionLost(reason)
-        else:
-            super().readConnectionLost(reason)
+            return
+        try:
+            if self.watcher is None:
+                protocol.readConnectionLost()
+            else:
+                self.watcher.transportReadEnded(protocol.readConnectionLost)
+        except BaseException:
+            log.err()
+            self.connectionLost(Failure())
 
     def startReading(self) -> None:
         """
@@ -384,6 +395,24 @@ class WriteThroughTransport(Server):
             self._closeWriteConnection()
         return None
 
+    def _closeWriteConnection(self) -> None:
+        """
+        Send the FIN, and tell a protocol that wants to know.
+        """
+        with suppress(OSError):
+            self.socket.shutdown(SHUT_WR)
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is None:
+            return
+        try:
+            if self.watcher is None:
+                protocol.writeConnectionLost()
+            else:
+                self.watcher.transportWriteEnded(protocol.writeConnectionLost)
+        except BaseException:
+            log.err()
+            self.connectionLost(Failure())
+
     def startWriting(self) -> None:
         """
         Go on with what waits to be sent or to be ended.
@@ -484,7 +513,7 @@ class WriteThroughTransport(Server):
         self.reading = self.writing = self._direct = False
         self._poller.remove(self)
         self._rememberHost()
-        self._closeSocket(not reason.check(ConnectionAborted))
+        self._closeSocket(not isinstance(reason.value, ConnectionAborted))
         protocol, watcher, producer = self.protocol, self.watcher, self.producer
         self.watcher = self.producer = self._pending = None
         del self.socket, self.protocol
