@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.application.internet import ClientService
 from twisted.internet import defer
 from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -266,7 +267,7 @@ async def test_fromString(description: str) -> None:
     Any client string of Twisted's will do.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
-        endpoint = ClientEndpoint.fromString(description.format(server.port))
+        endpoint = ClientEndpoint.fromString(description.format(server.port), installedReactor())
         client = await endpoint.connectProtocol(Client())
         client.transport.write(b"hello")
         await client.whenReceived(5)
@@ -826,6 +827,60 @@ async def test_connectProtocolOfTwisted() -> None:
         await closed(client)
 
 
+@pytest.mark.parametrize("half", [None, True])
+async def test_clientService(half: bool | None) -> None:
+    """
+    Twisted's ClientService connects again over it when a connection was lost,
+    though it hides the protocol behind one of its own.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        service = ClientService(
+            to(server.port, allowHalfOpen=half),
+            Factory.forProtocol(Client),
+            lambda _: 0.01,
+            installedReactor(),
+        )
+        service.startService()
+        first: Any = await service.whenConnected()
+        assert first.allowHalfOpen is half
+        protocol = await server.protocol()
+        protocol.transport.abortConnection()
+        await first.whenLost()
+        await turn()  # the service hears of it after the protocol
+        second: Any = await service.whenConnected()
+        assert second is not first
+        await turn()
+        await service.stopService()
+        assert second.closeReason is CloseReason.LOCAL_CLOSE
+
+
+@pytest.mark.parametrize("protocol", [Client, Broken, BrokenPlain])
+async def test_clientServiceFails(protocol: type[Any]) -> None:
+    """
+    A ClientService is told that the factory has no slot, or the protocol
+    raises; of the connection that was, it hears nothing.
+    """
+    made: list[Any] = []
+
+    class Remembering(TCPDemoFactory):
+        def buildProtocol(self, addr: Any) -> Any:
+            made.append(super().buildProtocol(addr) if protocol is Client else protocol())
+            return made[-1]
+
+    async with serving(TCPDemoFactory(Discard)) as server:
+        factory = Remembering(Client, maxConnections=0 if protocol is Client else None)
+        service = ClientService(to(server.port), factory, clock=installedReactor())
+        service.startService()
+        error = await failureOf(service.whenConnected(1))
+        assert isinstance(error, NoProtocol if protocol is Client else ZeroDivisionError)
+        await turn()
+        await service.stopService()
+        if protocol is not Client:
+            await made[0].whenLost()
+        assert factory.connectionCount == 0
+        await until(lambda: server.factory.closedCount)
+
+
 # Timeouts.
 
 
@@ -839,6 +894,15 @@ async def test_timeout(stage: str, resolver: Resolver, resources: ExitStack) -> 
     endpoint = to(port, host, timeout=0.1, tls=clientContext() if stage == "handshake" else None)
     error = await failureOf(endpoint.connectProtocol(Client()))
     assert isinstance(error, TimeoutError) and "0.1 s" in str(error)
+
+
+async def test_noTimeout() -> None:
+    """
+    Without a timeout, and without TLS, there is nothing to switch off again.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        endpoint = to(server.port, timeout=None, tls=False)
+        await closed(await endpoint.connectProtocol(Client()))
 
 
 async def test_fromStringTimeout(resources: ExitStack) -> None:
@@ -1111,6 +1175,7 @@ async def test_foreignEndpointEarlyData(stubborn: Stubborn) -> None:
     assert client.received == b"early bird"
     assert client.bytesRead == 10
     placeholder.readConnectionLost()
+    placeholder.writeConnectionLost()
     assert client.ended and transport.disconnecting
     placeholder.connectionLost(Failure(ConnectionDone()))
     assert client.closeReason is CloseReason.PEER_CLOSED

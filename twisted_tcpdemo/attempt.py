@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
+    IProtocol,
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
@@ -35,6 +36,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.stack import bottomOf, isHandshaking, replaceProtocol, tlsOf
 
 
@@ -61,6 +63,7 @@ class Placeholder(Protocol):
         self._attempt = attempt
         self._unwanted = False
         self._successor: Any = None
+        self._listener: Any = None
         self._early: list[bytes] = []
 
     def connectionMade(self) -> None:
@@ -99,12 +102,26 @@ class Placeholder(Protocol):
         if hasattr(bottom, "logstr"):
             name = getattr(successor, "logPrefix", lambda: type(successor).__name__)()
             bottom.logstr = f"{name},client"
+        self._listener = protocolBehind(successor)
         successor.makeConnection(transport)
         if self.secured and IHandshakeListener.providedBy(successor):
             successor.handshakeCompleted()
         early, self._early = self._early, []
         for data in early:
             successor.dataReceived(data)
+
+    def takeBack(self) -> None:
+        """
+        It was all in vain: break the connection off.
+
+        The protocol has to hear of the loss.  A proxy before it has not: the
+        C{ClientService} of Twisted knows of no connection, and would be told of
+        its end.
+        """
+        if self._successor is not None:
+            replaceProtocol(self.transport, self._successor, self)
+            self._successor = self._listener
+        self.abort()
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -240,3 +257,14 @@ class Attempt(Factory[Any]):
             self._connecting.cancel()
         for placeholder in self._made:
             placeholder.abort()
+
+
+def protocolBehind(protocol: Any) -> Any:
+    """
+    The protocol that gets the data: the C{ClientService} of Twisted puts a
+    proxy before each.
+    """
+    if isinstance(protocol, TCPDemoProtocol):
+        return protocol
+    receiver = getattr(getattr(protocol, "dataReceived", None), "__self__", protocol)
+    return receiver if IProtocol.providedBy(receiver) else protocol

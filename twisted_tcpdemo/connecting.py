@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
+    IProtocol,
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
@@ -124,16 +125,15 @@ class Connecting:
         self._waiting = self._clock.callLater(delay, self.attempt)
 
     def _ready(self, placeholder: Placeholder) -> None:
+        result: Any
         try:
-            protocol = self._handOver(placeholder)
+            result = self._handOver(placeholder)
         except BaseException:
-            failure = Failure()
-            placeholder.abort()
-            if not self._cancelled:
-                self.result.errback(failure)
-        else:
-            if not self._cancelled:
-                self.result.callback(protocol)
+            result = Failure()
+        if self._cancelled or isinstance(result, Failure):
+            placeholder.takeBack()
+        if not self._cancelled:
+            self.result.callback(result)
 
     def _cancel(self, _: Deferred[Any]) -> None:
         self._cancelled = True
@@ -155,19 +155,19 @@ class Connecting:
         protocol: Any = factory.buildProtocol(placeholder.address)
         if protocol is None:
             raise NoProtocol(f"{self._factory!r} built no protocol")
-        if isinstance(protocol, Farewell):
-            placeholder.giveWay(protocol)
-            raise NoProtocol(f"{self._factory!r} has no slot")
-        if manner.allowHalfOpen is not None:
-            if not isinstance(protocol, TCPDemoProtocol):
+        behind = _behind(protocol)
+        ours = isinstance(behind, TCPDemoProtocol)
+        refused = isinstance(behind, Farewell)
+        if manner.allowHalfOpen is not None and not refused:
+            if not ours:
                 raise TypeError(
-                    f"allowHalfOpen is for a TCPDemoProtocol, and {protocol!r} is none; "
+                    f"allowHalfOpen is for a TCPDemoProtocol, and {behind!r} is none; "
                     "mix it in: class P(YourProtocol, TCPDemoProtocol)"
                 )
-            protocol.allowHalfOpen = manner.allowHalfOpen
-        before = _identity(protocol)
-        placeholder.giveWay(protocol)
-        if isinstance(protocol, TCPDemoProtocol) and _identity(protocol) == before:
+            behind.allowHalfOpen = manner.allowHalfOpen
+        before = _identity(behind) if ours else None
+        placeholder.giveWay(protocol, behind)
+        if refused or (ours and _identity(behind) == before):
             raise NoProtocol(f"{self._factory!r} has no slot")
         if not manner.readable:
             transport.pauseProducing()
@@ -178,11 +178,22 @@ class Connecting:
         return protocol
 
 
-def _identity(protocol: object) -> int | None:
+def _identity(protocol: TCPDemoProtocol) -> int | None:
     """
-    The number of the connection that a protocol has or had.
+    The number of its latest connection, or L{None} if it never had one.
     """
     try:
-        return protocol.connectionID if isinstance(protocol, TCPDemoProtocol) else None
+        return protocol.connectionID
     except NotConnectedError:
         return None
+
+
+def _behind(protocol: Any) -> Any:
+    """
+    The protocol that gets the data: the C{ClientService} of Twisted puts a
+    proxy before each.
+    """
+    if isinstance(protocol, TCPDemoProtocol):
+        return protocol
+    receiver = getattr(getattr(protocol, "dataReceived", None), "__self__", protocol)
+    return receiver if IProtocol.providedBy(receiver) else protocol
