@@ -27,7 +27,6 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    IProtocol,
     IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
@@ -36,7 +35,6 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
-from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.stack import bottomOf, isHandshaking, replaceProtocol, tlsOf
 
 
@@ -90,9 +88,11 @@ class Placeholder(Protocol):
         if self.transport is not None and self.reason is None:
             getattr(self.transport, "abortConnection", self.transport.loseConnection)()
 
-    def giveWay(self, successor: Any) -> None:
+    def giveWay(self, successor: Any, listener: Any) -> None:
         """
         Connect the protocol that all this is for.
+
+        @param listener: the same, without a proxy that may be before it.
         """
         transport, self._successor = self.transport, successor
         if IHalfCloseableProtocol.providedBy(successor):
@@ -102,7 +102,7 @@ class Placeholder(Protocol):
         if hasattr(bottom, "logstr"):
             name = getattr(successor, "logPrefix", lambda: type(successor).__name__)()
             bottom.logstr = f"{name},client"
-        self._listener = protocolBehind(successor)
+        self._listener = listener
         successor.makeConnection(transport)
         if self.secured and IHandshakeListener.providedBy(successor):
             successor.handshakeCompleted()
@@ -257,14 +257,3 @@ class Attempt(Factory[Any]):
             self._connecting.cancel()
         for placeholder in self._made:
             placeholder.abort()
-
-
-def protocolBehind(protocol: Any) -> Any:
-    """
-    The protocol that gets the data: the C{ClientService} of Twisted puts a
-    proxy before each.
-    """
-    if isinstance(protocol, TCPDemoProtocol):
-        return protocol
-    receiver = getattr(getattr(protocol, "dataReceived", None), "__self__", protocol)
-    return receiver if IProtocol.providedBy(receiver) else protocol
