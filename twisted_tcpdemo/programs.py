@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
@@ -14,13 +15,22 @@ from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_tcpdemo.addresses import Endpoint
+from twisted_tcpdemo.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.text import printable, splitCharacter
 from twisted_tcpdemo.waiters import LOW_WATER
 
 _log = Logger(namespace="tcpdemo")
+
+
+@lru_cache(maxsize=64)
+def _greeting(server: Endpoint) -> str:
+    """
+    What a client is told.  A server has few addresses and many clients.
+    """
+    where = {"address": server.address, "family": server.family, "port": server.port}
+    return f"client, the server address is {json.dumps(where)}\n"
 
 
 class Report(TCPDemoProtocol):
@@ -41,9 +51,7 @@ class Report(TCPDemoProtocol):
         """
         Greet the client.
         """
-        server = self._server()
-        where = {"address": server.address, "family": server.family, "port": server.port}
-        message = f"client, the server address is {json.dumps(where)}\n"
+        message = _greeting(self._server())
         self.write(message).addCallbacks(self._sent, self._notSent, callbackArgs=(message,))
 
     def _server(self) -> Endpoint:
@@ -51,8 +59,7 @@ class Report(TCPDemoProtocol):
         Where the server listens, or, without one that tells, where it is.
         """
         listenerOf = getattr(self.factory, "listenerOf", lambda host: None)
-        here = Endpoint(self.localAddress, self.localPort, self.localFamily)
-        return listenerOf(self.host) or here
+        return listenerOf(self.host) or endpointOf(self.host)
 
     def _sent(self, bytesWritten: int, message: str) -> None:
         if not self._budget.shows("sent", bytesWritten=len(message)):
