@@ -546,6 +546,13 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return self._listeners.addresses
 
     @property
+    def ports(self) -> list[IListeningPort]:
+        """
+        The ports it listens on.
+        """
+        return list(self._listeners)
+
+    @property
     def listening(self) -> bool:
         """
         Whether it listens anywhere; that holds while it is suspended, too.
