@@ -31,6 +31,7 @@ from twisted_tcpdemo.admission import (
     Rule,
 )
 from twisted_tcpdemo.budgets import Budgets
+from twisted_tcpdemo.companions import Accompanied
 from twisted_tcpdemo.factory import OVERFLOWS, TCPDemoFactory
 from twisted_tcpdemo.logbudget import LogBudget
 from twisted_tcpdemo.observers import LoggingObserver
@@ -132,6 +133,7 @@ class Options(UsageOptions):
         _seconds("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's."),
         ["transport", "", "fast", "What --port runs on: fast (writes at once) or twisted."],
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
+        ["status", "", None, "Endpoint of a read-only status page: tcp:18080:interface=127.0.0.1"],
         _count("preview", 256, "Bytes of received data that report shows."),
         _count("log-rate", 100, "Lines a second about connections; 0: no bound."),
         _seconds("drain", 10, "Time that connections have to end when the server stops."),
@@ -289,16 +291,19 @@ def makeService(options: Options) -> IService:
         budgets=_budgets(options),
     )
     factory.addObserver(LoggingObserver(factory, options.logBudget))
-    endpoints = [_endpoint(reactor, text) for text in options["listen"]]
+    endpoints = [_endpoint(reactor, "listen", text) for text in options["listen"]]
     if options["port"] is not None:
         endpoints.insert(0, _portEndpoint(reactor, options))
-    return TCPDemoService(
+    service = TCPDemoService(
         factory,
         endpoints,
         reactor=reactor,
         drain=options["drain"],
         spread=options["drain-spread"],
     )
+    if options["status"] is None:
+        return service
+    return Accompanied(service, [_statusService(factory, reactor, options["status"])])
 
 
 def _admission(options: Options) -> Admission | None:
@@ -329,11 +334,17 @@ def _budgets(options: Options) -> Budgets:
     )
 
 
-def _endpoint(reactor: Any, text: str) -> tuple[str, IStreamServerEndpoint]:
+def _statusService(factory: TCPDemoFactory, reactor: Any, text: str) -> IService:
+    from twisted_tcpdemo.status import StatusService  # nobody else pays for twisted.web
+
+    return StatusService(factory, *_endpoint(reactor, "status", text), reactor)
+
+
+def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:
     try:
         return text, serverFromString(reactor, text)
     except Exception as error:
-        giveUp(f"--listen {text!r} is no endpoint: {error}")
+        giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
 
 def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:

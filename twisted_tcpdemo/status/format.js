@@ -1,0 +1,48 @@
+// Numbers as a person reads them.
+
+const grouped = new Intl.NumberFormat("en");
+
+export function count(number) {
+  return grouped.format(number);
+}
+
+// Three digits and a unit, in steps of a thousand.
+export function bytesInParts(number) {
+  const units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+  let step = 0;
+  while (step < units.length - 1 && number >= 999.5) {
+    number /= 1000;
+    step += 1;
+  }
+  const digits = step === 0 || number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2;
+  return [number.toFixed(digits), units[step]];
+}
+
+export function bytes(number) {
+  return bytesInParts(number).join(" ");
+}
+
+export function rate(number) {
+  return number < 10 && number > 0 ? number.toFixed(1) : grouped.format(Math.round(number));
+}
+
+// Two units at the most: "3 h 12 min".
+export function duration(seconds) {
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole} s`;
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const first = units.findIndex(([, size]) => whole >= size);
+  const [name, size] = units[first];
+  const big = `${Math.floor(whole / size)} ${name}`;
+  if (first === units.length - 1) return big;
+  const [lesser, lesserSize] = units[first + 1];
+  const rest = Math.floor((whole % size) / lesserSize);
+  return rest ? `${big} ${rest} ${lesser}` : big;
+}
+
+export function milliseconds(seconds) {
+  if (seconds === null) return "–";
+  const value = seconds * 1000;
+  if (value >= 1000) return `${seconds.toFixed(1)} s`;
+  return `${value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)} ms`;
+}

@@ -1,0 +1,133 @@
+"""
+Which connections somebody wants to see: chosen here and not in the browser, so
+that ten thousand of them are neither sent nor shown.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted_tcpdemo.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.errors import TCPDemoError
+
+DEFAULT_LIMIT: Final = 200
+MOST: Final = 1000
+"""How many connections one answer shows, at the most."""
+
+LONGEST_FILTER: Final = 100
+
+
+class QueryError(TCPDemoError, ValueError):
+    """
+    The query cannot be answered; its text says why.
+    """
+
+
+def roundTripTime(connection: Connection) -> float | None:
+    """
+    What the kernel takes for the time to the peer and back, in seconds, or
+    L{None} where it does not tell.
+    """
+    known = getattr(connection.report(), "tcpInfo", None)
+    time: float | None = getattr(known, "roundTripTime", None)
+    return time
+
+
+def _addressKey(end: Endpoint) -> tuple[str, bytes, int]:
+    """
+    Addresses in the order of their numbers: 10.0.0.9 before 10.0.0.10.
+    """
+    address = end.address or ""
+    family = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}.get(end.family or "")
+    packed = address.encode("utf-8", "backslashreplace")
+    if family is not None:
+        with suppress(OSError):
+            packed = socket.inet_pton(family, address.partition("%")[0])
+    return end.family or "", packed, end.port or 0
+
+
+_KEYS: Final[dict[str, Callable[[Connection], Any]]] = {
+    "id": lambda c: c.connectionID,
+    "peer": lambda c: _addressKey(endpointOf(c.peer)),
+    "host": lambda c: _addressKey(endpointOf(c.host)),
+    "age": lambda c: -c.openedAt,
+    "idle": lambda c: -c.counts.lastActivity,
+    "bytesRead": lambda c: c.counts.bytesRead,
+    "bytesWritten": lambda c: c.counts.bytesWritten,
+    "bytesPending": lambda c: c.counts.bytesPending,
+    "roundTripTime": lambda c: roundTripTime(c) or 0.0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """
+    Which connections, in which order, and how many of them.
+
+    @ivar limit: how many, at the most.
+    @ivar sort: a name of a column.
+    @ivar descending: whether the greatest come first.
+    @ivar filter: text that the number of the connection, its peer or its host
+        must contain, in capitals or not.
+    """
+
+    limit: int = DEFAULT_LIMIT
+    sort: str = "id"
+    descending: bool = True
+    filter: str = ""
+
+    @classmethod
+    def fromArguments(cls, arguments: Mapping[bytes, Sequence[bytes]]) -> Query:
+        """
+        Read it from the query of a request: C{limit}, C{sort} (with C{-} in
+        front for descending) and C{filter}.
+
+        @raise QueryError: if it makes no sense.
+        """
+
+        def text(name: bytes, default: str) -> str:
+            return arguments.get(name, [default.encode()])[-1].decode("utf-8", "replace")
+
+        limit = text(b"limit", str(DEFAULT_LIMIT))
+        if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
+            raise QueryError(f"limit must be a whole number, 0 to {MOST}")
+        sort = text(b"sort", "-id")
+        if sort.removeprefix("-") not in _KEYS:
+            raise QueryError(f"sort must be one of {', '.join(_KEYS)}, or one with - in front")
+        return cls(
+            limit=min(int(limit), MOST),
+            sort=sort.removeprefix("-"),
+            descending=sort.startswith("-"),
+            filter=text(b"filter", "")[:LONGEST_FILTER].strip().casefold(),
+        )
+
+    def choose(self, connections: list[Connection]) -> tuple[list[Connection], int]:
+        """
+        Choose.
+
+        @param connections: all of them, the oldest first.
+        @return: those to show, and how many match the filter.
+        """
+        if self.filter:
+            connections = [c for c in connections if self._matches(c)]
+        if not self.limit:
+            return [], len(connections)
+        if self.sort in ("id", "age"):
+            # They are in that order already, however many they are.
+            oldestFirst = self.descending == (self.sort == "age")
+            ordered = connections if oldestFirst else connections[: -self.limit - 1 : -1]
+        else:
+            ordered = sorted(connections, key=_KEYS[self.sort], reverse=self.descending)
+        return ordered[: self.limit], len(connections)
+
+    def _matches(self, connection: Connection) -> bool:
+        return (
+            self.filter in str(endpointOf(connection.peer)).casefold()
+            or self.filter in str(endpointOf(connection.host)).casefold()
+            or self.filter == str(connection.connectionID)
+        )
