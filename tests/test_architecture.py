@@ -34,13 +34,13 @@ LAYERS = (
     {"_rate", "connection", "retry", "transport"},
     {"admission", "drain", "gate", "port", "protocol"},
     {"client", "connecting", "factory", "programs", "server"},
-    {"metrics", "service", "status"},
-    {"__main__", "tap"},
+    {"companions", "control", "metrics", "service", "status"},
+    {"__main__", "cli", "tap"},
 )
 """Each module imports only from layers before its own, or its neighbours in
 it."""
 
-ON_DEMAND = ("metrics", "status", "prometheus_client")
+ON_DEMAND = ("cli", "control", "metrics", "status", "prometheus_client")
 """What is imported by those who have asked for it, and by nobody else."""
 
 TOP_LEVEL = {

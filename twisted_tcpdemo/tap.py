@@ -138,6 +138,8 @@ class Options(UsageOptions):
         _count("log-rate", 100, "Lines a second about connections; 0: no bound."),
         _seconds("drain", 10, "Time that connections have to end when the server stops."),
         _seconds("drain-spread", 0, "Close idle connections over this time when the server stops."),
+        ["control", "", None, "UNIX socket (path) or endpoint where the server is controlled."],
+        ["control-token-file", "", None, "File with the token for control; TCP needs one."],
     ]
     optFlags: ClassVar[list[list[str]]] = [
         ["allow-half-open", "", "Keep a connection after its client's FIN."],
@@ -213,6 +215,8 @@ class Options(UsageOptions):
             self["port"] = 18001
         self._oneOf("overflow", OVERFLOWS)
         self._oneOf("transport", TRANSPORTS)
+        if self["control-token-file"] is not None and self["control"] is None:
+            raise UsageError("--control-token-file goes with --control")
         self.logBudget = LogBudget(self["log-rate"])
         self["protocol"] = _protocolNamed(self["protocol"], self["preview"], self.logBudget)
 
@@ -301,9 +305,15 @@ def makeService(options: Options) -> IService:
         drain=options["drain"],
         spread=options["drain-spread"],
     )
-    if options["status"] is None:
-        return service
-    return Accompanied(service, [_statusService(factory, reactor, options["status"])])
+    companions = []
+    if options["status"] is not None:
+        companions.append(_statusService(factory, reactor, options["status"]))
+    if options["control"] is not None:
+        from twisted_tcpdemo.control import companionFor
+
+        where, tokenFile = options["control"], options["control-token-file"]
+        companions.append(companionFor(reactor, factory, where, tokenFile))
+    return Accompanied(service, *companions) if companions else service
 
 
 def _admission(options: Options) -> Admission | None:

@@ -1,0 +1,276 @@
+"""
+The routes of control.
+
+Each is one method of L{ControlResource}, which takes the request's JSON and
+returns a status and a value.  All that is asked is checked before anything is
+changed, and all that is changed is logged with who has asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hmac import compare_digest
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.control import values
+from twisted_tcpdemo.control.access import Asker, askerOf
+from twisted_tcpdemo.control.state import connectionsOf, limitsOf, stateOf, statusOf
+from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.report import CloseReason, DrainReport
+
+_log = Logger(namespace="tcpdemo")
+
+MAX_BODY = 4096
+"""Bytes of a request's body that are kept."""
+
+MAX_IGNORED = 2**20
+"""Bytes of a body that are read to the end, so that the answer arrives: closing
+a socket with unread data would make the kernel send RST."""
+
+
+class Answer(NamedTuple):
+    """
+    What a request is answered.
+    """
+
+    status: int
+    value: Any
+    headers: Mapping[str, str] = MappingProxyType({})
+
+
+class BoundedRequest(Request):
+    """
+    A request whose body cannot use up memory or disk.
+    """
+
+    transport: Any
+    bodySize = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """
+        Keep it, up to a limit.
+        """
+        self.bodySize += len(data)
+        if self.bodySize <= MAX_BODY:
+            super().handleContentChunk(data)
+        elif self.bodySize > MAX_IGNORED:
+            self.transport.abortConnection()
+
+
+Route = Callable[[dict[str, Any], Asker], Answer]
+
+
+class ControlResource(Resource):
+    """
+    Everything below C{/}.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self, factory: TCPDemoFactory, clock: IReactorTime, token: bytes | None = None
+    ) -> None:
+        """
+        @param factory: the server.
+        @param clock: what the time is read from.
+        @param token: what requests must bear; L{None} where the socket's mode
+            is enough.
+        """
+        super().__init__()
+        self._factory = factory
+        self._clock = clock
+        self._token = token
+        self._startedAt = clock.seconds()
+        self._routes: dict[str, dict[str, Route]] = {
+            "/status": {"GET": self._status},
+            "/connections": {"GET": self._connections},
+            "/limits": {"GET": self._limits, "PATCH": self._changeLimits},
+            "/suspend": {"POST": self._suspend},
+            "/resume": {"POST": self._resume},
+            "/drain": {"POST": self._drain},
+        }
+
+    def render(self, request: Any) -> bytes:
+        """
+        Answer a request.
+        """
+        answer = self._answer(request)
+        request.setResponseCode(answer.status)
+        request.setHeader("content-type", "application/json")
+        request.setHeader("cache-control", "no-store")
+        for name, value in answer.headers.items():
+            request.setHeader(name, value)
+        return json.dumps(answer.value).encode() + b"\n"
+
+    def _answer(self, request: Any) -> Answer:
+        if not self._mayAsk(request):
+            return _error(401, "a token is needed", {"www-authenticate": "Bearer"})
+        path = request.path.decode("ascii", "replace")
+        routes = self._routes.get(path) or self._routesOfOne(path)
+        if routes is None:
+            return _error(404, f"there is no {json.dumps(path)}")
+        method = request.method.decode("ascii", "replace")
+        route = routes.get(method)
+        if route is None:
+            allowed = ", ".join(routes)
+            return _error(405, f"{path} takes {allowed}", {"allow": allowed})
+        if request.bodySize > MAX_BODY:
+            return _error(413, f"the body must have no more than {MAX_BODY} bytes")
+        try:
+            return route(values.parsed(request.content.read()), askerOf(request.transport))
+        except values.BadRequestError as error:
+            return _error(400, str(error))
+
+    def _mayAsk(self, request: Any) -> bool:
+        if self._token is None:
+            return True
+        header = request.getHeader(b"authorization") or b""
+        scheme, _, given = header.partition(b" ")
+        # In constant time: a byte that is right must not show.
+        return compare_digest(given.strip(), self._token) and scheme.lower() == b"bearer"
+
+    # What is.
+
+    def _status(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        return Answer(200, statusOf(self._factory, self._clock.seconds(), self._startedAt))
+
+    def _connections(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        return Answer(200, connectionsOf(self._factory))
+
+    def _limits(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        return Answer(200, limitsOf(self._factory))
+
+    # What is to be.
+
+    def _changeLimits(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        changes = values.limits(fields)
+        for name, value in changes.items():
+            before = getattr(self._factory, name)
+            setattr(self._factory, name, value)
+            _changed(asker, f"{name} from {_spoken(before)} to {_spoken(value)}")
+        return Answer(200, limitsOf(self._factory))
+
+    def _suspend(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        return self._switch(self._factory.suspend, "suspended", asker)
+
+    def _resume(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        return self._switch(self._factory.resume, "resumed", asker)
+
+    def _switch(self, switch: Callable[[], None], what: str, asker: Asker) -> Answer:
+        state = stateOf(self._factory)
+        if state in ("draining", "stopped"):
+            return _error(409, f"the server does not listen any more: it is {state}")
+        switch()
+        _changed(asker, what)
+        return self._stateNow(200)
+
+    def _drain(self, fields: dict[str, Any], asker: Asker) -> Answer:
+        deadline, spread = values.drain(fields)
+        until = "without a deadline" if deadline is None else f"within {deadline:g} s"
+        _changed(asker, f"drains {until}")
+        drained: Deferred[DrainReport] = self._factory.drain(deadline, spread)
+        drained.addCallback(_drained)
+        return self._stateNow(202)
+
+    def _stateNow(self, status: int) -> Answer:
+        count = self._factory.connectionCount
+        return Answer(status, {"state": stateOf(self._factory), "connectionCount": count})
+
+    # One connection.
+
+    def _routesOfOne(self, path: str) -> dict[str, Route] | None:
+        """
+        C{/connections/ID/close} and C{/connections/ID/abort}.
+        """
+        match path.split("/"):
+            case ["", "connections", number, "close" | "abort" as verb]:
+                return {"POST": lambda fields, asker: self._end(number, verb, fields, asker)}
+        return None
+
+    def _end(self, number: str, verb: str, fields: dict[str, Any], asker: Asker) -> Answer:
+        values.nothing(fields)
+        record = next((r for r in self._factory.records if str(r.connectionID) == number), None)
+        if record is None:
+            return _error(404, f"there is no connection {json.dumps(number)}")
+        _changed(asker, f"{verb} connection {number} of {endpointOf(record.peer)}")
+        if verb == "close":
+            record.close(CloseReason.LOCAL_CLOSE)
+        else:
+            record.abort(CloseReason.ABORTED)
+        return Answer(
+            202, {"id": record.connectionID, "state": "closing" if verb == "close" else "aborted"}
+        )
+
+
+class ControlSite(Site):
+    """
+    The HTTP server of control.
+
+    It keeps no log of requests: what changes something is logged by its route,
+    and somebody who looks once a second must not fill the log.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: TCPDemoFactory, reactor: Any, token: bytes | None = None) -> None:
+        """
+        @param factory: the server to control.
+        @param reactor: whose time counts.
+        @param token: what requests must bear, or L{None}.
+        """
+        root = ControlResource(factory, reactor, token)
+        super().__init__(root, BoundedRequest, reactor=reactor, parsePOSTFormSubmission=False)
+
+    def startFactory(self) -> None:
+        """
+        Start without a log; Twisted's would read the clock every second.
+        """
+
+    def log(self, request: Any) -> None:
+        """
+        Write nothing.
+        """
+
+
+def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
+    return Answer(status, {"error": message}, headers or {})
+
+
+def _spoken(value: object) -> str:
+    return "none" if value is None else str(value)
+
+
+def _changed(asker: Asker, what: str) -> None:
+    _log.info(
+        "control: {what}, by {asker}",
+        what=what,
+        asker=str(asker),
+        uid=asker.uid,
+        pid=asker.pid,
+        address=asker.address,
+    )
+
+
+def _drained(report: DrainReport) -> None:
+    _log.info(
+        "control: drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, "
+        "in {duration:.3f} s",
+        finished=report.finished,
+        aborted=report.aborted,
+        bytesUnsent=report.bytesUnsent,
+        duration=report.duration,
+    )

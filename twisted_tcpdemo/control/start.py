@@ -1,0 +1,36 @@
+"""
+From the command line to what listens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted_tcpdemo.companions import Companion
+from twisted_tcpdemo.control.access import AccessError, controlEndpoint, tokenFrom
+from twisted_tcpdemo.control.routes import ControlSite
+from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.service import giveUp
+
+
+def companionFor(
+    reactor: Any, factory: TCPDemoFactory, where: str, tokenFile: str | None
+) -> Companion:
+    """
+    What C{--control} asks for.
+
+    @param where: see L{controlEndpoint}.
+    @param tokenFile: the path of the file with the token, if there is one.
+    @raise StartError: if it cannot be had, or would be open to everybody.
+    """
+    try:
+        endpoint, isPrivate = controlEndpoint(reactor, where)
+    except AccessError as error:
+        giveUp(f"--control {where!r}: {error}")
+    if tokenFile is None and not isPrivate:
+        giveUp(f"--control {where!r} is no UNIX socket, and so needs --control-token-file")
+    try:
+        token = None if tokenFile is None else tokenFrom(tokenFile)
+    except AccessError as error:
+        giveUp(f"--control-token-file {tokenFile!r}: {error}")
+    return Companion("control", where, endpoint, ControlSite(factory, reactor, token), reactor)
