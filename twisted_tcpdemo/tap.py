@@ -138,8 +138,8 @@ class Options(UsageOptions):
         _count("log-rate", 100, "Lines a second about connections; 0: no bound."),
         _seconds("drain", 10, "Time that connections have to end when the server stops."),
         _seconds("drain-spread", 0, "Close idle connections over this time when the server stops."),
-        ["control", "", None, "UNIX socket (path) or endpoint where the server is controlled."],
-        ["control-token-file", "", None, "File with the token for control; TCP needs one."],
+        ["control", "", None, "UNIX socket or endpoint to be controlled on. [default: none]"],
+        ["control-token-file", "", None, "File with the token for it; TCP needs one. [default: none]"],
     ]
     optFlags: ClassVar[list[list[str]]] = [
         ["allow-half-open", "", "Keep a connection after its client's FIN."],
