@@ -35,6 +35,7 @@ LAYERS = (
     {"admission", "drain", "gate", "port", "protocol"},
     {"client", "connecting", "factory", "programs", "server"},
     {"companions", "control", "metrics", "service", "status"},
+    {"options"},
     {"__main__", "cli", "tap"},
 )
 """Each module imports only from layers before its own, or its neighbours in

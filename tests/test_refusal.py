@@ -318,7 +318,7 @@ def test_withoutHalfClose() -> None:
     Where one side cannot be ended alone, the connection is closed at once.
     """
     clock, transport = Clock(), StringTransportWithDisconnection()
-    transport.protocol = protocol = Farewell(lambda *ends: None, set(), b"no", clock=clock)
+    transport.protocol = protocol = Farewell(lambda *ends: None, set(), message=b"no", clock=clock)
     protocol.makeConnection(transport)
     assert transport.value() == b"no"
     assert not transport.connected
