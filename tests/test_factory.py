@@ -404,6 +404,22 @@ async def test_proxyHeader() -> None:
         await again.whenReceived(5)
 
 
+@pytest.mark.parametrize("ending", ["loseConnection", "abortConnection"])
+async def test_proxiedPeerAtTheEnd(ending: str) -> None:
+    """
+    The event of a connection's end names the client behind the PROXY header,
+    even if nobody has looked at it before.
+    """
+    async with serving(TCPDemoFactory(Discard), "haproxy:tcp:0:interface=127.0.0.1") as server:
+        peer = await server.connect()
+        peer.transport.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5555 18001\r\nhello")
+        await until(lambda: server.factory.bytesRead == 5)
+        getattr(peer.transport, ending)()
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert (str(report.remote), str(report.local)) == ("192.0.2.7:5555", "192.0.2.1:18001")
+
+
 async def test_underAnotherFactory() -> None:
     """
     A factory that wraps ours keeps working, and so does our limit (twisted

@@ -10,6 +10,7 @@ this object; the protocol shows it to its author.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -446,10 +447,14 @@ class Connection:
         Behind a PROXY header the addresses are known only once it has come,
         which is before the first byte (twisted #12501).
         """
-        if not self._identified and self.counts.bytesRead:
-            self._identified = True
-            if self.closeReason is None:
-                self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
+        if self._identified or not self.counts.bytesRead:
+            return
+        self._identified = True
+        # Nobody may have asked before the loss: then the PROXY layer still
+        # knows, and other wrappers ask a socket that is gone, and tell nothing
+        # new.
+        with suppress(AttributeError, OSError):
+            self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
 
     @property
     def age(self) -> float:
