@@ -1,0 +1,176 @@
+"""
+C{tcpdemo connect}.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from argparse import Namespace
+from typing import Any
+
+from twisted.internet import error as errors
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.pipe import Pipe
+from twisted_tcpdemo.cli.progress import Progress
+from twisted_tcpdemo.client import ClientEndpoint
+from twisted_tcpdemo.text import printable
+
+
+def connect(options: Namespace) -> int:
+    """
+    Connect, pipe, and say how it was.
+    """
+    from twisted.internet import reactor
+
+    endpoint = endpointFor(reactor, options)
+    try:
+        pipe = Pipe(
+            reactor,
+            idle=options.idle_timeout,
+            linger=options.linger,
+            keepSending=options.keep_sending,
+        )
+    except OSError as error:
+        raise CommandError(Outcome.FAILED, f"standard input or output: {error}") from None
+    progress = Progress(pipe, reactor)
+    connecting: Deferred[Any] = endpoint.connectProtocol(pipe)
+
+    def connected(_: object) -> Deferred[Outcome]:
+        if options.progress:
+            progress.start()
+        return pipe.done
+
+    def interrupted(outcome: Outcome) -> None:
+        pipe.end(outcome)
+        if not connecting.called:
+            ended.callback(outcome)
+
+    ended: Deferred[Any] = Deferred()
+    connecting.addCallback(connected)
+    connecting.addBoth(lambda result: None if ended.called else ended.callback(result))
+    try:
+        result = _run(reactor, ended, interrupted)
+    finally:
+        connecting.cancel()
+        progress.stop()
+        pipe.sink.close()
+    if isinstance(result, Failure):
+        raise failed(result, options)
+    if pipe.closeReason is not None and not options.quiet:
+        print(f"tcpdemo: {told(pipe)}", file=sys.stderr)
+    if pipe.trouble is not None:
+        raise CommandError(result, pipe.trouble)
+    return int(result)
+
+
+def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
+    """
+    Where to connect to.
+
+    @raise CommandError: if it makes no sense.
+    """
+    where, port, timeout = options.where, options.port, options.timeout
+    try:
+        if port is not None:
+            return ClientEndpoint(reactor, where.strip("[]"), port, timeout=timeout)
+        if "/" in where.partition(":")[0]:
+            return ClientEndpoint(reactor, path=where, timeout=timeout)
+        if ":" not in where:
+            raise ValueError(f"with the host {where!r} goes a port: connect HOST PORT")
+        return ClientEndpoint.fromString(where, reactor, timeout=timeout)
+    except (TypeError, ValueError) as error:
+        raise CommandError(Outcome.BAD_INPUT, printable(str(error))) from None
+
+
+def _run(reactor: Any, ended: Deferred[Any], interrupted: Any) -> Any:
+    """
+    Run the reactor until something has ended.
+
+    The reactor's own handlers would stop it in the middle of things.
+    """
+    results: list[Any] = []
+
+    def stop(result: Any) -> None:
+        results.append(result)
+        reactor.callWhenRunning(reactor.stop)
+
+    def handle(number: int, frame: object) -> None:
+        outcome = Outcome.INTERRUPTED if number == signal.SIGINT else Outcome.TERMINATED
+        reactor.callFromThread(interrupted, outcome)
+
+    handlers = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    ended.addBoth(stop)
+    try:
+        reactor.run(installSignalHandlers=False)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return results[0]
+
+
+def told(pipe: Pipe) -> str:
+    """
+    A connection that is over, in one line.
+    """
+    report = pipe.report()
+    assert report.closeReason is not None
+    pending = f", {report.bytesPending} unsent" if report.bytesPending else ""
+    return (
+        f"{report.local} to {report.remote}: {report.bytesRead} bytes read, "
+        f"{report.bytesWritten} written{pending}, {report.age:.3f} s, {report.closeReason.value}"
+    )
+
+
+def failed(failure: Failure, options: Namespace) -> CommandError:
+    """
+    Why there is no connection.
+    """
+    where = printable(options.where if options.port is None else f"{options.where}:{options.port}")
+    outcome, why = explained(failure.value)
+    return CommandError(outcome, f"cannot connect to {where}: {why}")
+
+
+_KINDS: tuple[tuple[tuple[type[BaseException], ...], Outcome, str], ...] = (
+    (
+        (errors.TimeoutError, errors.TCPTimedOutError, CancelledError),
+        Outcome.TIMED_OUT,
+        "timed out",
+    ),
+    ((errors.ConnectionRefusedError,), Outcome.REFUSED, "connection refused"),
+    ((errors.DNSLookupError,), Outcome.NO_SUCH_NAME, "the name has no address"),
+    ((errors.NoRouteError,), Outcome.UNREACHABLE, "no route to host"),
+    (
+        (errors.ConnectionClosed,),
+        Outcome.RESET,
+        "the connection was closed before it was ready",
+    ),
+)
+
+_NUMBERS = {
+    errno.ENOENT: Outcome.REFUSED,  # no UNIX socket is there
+    errno.ENETUNREACH: Outcome.UNREACHABLE,
+    errno.EHOSTUNREACH: Outcome.UNREACHABLE,
+    errno.ENETDOWN: Outcome.UNREACHABLE,
+    errno.EHOSTDOWN: Outcome.UNREACHABLE,
+}
+
+
+def explained(error: BaseException | None) -> tuple[Outcome, str]:
+    """
+    What an error of Twisted's means, and how to say it.
+    """
+    for kinds, outcome, why in _KINDS:
+        if isinstance(error, kinds):
+            return outcome, why
+    if type(error).__module__.partition(".")[0] in ("OpenSSL", "service_identity"):
+        return Outcome.TLS_FAILED, f"TLS: {printable(str(error), 200)}"
+    number = getattr(error, "osError", None)
+    if isinstance(number, int):
+        return _NUMBERS.get(number, Outcome.FAILED), os.strerror(number)
+    return Outcome.FAILED, printable(str(error), 200) or type(error).__name__

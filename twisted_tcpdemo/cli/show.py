@@ -1,0 +1,75 @@
+"""
+C{tcpdemo status}.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.table import connections, summary
+from twisted_tcpdemo.cli.web import Client
+
+HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+
+
+def show(options: Namespace) -> int:
+    """
+    Show the status of a server, once or again and again.
+    """
+    client = Client(options.server, options.timeout, options.token_file)
+    before: dict[str, Any] | None = None
+    onTerminal = sys.stdout.isatty()
+    if options.watch and onTerminal:
+        sys.stdout.write(HOME + REST_OF_SCREEN)
+    while True:
+        status = statusFrom(client)
+        if options.json:
+            print(json.dumps(status), flush=True)
+        else:
+            size = shutil.get_terminal_size()
+            room = None if options.all or not onTerminal else size.lines
+            lines = _page(status, before, room)
+            if options.watch and onTerminal:
+                lines = [f"{line[: size.columns]}{REST_OF_LINE}" for line in lines]
+                sys.stdout.write(HOME + "\n".join(lines) + REST_OF_SCREEN)
+                sys.stdout.flush()
+            else:
+                print("\n".join(lines), flush=True)
+        if not options.watch:
+            return Outcome.DONE
+        before = status
+        time.sleep(options.interval)
+
+
+def statusFrom(client: Client) -> dict[str, Any]:
+    """
+    The status with the connections in it, from the status page, or else from
+    control.
+
+    @raise CommandError: if there is none.
+    """
+    answer = client.ask("GET", "/status.json")
+    if answer.status == 404:
+        answer = client.ask("GET", "/status")
+        if answer.status == 200 and isinstance(answer.value, dict):
+            answer.value["connections"] = client.ask("GET", "/connections").value
+    if answer.status != 200:
+        raise CommandError(Outcome.FAILED, f"the server says: {answer.error}")
+    if not isinstance(answer.value, dict) or "connectionCount" not in answer.value:
+        raise CommandError(Outcome.FAILED, "the server answers, but with no status")
+    return answer.value
+
+
+def _page(status: dict[str, Any], before: dict[str, Any] | None, room: int | None) -> list[str]:
+    lines = [*summary(status, before), ""]
+    # One line is left for the prompt of the shell.
+    lines += connections(
+        status.get("connections"), None if room is None else max(3, room - len(lines) - 1)
+    )
+    return lines

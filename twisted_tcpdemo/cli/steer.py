@@ -1,0 +1,64 @@
+"""
+C{tcpdemo control}.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.table import connections, count, text
+from twisted_tcpdemo.cli.web import Client
+
+
+def steer(options: Namespace) -> int:
+    """
+    Ask a server for one thing, and say what has come of it.
+    """
+    method, path, body = requestFor(options)
+    client = Client(options.server, options.timeout, options.token_file)
+    answer = client.ask(method, path, body)
+    if answer.status >= 300:
+        raise CommandError(Outcome.FAILED, f"the server says: {answer.error}")
+    print("\n".join(_told(answer.value)))
+    return Outcome.DONE
+
+
+def requestFor(options: Namespace) -> tuple[str, str, dict[str, Any] | None]:
+    """
+    The request for a command: method, path and body.
+
+    @raise CommandError: if it makes no sense.
+    """
+    match options.verb:
+        case "limit" if options.limit is not False:
+            return "PATCH", "/limits", {"maxConnections": options.limit}
+        case "overflow":
+            return "PATCH", "/limits", {"overflow": options.overflow}
+        case "drain":
+            if options.spread and options.deadline is None:
+                raise CommandError(Outcome.BAD_INPUT, "--spread goes with SECONDS")
+            return "POST", "/drain", {"deadline": options.deadline, "spread": options.spread}
+        case "close" | "abort":
+            return "POST", f"/connections/{options.id}/{options.verb}", None
+        case verb:
+            shows = {"limit": "/limits", "connections": "/connections"}
+            return ("GET", shows[verb], None) if verb in shows else ("POST", f"/{verb}", None)
+
+
+def _told(value: Any) -> list[str]:
+    """
+    An answer, for a person.
+    """
+    if isinstance(value, list):
+        return connections(value)
+    if not isinstance(value, dict):
+        raise CommandError(Outcome.FAILED, "the server answers, but not in the language of control")
+    if "id" in value:
+        return [f"connection {text(value['id'])}: {text(value.get('state'))}"]
+    if "state" in value:
+        return [f"{text(value['state'])}, {count(value.get('connectionCount'))} connected"]
+    limit = value.get("maxConnections")
+    shown = "no limit" if limit is None else f"limit {count(limit)}"
+    return [f"{shown}, {text(value.get('overflow'))} beyond"]

@@ -1,0 +1,310 @@
+"""
+Standard input and output in a reactor.
+
+Whoever has started the process shares these files with it.  O_NONBLOCK belongs
+to an open file and not to a descriptor, so setting it would break the shell, or
+the next program of a pipeline.  It is never set here:
+
+  - a pipe, a terminal or a socket is read when the kernel says that it can be,
+    and such a read returns what there is;
+  - a pipe or a terminal is opened once more for writing, through /proc, which
+    gives an open file of our own; a socket can be written to without waiting by
+    a flag of the call; where neither works, pieces of PIPE_BUF bytes go when
+    the kernel says that there is room, for that is what room means (pipe(7));
+  - a regular file can always be read and written, and epoll refuses it; it is
+    read in pieces, as the other side takes them.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+PIECE: Final = 2**18
+"""Bytes that are read at a time."""
+
+PIECES: Final = 16
+"""Pieces of a file that are read before others have their turn."""
+
+PIPE_SIZE: Final = 2**20
+"""What a pipe is asked to hold; the most that Linux gives to everybody.  With
+the usual 64 KiB the programs at its ends wake one another up ten times as
+often."""
+
+
+class _Descriptor:
+    """
+    What a reactor wants to know of a descriptor.
+    """
+
+    def __init__(self, reactor: Any, fd: int) -> None:
+        self._reactor = reactor
+        self._fd = fd
+
+    def fileno(self) -> int:
+        """
+        The descriptor.
+        """
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """
+        A name for the log.
+        """
+        return "tcpdemo"
+
+
+@implementer(IReadDescriptor)
+class Source(_Descriptor):
+    """
+    A file that is read piece by piece, between C{resume} and C{pause}.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        fd: int,
+        received: Callable[[bytes], None],
+        ended: Callable[[OSError | None], None],
+    ) -> None:
+        """
+        @param fd: its descriptor, which stays open.
+        @param received: is called with each piece.
+        @param ended: is called once, with what went wrong, or with L{None} at
+            the end of the file.
+        """
+        super().__init__(reactor, fd)
+        self._received = received
+        self._ended = ended
+        mode = os.fstat(fd).st_mode
+        self._watchable = _watchable(fd, mode)
+        self._wanted = False
+        self._next: IDelayedCall | None = None
+        self.open = True
+        self.size = os.fstat(fd).st_size if stat.S_ISREG(mode) else None
+        if stat.S_ISFIFO(mode):
+            _enlarge(fd)
+
+    def resume(self) -> None:
+        """
+        Go on.
+        """
+        if not self.open or self._wanted:
+            return
+        self._wanted = True
+        if self._watchable:
+            self._reactor.addReader(self)
+        elif self._next is None:
+            self._readFile()
+
+    def pause(self) -> None:
+        """
+        Wait.
+        """
+        if self._wanted:
+            self._wanted = False
+            if self._watchable:
+                self._reactor.removeReader(self)
+
+    def stop(self) -> None:
+        """
+        Read nothing any more.
+        """
+        self.pause()
+        self.open = False
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
+
+    def hasMore(self) -> bool:
+        """
+        Whether there is something to read at this moment; one byte of it is
+        lost.
+        """
+        if not self.open or (self._watchable and not select.select([self._fd], [], [], 0)[0]):
+            return False
+        try:
+            return bool(os.read(self._fd, 1))
+        except OSError:
+            return False
+
+    def doRead(self) -> None:
+        """
+        There is something, or it is the end.
+        """
+        self._readOnce()
+
+    def _readOnce(self) -> None:
+        try:
+            data = os.read(self._fd, PIECE)
+        except (BlockingIOError, InterruptedError):
+            return  # somebody else was faster
+        except OSError as error:
+            # The other end of a terminal has gone.
+            self._finish(None if error.errno == errno.EIO and self._watchable else error)
+            return
+        if data:
+            self._received(data)
+        else:
+            self._finish(None)
+
+    def _readFile(self) -> None:
+        self._next = None
+        for _ in range(PIECES):
+            if not self._wanted:
+                return
+            self._readOnce()
+        if self._wanted:
+            self._next = self._reactor.callLater(0, self._readFile)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The writers of a pipe have gone, and it is empty.
+        """
+        self._finish(None)
+
+    def _finish(self, error: OSError | None) -> None:
+        if self.open:
+            self.stop()
+            self._ended(error)
+
+
+@implementer(IWriteDescriptor)
+class Sink(_Descriptor):
+    """
+    A file to write to, which says when it is full.
+
+    @ivar pending: what it has not taken.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        fd: int,
+        emptied: Callable[[], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        """
+        @param fd: its descriptor, which stays open.
+        @param emptied: is called when all that was pending has been taken.
+        @param failed: is called once, when nothing can be written any more.
+        """
+        super().__init__(reactor, fd)
+        self._emptied = emptied
+        self._failed = failed
+        self.pending: memoryview = memoryview(b"")
+        self._broken = False
+        self._own: int | None = None
+        self._socket: socket.socket | None = None
+        mode = os.fstat(fd).st_mode
+        self._watchable = _watchable(fd, mode)
+        if stat.S_ISFIFO(mode):
+            _enlarge(fd)
+        if stat.S_ISSOCK(mode):
+            self._socket = socket.socket(fileno=os.dup(fd))
+        elif self._watchable:
+            flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            with suppress(OSError):
+                self._own = self._fd = os.open(f"/proc/self/fd/{fd}", flags)
+
+    def write(self, data: bytes) -> bool:
+        """
+        Write what can be written, and keep the rest.
+
+        Nothing is to be written while something is pending; what comes all the
+        same is kept too.
+
+        @return: whether all of it has been taken.
+        """
+        if self._broken:
+            return True
+        if self.pending:
+            self.pending = memoryview(bytes(self.pending) + data)
+            return False
+        self.pending = memoryview(data)
+        self._flush()
+        if self.pending:
+            self._reactor.addWriter(self)
+        return not self.pending
+
+    def _flush(self) -> None:
+        while self.pending:
+            try:
+                taken = self._send(self.pending)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._break(error)
+                return
+            if not taken:
+                return
+            self.pending = self.pending[taken:]
+
+    def _send(self, data: memoryview) -> int:
+        if self._socket is not None:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        if self._watchable and self._own is None:
+            if not select.select([], [self._fd], [], 0)[1]:
+                return 0
+            data = data[: select.PIPE_BUF]
+        return os.write(self._fd, data)
+
+    def doWrite(self) -> None:
+        """
+        There is room.
+        """
+        self._flush()
+        if not self.pending and not self._broken:
+            self._reactor.removeWriter(self)
+            self._emptied()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The reader of a pipe has gone.
+        """
+        self._break(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
+
+    def _break(self, error: OSError) -> None:
+        if not self._broken:
+            self._broken = True
+            self.pending = memoryview(b"")
+            self._reactor.removeWriter(self)
+            self._failed(error)
+
+    def close(self) -> None:
+        """
+        Give back what was opened.  What is pending is lost.
+        """
+        self._reactor.removeWriter(self)
+        if self._own is not None:
+            os.close(self._own)
+        if self._socket is not None:
+            self._socket.close()
+        self._own = self._socket = None
+        self._broken = True
+        self.pending = memoryview(b"")
+
+
+def _watchable(fd: int, mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+
+
+def _enlarge(fd: int) -> None:
+    """
+    Make a pipe larger, where that can be done.
+    """
+    command = getattr(fcntl, "F_SETPIPE_SZ", None)
+    if command is not None:
+        with suppress(OSError):
+            fcntl.fcntl(fd, command, PIPE_SIZE)
