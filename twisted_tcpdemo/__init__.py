@@ -20,6 +20,10 @@ Where to look:
   - L{client<twisted_tcpdemo.client>}: connecting, to one of the
     L{targets<twisted_tcpdemo.targets>}, by way of
     L{connecting<twisted_tcpdemo.connecting>}.
+  - L{observers<twisted_tcpdemo.observers>},
+    L{logbudget<twisted_tcpdemo.logbudget>}, L{tcpinfo<twisted_tcpdemo.tcpinfo>}
+    and C{twisted_tcpdemo.metrics}: what is told of all that, to logs and
+    monitoring; the last needs prometheus_client.
   - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
     L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
 """
