@@ -365,6 +365,20 @@ def test_handshakeEnds(connection: Connection, clock: Clock) -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_handshakeBeginsLate(connection: Connection, clock: Clock) -> None:
+    """
+    With startTLS the budget begins with the handshake, not with the connection.
+    """
+    watch = begin(connection, clock, handshake=1)
+    wait(clock, 5)
+    connection.handshaking = True
+    watch.visitSoon()
+    wait(clock, 0.9)
+    assert connection.used == []
+    wait(clock, 0.3)
+    assert connection.reasons == [CloseReason.HANDSHAKE]
+
+
 def close(connection: Connection, watch: BudgetWatch, clock: Clock) -> None:
     """
     This side closes.

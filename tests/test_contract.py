@@ -345,3 +345,22 @@ async def test_drain(serve: Serve) -> None:
         assert report.bytesUnsent == second.bytesPending > 0
         assert second.closeReason is CloseReason.DRAIN
         assert not server.factory.listening
+
+
+@pytest.mark.parametrize("transport", ["tcp", "fast"])
+async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
+    """
+    A peer that is asked for TLS in the middle, and is silent, is ended.
+    """
+
+    class Starting(TCPDemoProtocol):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+
+    async with serve(Starting, budgets=Budgets(handshake=0.1)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"STARTTLS")
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.HANDSHAKE
+        assert report.bytesRead == 8

@@ -132,6 +132,7 @@ class BudgetWatch:
     __slots__ = (
         "_budgets",
         "_connection",
+        "_handshakingSince",
         "_lifetime",
         "_sampledAt",
         "_sweep",
@@ -148,6 +149,7 @@ class BudgetWatch:
         self._budgets = budgets
         self._sweep = sweep
         self._lifetime = (budgets.lifetime or 0) * (1 - budgets.lifetimeJitter * random())
+        self._handshakingSince: float | None = None
         self._told = -1.0
         self._taken = 0
         self._sampledAt: float | None = None
@@ -158,6 +160,12 @@ class BudgetWatch:
         """
         self._connection = None
         self._sweep.forget(self)
+
+    def visitSoon(self) -> None:
+        """
+        Something is about to begin that has a budget.
+        """
+        self._sweep.watch(self, 0.0)
 
     def visit(self, now: float) -> None:
         """
@@ -187,8 +195,11 @@ class BudgetWatch:
 
     def _handshakeEnd(self, connection: Budgeted, now: float) -> float | None:
         if self._budgets.handshake is None or not connection.handshaking:
+            self._handshakingSince = None
             return None
-        return connection.openedAt + self._budgets.handshake
+        if self._handshakingSince is None:
+            self._handshakingSince = now
+        return self._handshakingSince + self._budgets.handshake
 
     def _firstByteEnd(self, connection: Budgeted, now: float) -> float | None:
         if self._budgets.firstByte is None or connection.counts.bytesRead:

@@ -317,6 +317,8 @@ class Connection:
             self._standBefore(protocol)
             self.counts = meter = Meter(self.transport, self, self._clock, counts)
             meter.attach(protocol)
+        if self._budgets.handshake is not None:
+            self.watch().visitSoon()
 
     def transportLost(self, reason: Failure) -> None:
         """

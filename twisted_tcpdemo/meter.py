@@ -56,6 +56,7 @@ class Meter:
         "_seconds",
         "_settled",
         "_shadows",
+        "_startTLS",
         "_transport",
         "_write",
         "_writeSequence",
@@ -102,6 +103,9 @@ class Meter:
         if hasattr(transport, "abortConnection"):
             self._abort = transport.abortConnection
             place(transport, "abortConnection", self._abortConnection)
+        if hasattr(transport, "startTLS"):
+            self._startTLS = transport.startTLS
+            place(transport, "startTLS", self._encrypt)
         if hasattr(transport, "connectionLost"):
             self._loseTransport = transport.connectionLost
             place(transport, "connectionLost", self._connectionLost)
@@ -183,6 +187,10 @@ class Meter:
         self.watcher.transportAborting()
         self._aborted = True
         self._abort()
+
+    def _encrypt(self, *args: Any) -> object:
+        self.watcher.transportEncrypting()
+        return self._startTLS(*args)
 
     def _flush(self) -> object:
         """
