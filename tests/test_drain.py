@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from tests.support.peers import rawConnection, serving
+from tests.support.peers import serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.programs import Discard, Echo
@@ -219,15 +219,13 @@ async def test_queueIsServed() -> None:
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         server.factory.suspend()
-        raws = [rawConnection(server.port) for _ in range(10)]
-        for raw in raws:
-            raw.sendall(b"hello")
+        peers = [await server.connect() for _ in range(10)]
+        for peer in peers:
+            peer.transport.write(b"hello")
         drained = server.factory.drain(5)
         assert server.factory.acceptedCount == 10
-        for protocol in server.factory.connections:
-            await until(lambda protocol=protocol: protocol.bytesWritten == 5)
-        answers = [raw.recv(10) for raw in raws]
-        for raw in raws:
-            raw.close()
-        await drained
-        assert answers == [b"hello"] * 10
+        for peer in peers:
+            await peer.whenReceived(5)
+            peer.transport.loseConnection()
+        report = await drained
+        assert (report.finished, report.aborted) == (10, 0)
