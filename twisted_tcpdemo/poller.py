@@ -274,7 +274,7 @@ class Poller:
         self._soonCall = None
         self.doRead()
 
-    def _serve(self) -> None:  # noqa: PLR0912
+    def _serve(self) -> None:
         poll, find, logContext = self._epoll.poll, self._connections.get, self._context
         seconds: Callable[[], float] = self._reactor.seconds
         end = 0.0
@@ -293,34 +293,39 @@ class Poller:
                     continue  # it has ended within this batch
                 logContext.current = connection
                 try:
-                    if event != WRITE and connection.reading:
-                        reading = True
+                    if event == READ and connection.reading:
                         why = connection.doRead()
-                        if why is None and event & WRITE and connection.writing:
-                            reading = False
-                            why = connection.doWrite()
-                    elif event != READ and connection.writing:
-                        reading = False
-                        why = connection.doWrite()
+                        if why is not None:
+                            self._lose(connection, why, True)
                     else:
-                        self._ignore(connection)
-                        continue
+                        self._serveOther(connection, event)
                 except BaseException as error:
                     self._failed(connection, error)
-                else:
-                    if why is not None:
-                        self._lose(connection, why, reading)
             if self._soon:
                 self._serveQueue()
             logContext.current = None
 
-    def _ignore(self, connection: Any) -> None:
+    def _serveOther(self, connection: Any, event: int) -> None:
         """
-        It does not want the event it got.  Changes of mind are not told to the
-        kernel before they matter: most are taken back before.
+        Serve any event but that there is something to read.
+
+        A hang-up is found out by whatever the connection wants to do.  If it
+        wants none of it, the kernel is told: not before, since most changes of
+        mind are taken back before they matter.
         """
-        wanted = (READ if connection.reading else 0) | (WRITE if connection.writing else 0)
-        self.watch(connection, wanted)
+        if event != WRITE and connection.reading:
+            why = connection.doRead()
+            if why is not None:
+                self._lose(connection, why, True)
+                return
+        elif event == READ or not connection.writing:
+            wanted = (READ if connection.reading else 0) | (WRITE if connection.writing else 0)
+            self.watch(connection, wanted)
+            return
+        if event != READ and connection.writing:
+            why = connection.doWrite()
+            if why is not None:
+                self._lose(connection, why, False)
 
     def _serveQueue(self) -> None:
         queue, self._soon = self._soon, []
