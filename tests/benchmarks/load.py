@@ -174,7 +174,8 @@ def idle(port: int, process: int, seconds: float, connections: int, size: int) -
         while peer.recv(65536) == b"":
             raise SystemExit("the server has closed a connection")
 
-    first = [socket.create_connection((HOST, port)) for _ in range(100)]
+    # What a program has freed since its start is used up first.
+    first = [socket.create_connection((HOST, port)) for _ in range(connections // 2)]
     for peer in first:
         talk(peer)
     before = memory(process)

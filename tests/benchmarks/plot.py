@@ -23,7 +23,7 @@ def plot(
     y = 10
     for case, runs in results.items():
         medians = {name: median(values) for name, values in runs.items()}
-        longest = max(medians.values())
+        longest = max(medians.values()) or 1
         y += 14
         parts.append(f'<text x="8" y="{y}" font-weight="bold">{escape(titles[case])}</text>')
         y += 8
