@@ -192,6 +192,33 @@ async def test_logPrefix(loggedErrors: Any) -> None:
     assert failed["system"] == "renamed"
 
 
+async def test_logPrefixAtTheEnd() -> None:
+    """
+    What is logged in connectionLost bears the prefix that the protocol has
+    chosen.
+    """
+    events: list[Any] = []
+
+    class Named(Remembering):
+        def logPrefix(self) -> str:
+            return "chosen"
+
+        def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
+            log.msg("bye")  # type: ignore[no-untyped-call]
+            super().connectionLost(reason)
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Named) as server:
+            with rawConnection(server.port):
+                await until(lambda: server.made)
+                server.made[0].transport.loseConnection()
+                await server.made[0].whenLost()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert [e["system"] for e in events if e.get("message") == ("bye",)] == ["chosen,0,127.0.0.1"]
+
+
 async def test_lostInBatch() -> None:
     """
     Nothing is delivered to a connection that another one of the same batch has

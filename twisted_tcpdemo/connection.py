@@ -61,6 +61,9 @@ class FinalCounts(NamedTuple):
     lastActivity: float
 
 
+_NOTHING = FinalCounts(0, 0, 0, 0.0)
+
+
 class _Hooks(NamedTuple):
     """
     A protocol's own methods, while ours stand before them.
@@ -155,7 +158,7 @@ class Connection:
         """
         self.connectionID = next(_identities)
         self.protocol: TCPDemoProtocol | None = protocol
-        self.counts: Counts = FinalCounts(0, 0, 0, 0.0)
+        self.counts: Counts = _NOTHING
         self.openedAt = 0.0
         self.closingAt: float | None = None
         self.closedAt: float | None = None

@@ -170,8 +170,11 @@ class Poller:
             former.descriptor = -1
             self.soon(former)
         self._connections[descriptor] = connection
-        connection.interest = 0
-        self.watch(connection, READ)
+        self._epoll.register(descriptor, READ)
+        connection.interest = READ
+        self._active += 1
+        if self._active == 1:
+            self._reactor.addReader(self)
 
     def remove(self, connection: Any) -> None:
         """

@@ -42,6 +42,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Server
 from twisted.logger import Logger
 from twisted.python import log
@@ -111,6 +112,7 @@ class WriteThroughTransport(Server):
     _patience = 1
 
     _pending: deque[bytes | memoryview] | None = None
+    _logstr: str | None = None
     _sendFailed = False
     _readEnded = False
     _isDueSoon = False
@@ -141,7 +143,6 @@ class WriteThroughTransport(Server):
         self.hostname = client[0]
         if len(client) != 2:
             self._addressType = IPv6Address
-        self.logstr = f"{self._getLogPrefix(protocol)},{sessionno},{client[0]}"
         self._name = protocol.__class__.__name__
         self.descriptor = sock.fileno()
         # A port knows its poller; what is adopted has none.
@@ -160,6 +161,21 @@ class WriteThroughTransport(Server):
         given: str | None = getattr(self, "repstr", None)
         port = self.server and self.server._realPortNumber
         return given or f"<{self._name} #{self.sessionno} on {port}>"
+
+    @property
+    def logstr(self) -> str:
+        """
+        What its lines in the log begin with; settable.  It is made when it is
+        first asked for: most connections log nothing.
+        """
+        if self._logstr is None:
+            prefix = self._getLogPrefix(self.protocol) if hasattr(self, "socket") else self._name
+            self._logstr = f"{prefix},{self.sessionno},{self.hostname}"
+        return self._logstr
+
+    @logstr.setter
+    def logstr(self, prefix: str) -> None:
+        self._logstr = prefix
 
     def fileno(self) -> int:
         """
@@ -545,6 +561,8 @@ class WriteThroughTransport(Server):
         self._poller.remove(self)
         self._rememberHost()
         self._closeSocket(not isinstance(reason.value, ConnectionAborted))
+        if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
+            self.logstr = self.logstr  # as long as the protocol can be asked for its own
         protocol, watcher, producer = self.protocol, self.watcher, self.producer
         self.watcher = self.producer = self._pending = None
         del self.socket, self.protocol
