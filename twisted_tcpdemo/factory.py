@@ -338,7 +338,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         # past buildProtocol.  The policy only here, where both addresses are
         # known, and what it counts is sure to be given back.
         rule = self._refusing()
-        if rule is None:
+        if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
         if rule is not None:
             connection.refuse(self._farewell(rule))

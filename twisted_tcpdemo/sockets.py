@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 
+from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.stack import bottomOf
 
 
@@ -26,7 +27,11 @@ def tune(transport: Any, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: 
         system's own.
     """
     bottom = bottomOf(transport)
-    if not isinstance(bottom.getHost(), (IPv4Address, IPv6Address)):
+    # One that counts is TCP.  To ask others for their address takes two
+    # microseconds, and UNIX sockets have the methods too.
+    if not ICountingTransport.providedBy(bottom) and not isinstance(
+        bottom.getHost(), (IPv4Address, IPv6Address)
+    ):
         return
     if hasattr(bottom, "setTcpNoDelay"):
         bottom.setTcpNoDelay(noDelay)
