@@ -46,7 +46,9 @@ def said(crowd: subprocess.Popen[bytes]) -> bytes:
     """
     assert crowd.stdout is not None
     ready, _, _ = select.select([crowd.stdout], [], [], 0)
-    return crowd.stdout.readline() if ready else b""
+    line = crowd.stdout.readline() if ready else b""
+    assert line or not ready, f"the crowd has gone with status {crowd.wait()}"
+    return line
 
 
 def _connect(port: int) -> socket.socket:
