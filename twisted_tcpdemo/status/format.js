@@ -22,6 +22,12 @@ export function bytes(number) {
   return bytesInParts(number).join(" ");
 }
 
+// Without the digits that a round number does not need: "4 MB".
+export function roundBytes(number) {
+  const [figure, unit] = bytesInParts(number);
+  return number ? `${Number(figure)} ${unit}` : "0";
+}
+
 export function rate(number) {
   return number < 10 && number > 0 ? number.toFixed(1) : grouped.format(Math.round(number));
 }

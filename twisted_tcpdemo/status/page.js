@@ -3,7 +3,7 @@
 // Nothing is asked for while the page is hidden.  A server that takes its time
 // is asked less often.
 
-import { bytes, bytesInParts, count, duration, rate } from "./format.js";
+import { bytes, bytesInParts, count, duration, rate, roundBytes } from "./format.js";
 import { Plot } from "./plot.js";
 import { Table } from "./table.js";
 
@@ -14,12 +14,19 @@ const AVERAGED = 3; // samples in a rate
 const OVERFLOW = { refuse: "refused", reset: "reset", wait: "left waiting" };
 
 const byId = (id) => document.getElementById(id);
-const countPlot = new Plot(byId("countPlot"), byId("countReadout"), [{ name: "", className: "connections", filled: true }], count);
+const countPlot = new Plot(
+  byId("countPlot"),
+  byId("countReadout"),
+  [{ name: "", className: "connections", sign: 1 }],
+  count,
+);
 const bytesPlot = new Plot(
   byId("bytesPlot"),
   byId("bytesReadout"),
-  [{ name: "in", className: "in", filled: true }, { name: "out", className: "out" }],
-  bytes,
+  // Back to back, because an echo server's lines would hide each other.
+  [{ name: "in", className: "in", sign: 1 }, { name: "out", className: "out", sign: -1 }],
+  (number) => `${bytes(number)}/s`,
+  roundBytes,
 );
 const table = new Table(byId("rows"));
 
@@ -77,6 +84,7 @@ function setLost(error) {
   const since = lastSeen === null ? "" : ` What is shown is ${duration((Date.now() - lastSeen) / 1000)} old.`;
   write("notice", `The server does not answer.${since}`);
   write("live", "offline");
+  write("state", "unknown");
 }
 
 // Showing.
@@ -173,7 +181,6 @@ function tallyItem(name) {
   const item = document.createElement("li");
   item.dataset.name = name;
   const label = document.createElement("span");
-  // "maxConnections" is the name of a rule; it may break where a word begins.
   label.textContent = name;
   const value = document.createElement("b");
   const bar = document.createElement("div");

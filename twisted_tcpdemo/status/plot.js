@@ -25,18 +25,19 @@ function stepFor(greatest, parts) {
 }
 
 export class Plot {
-  // series: [{name, className, filled}]; format: a number as text;
-  // readout: where the values are written.
-  constructor(svg, readout, series, format) {
+  // series: [{name, className, sign}], where a sign of -1 draws below the axis;
+  // format: a number as text, and for the axis; readout: where the values go.
+  constructor(svg, readout, series, format, axisFormat = format) {
     this.svg = svg;
     this.format = format;
+    this.axisFormat = axisFormat;
     this.series = series;
     this.samples = series.map(() => []);
     this.interval = 1;
     this.limit = null;
     this.pointed = null;
     this.grid = element("g", { class: "grid" }, svg);
-    this.areas = series.map((one) => one.filled && element("path", { class: `area ${one.className}` }, svg));
+    this.areas = series.map((one) => element("path", { class: `area ${one.className}` }, svg));
     this.limitLine = element("line", { class: "limit" }, svg);
     this.lines = series.map((one) => element("path", { class: `line ${one.className}` }, svg));
     this.cursor = element("line", { class: "cursor" }, svg);
@@ -84,47 +85,52 @@ export class Plot {
     // A limit far above the use would press the curve to the ground.
     const showLimit = this.limit !== null && this.limit > 0 && this.limit <= greatest * 3;
     if (showLimit) greatest = Math.max(greatest, this.limit);
-    const step = stepFor(greatest, 4);
+    const mirrored = this.series.some((one) => one.sign < 0);
+    const step = stepFor(greatest, mirrored ? 2 : 4);
     const top = Math.ceil(greatest / step) * step;
+    const low = mirrored ? -top : 0;
     const labels = [];
-    for (let value = 0; value <= top; value += step) labels.push([value, this.format(value)]);
+    for (let value = low; value <= top; value += step) labels.push([value, this.axisFormat(Math.abs(value))]);
     const left = 14 + 7 * Math.max(...labels.map(([, text]) => text.length));
     const seconds = Math.max(SHORTEST, (length - 1) * this.interval);
     const right = width - RIGHT;
     const ground = height - BOTTOM;
     const x = (ago) => right - (ago / seconds) * (right - left);
-    const y = (value) => ground - (value / top) * (ground - TOP);
+    const y = (value) => ground - ((value - low) / (top - low)) * (ground - TOP);
     this.drawGrid(labels, left, right, ground, x, y, seconds);
 
     this.samples.forEach((values, index) => {
-      const points = values.map((value, at) => `${x((length - 1 - at) * this.interval).toFixed(1)} ${y(value).toFixed(1)}`);
+      const { sign } = this.series[index];
+      const points = values.map((value, at) => {
+        const ago = (length - 1 - at) * this.interval;
+        return `${x(ago).toFixed(1)} ${y(sign * value).toFixed(1)}`;
+      });
       const path = points.length > 1 ? `M${points.join("L")}` : "";
       this.lines[index].setAttribute("d", path);
-      if (this.areas[index]) {
-        const start = x((length - 1) * this.interval).toFixed(1);
-        this.areas[index].setAttribute("d", path && `${path}L${right} ${ground}L${start} ${ground}Z`);
-      }
+      const zero = y(0).toFixed(1);
+      const start = x((length - 1) * this.interval).toFixed(1);
+      this.areas[index].setAttribute("d", path && `${path}L${right} ${zero}L${start} ${zero}Z`);
     });
     this.limitLine.classList.toggle("shown", showLimit);
     if (showLimit) this.place(this.limitLine, left, y(this.limit), right, y(this.limit));
     this.empty.classList.toggle("shown", length < 2);
     this.empty.setAttribute("x", (left + right) / 2);
-    this.empty.setAttribute("y", (TOP + ground) / 2);
+    this.empty.setAttribute("y", TOP + (ground - TOP) * 0.3);
     this.drawCursor(length, left, right, ground, x, y, seconds);
   }
 
   drawGrid(labels, left, right, ground, x, y, seconds) {
     this.grid.replaceChildren();
     for (const [value, text] of labels) {
-      this.place(element("line", {}, this.grid), left, y(value), right, y(value));
+      this.place(element("line", value ? {} : { class: "zero" }, this.grid), left, y(value), right, y(value));
       const label = element("text", { x: left - 8, y: y(value) + 4, "text-anchor": "end" }, this.grid);
       label.textContent = text;
     }
-    const every = seconds > 90 ? 60 : 15;
+    const every = seconds > 150 ? 60 : seconds > 60 ? 30 : 15;
     for (let ago = 0; ago <= seconds + 0.001; ago += every) {
       const anchor = ago === 0 ? "end" : x(ago) - left < 20 ? "start" : "middle";
       const label = element("text", { x: x(ago), y: ground + 17, "text-anchor": anchor }, this.grid);
-      label.textContent = ago === 0 ? "now" : every === 60 ? `−${ago / 60} min` : `−${ago} s`;
+      label.textContent = ago === 0 ? "now" : ago % 60 === 0 ? `−${ago / 60} min` : `−${ago} s`;
     }
   }
 
@@ -142,7 +148,7 @@ export class Plot {
       this.dots[index].classList.toggle("shown", length > 1);
       if (known) {
         this.dots[index].setAttribute("cx", x(back * this.interval));
-        this.dots[index].setAttribute("cy", y(values[at]));
+        this.dots[index].setAttribute("cy", y(this.series[index].sign * values[at]));
       }
     });
   }

@@ -151,9 +151,7 @@ class Metrics(Resource):
         try:
             from prometheus_client import CollectorRegistry
 
-            from twisted_tcpdemo.metrics import (  # type: ignore[import-not-found,unused-ignore]
-                collectorFor,
-            )
+            from twisted_tcpdemo.metrics import collectorFor
         except ImportError:
             return
         # Now and not at the first request: what it measures begins with it.

@@ -20,7 +20,10 @@ class Row {
   constructor(connection, isNew) {
     this.element = document.createElement("tr");
     this.element.dataset.id = connection.id;
-    if (isNew) this.element.className = "new";
+    if (isNew) {
+      this.element.className = "new";
+      this.element.addEventListener("animationend", () => this.element.classList.remove("new"), { once: true });
+    }
     this.cells = COLUMNS.map(([name, label]) => {
       const cell = document.createElement("td");
       cell.className = name;
