@@ -18,11 +18,14 @@ from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
-from twisted.web.client import Agent, FileBodyProducer, readBody
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, FileBodyProducer
 
 _ARGUMENTS = [
     "--headless",
+    "--disable-dev-shm-usage",
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
@@ -83,6 +86,28 @@ def _blockingly(method: str, url: str, body: object = None) -> Any:
         return json.load(response)["value"]
 
 
+class _Body(Protocol):
+    """
+    The body of an answer.
+    """
+
+    def __init__(self) -> None:
+        self.whole: Deferred[bytes] = Deferred()
+        self._received = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Collect it.
+        """
+        self._received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        That was all.
+        """
+        self.whole.callback(bytes(self._received))
+
+
 class Browser:
     """
     One window of it.
@@ -98,10 +123,12 @@ class Browser:
         """
         Send one command of WebDriver's.
         """
-        data = None if body is None else FileBodyProducer(BytesIO(json.dumps(body).encode()))
+        sent = None if body is None else FileBodyProducer(BytesIO(json.dumps(body).encode()))
         url = f"{self._session}{path}".encode()
-        response = await maybeDeferred(self._agent.request, method.encode(), url, None, data)
-        answer = json.loads(await readBody(response))["value"]
+        response = await maybeDeferred(self._agent.request, method.encode(), url, None, sent)
+        received = _Body()
+        response.deliverBody(received)
+        answer = json.loads(await received.whole)["value"]
         if response.code != 200:
             raise AssertionError(f"{path}: {answer['message']}")
         return answer
