@@ -44,7 +44,11 @@ def show(options: Namespace) -> int:
         if not options.watch:
             return Outcome.DONE
         before = status
-        time.sleep(options.interval)
+        try:
+            time.sleep(options.interval)
+        except KeyboardInterrupt:
+            print()  # the shell's prompt has a line of its own
+            raise
 
 
 def statusFrom(client: Client) -> dict[str, Any]:
