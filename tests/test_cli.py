@@ -29,6 +29,7 @@ from twisted.internet.error import (
 )
 from twisted.internet.threads import deferToThread
 
+from tests.support.certificates import pemFile
 from tests.support.peers import serving
 from tests.support.processes import Child, running
 from tests.support.waiting import until
@@ -176,6 +177,35 @@ async def test_reset() -> None:
             status, out, err = await ended(child)
     assert (status, out) == (Outcome.RESET, "some")
     assert err.endswith(", reset\n")
+
+
+@pytest.mark.deadline(30)
+async def test_tls(tmp_path: Path) -> None:
+    """
+    Under TLS there is no half-close, and --linger ends the connection; all that
+    comes until then is printed.
+    """
+    (tmp_path / "root.pem").write_bytes(pemFile().read_bytes())
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(TCPDemoFactory(Echo), endpoint) as server:
+        where = f"tls:localhost:{server.port}:trustRoots={tmp_path}"
+        async with client("connect", where, "--linger", "1", via='printf abc | "$@"') as child:
+            status, out, _ = await ended(child)
+    assert (status, out) == (Outcome.DONE, "abc")
+
+
+@pytest.mark.deadline(30)
+async def test_tlsUntrusted() -> None:
+    """
+    A certificate that is not trusted: status 9, and nothing is sent.
+    """
+    factory = TCPDemoFactory(Echo)
+    async with serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}") as server:
+        async with client("connect", f"tls:localhost:{server.port}") as child:
+            status, _, err = await ended(child)
+        assert factory.bytesRead == 0
+    assert status == Outcome.TLS_FAILED
+    assert err.startswith(f"tcpdemo: cannot connect to tls:localhost:{server.port}: TLS: ")
 
 
 @pytest.mark.deadline(30)

@@ -23,8 +23,17 @@ def show(options: Namespace) -> int:
     Show the status of a server, once or again and again.
     """
     client = Client(options.server, options.timeout, options.token_file)
-    before: dict[str, Any] | None = None
     onTerminal = sys.stdout.isatty()
+    try:
+        return _look(client, options, onTerminal)
+    except KeyboardInterrupt:
+        if onTerminal:
+            print()  # the shell's prompt has a line of its own
+        raise
+
+
+def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
+    before: dict[str, Any] | None = None
     if options.watch and onTerminal:
         sys.stdout.write(HOME + REST_OF_SCREEN)
     while True:
@@ -44,11 +53,7 @@ def show(options: Namespace) -> int:
         if not options.watch:
             return Outcome.DONE
         before = status
-        try:
-            time.sleep(options.interval)
-        except KeyboardInterrupt:
-            print()  # the shell's prompt has a line of its own
-            raise
+        time.sleep(options.interval)
 
 
 def statusFrom(client: Client) -> dict[str, Any]:
