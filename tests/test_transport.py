@@ -421,13 +421,13 @@ async def test_halfClose() -> None:
     async with fastServer() as server:
         with rawConnection(server.port, SMALL) as peer:
             protocol = await accepted(server)
-            protocol.transport.write(bytes(5_000_000))
+            protocol.transport.write(bytes(16_000_000))
             protocol.transport.loseWriteConnection()
-            assert len(await drainPeer(peer, 5_000_000)) == 5_000_000
+            assert len(await drainPeer(peer, 16_000_000)) == 16_000_000
             await until(lambda: protocol.transport._writeDisconnected)
             assert peer.recv(10) == b""
             protocol.transport.write(b"never")
-            assert protocol.transport.bytesWritten == 5_000_000
+            assert protocol.transport.bytesWritten == 16_000_000
             peer.send(b"more")
             await protocol.whenReceived(4)
             protocol.transport.loseConnection()
@@ -565,8 +565,8 @@ async def test_watcher() -> None:
             protocol = await accepted(server)
             protocol.transport.write(b"small")
             assert told == []
-            protocol.transport.write(bytes(3_000_000))
-            await drainPeer(peer, 3_000_005)
+            protocol.transport.write(bytes(16_000_000))
+            await drainPeer(peer, 16_000_005)
             await until(lambda: not protocol.transport.bytesPending)
             assert told[0] == "Waiting" and set(told) == {"Waiting", "Flushed"}
             told.clear()
@@ -622,10 +622,10 @@ async def test_whenWritable() -> None:
     async with serving(factory, ServerEndpoint(reactor, 0, "127.0.0.1")) as server:
         with rawConnection(server.port, SMALL) as peer:
             protocol = await server.protocol()
-            protocol.transport.write(bytes(3_000_000))
+            protocol.transport.write(bytes(16_000_000))
             writable: Deferred[None] = protocol.whenWritable()
             assert not writable.called
             assert isinstance(protocol.transport, WriteThroughTransport)
             assert protocol.transport.producer is None
-            await drainPeer(peer, 3_000_000)
+            await drainPeer(peer, 16_000_000)
             await writable
