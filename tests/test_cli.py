@@ -349,6 +349,19 @@ async def test_signals(number: int, expected: Outcome) -> None:
 
 
 @pytest.mark.deadline(30)
+async def test_interruptedWhileConnecting() -> None:
+    """
+    Ctrl-C ends the wait for a connection.
+    """
+    with rawServer() as (server, port):
+        async with client("connect", f"tls:127.0.0.1:{port}", "--timeout", "0") as child:
+            with await accepted(server):
+                child.signal(signal.SIGINT)
+                status, out, err = await ended(child)
+    assert (status, out, err) == (Outcome.INTERRUPTED, "", "")
+
+
+@pytest.mark.deadline(30)
 async def test_interruptedWhileFull() -> None:
     """
     Ctrl-C ends it though nobody reads its output.
