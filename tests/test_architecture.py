@@ -34,7 +34,7 @@ LAYERS = (
     {"_rate", "connection", "retry", "transport"},
     {"admission", "drain", "gate", "port", "protocol"},
     {"client", "connecting", "factory", "programs", "server"},
-    {"companions", "control", "metrics", "service", "status"},
+    {"companions", "control", "metrics", "plain", "service", "status"},
     {"options"},
     {"__main__", "cli", "tap"},
 )

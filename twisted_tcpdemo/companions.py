@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
     IListeningPort,
@@ -23,7 +22,8 @@ from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
-from twisted_tcpdemo.service import giveUp
+from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.service import cannotListen, giveUp
 
 _log = Logger(namespace="tcpdemo")
 
@@ -118,6 +118,8 @@ class Companion(Service):
         endpoint: IStreamServerEndpoint,
         factory: IProtocolFactory,
         clock: IReactorTime,
+        *,
+        privileged: bool = False,
     ) -> None:
         """
         @param purpose: what it is for, in a word, for the log.
@@ -125,12 +127,17 @@ class Companion(Service):
         @param endpoint: where to listen.
         @param factory: what serves there.
         @param clock: the reactor.
+        @param privileged: whether it listens as long as the process may use low
+            ports.  Otherwise it does when the process has shed its privileges:
+            a UNIX socket has to belong to the user who is to remove it again.
         """
         self._purpose = purpose
         self._where = where
         self._endpoint = endpoint
         self._visitors = Visitors(factory)
         self._clock = clock
+        self._privileged = privileged
+        self._listening: Deferred[Any] | None = None
         self._port: IListeningPort | None = None
 
     @property
@@ -140,36 +147,63 @@ class Companion(Service):
         """
         return self._port
 
+    def privilegedStartService(self) -> None:
+        """
+        Listen, if it is to have the privileges.
+
+        @raise StartError: if it cannot.
+        """
+        super().privilegedStartService()
+        if self._privileged:
+            self._listen()
+
     def startService(self) -> None:
         """
-        Listen.
-
-        Only now, when the process has shed its privileges: a UNIX socket has
-        to belong to the user who is to remove it again.
+        Listen, if it does not yet.
 
         @raise StartError: if it cannot.
         """
         super().startService()
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._listening is not None:
+            return
         failures: list[Failure] = []
         listening: Deferred[Any] = maybeDeferred(self._endpoint.listen, self._visitors)
-        listening.addCallbacks(self._listening, failures.append)
+        self._listening = listening.addCallbacks(self._opened, failures.append)
         if failures:
-            giveUp(f"cannot listen on {self._where} for {self._purpose}: {_why(failures[0])}")
+            giveUp(cannotListen(f"{self._where} for {self._purpose}", failures[0]))
+        # An endpoint that takes its time may fail when the reactor runs.  The
+        # server has clients by then, and goes on without its companion.
+        listening.addCallback(lambda _: self._failed(failures))
 
-    def _listening(self, port: IListeningPort) -> None:
+    def _opened(self, port: IListeningPort) -> None:
         self._port = port
-        _log.info("{purpose} on {where}", purpose=self._purpose, where=self._where)
+        where = endpointOf(port.getHost())
+        _log.info("{purpose} on {where}", purpose=self._purpose, where=str(where))
+
+    def _failed(self, failures: list[Failure]) -> None:
+        if failures and self._listening is not None:
+            where = f"{self._where} for {self._purpose}"
+            _log.critical("{message}", message=cannotListen(where, failures[0]))
 
     def stopService(self) -> Deferred[None]:
         """
         Stop listening, and end what is connected.
         """
         super().stopService()
+        listening, self._listening = self._listening, None
+        if listening is None:
+            return succeed(None)
+        return Deferred.fromCoroutine(self._stop(listening))
+
+    async def _stop(self, listening: Deferred[Any]) -> None:
+        listening.cancel()
+        await listening
         port, self._port = self._port, None
-        stopping: Any = port and port.stopListening()
-        return gatherResults(
-            [maybeDeferred(lambda: stopping), self._visitors.dismiss(self._clock)]
-        ).addCallback(lambda _: None)
+        stopping: Any = maybeDeferred(port.stopListening) if port is not None else succeed(None)
+        await gatherResults([stopping, self._visitors.dismiss(self._clock)])
 
 
 class Accompanied(MultiService):
@@ -198,12 +232,3 @@ class Accompanied(MultiService):
     def _stopped(self, result: object) -> Deferred[Any]:
         stops = [maybeDeferred(companion.stopService) for companion in self.companions]
         return gatherResults(stops).addCallback(lambda _: result)
-
-
-def _why(failure: Failure) -> str:
-    error = failure.value
-    if isinstance(error, CannotListenError):
-        error = error.socketError
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__

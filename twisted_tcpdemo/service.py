@@ -126,7 +126,7 @@ class TCPDemoService(Service):
         listening: Deferred[Any] = self._factory.listen(endpoint)
         listening.addErrback(failures.append)
         if failures:
-            giveUp(_cannotListen(name, failures[0]))
+            giveUp(cannotListen(name, failures[0]))
         # An endpoint that takes its time may fail when the reactor runs.
         listening.addCallback(self._listened, name, failures)
         assert self._listening is not None
@@ -134,7 +134,7 @@ class TCPDemoService(Service):
 
     def _listened(self, _: object, name: str, failures: list[Failure]) -> None:
         if failures and self.running:
-            _log.critical("{message}", message=_cannotListen(name, failures[0]))
+            _log.critical("{message}", message=cannotListen(name, failures[0]))
             # The reactor can be stopped with an exit status in no other way.
             signal.raise_signal(signal.SIGTERM)
 
@@ -197,7 +197,7 @@ def _passThrough(result: Any, function: Callable[[], object]) -> Any:
     return result
 
 
-def _cannotListen(name: str, failure: Failure) -> str:
+def cannotListen(name: str, failure: Failure) -> str:
     error = failure.value
     if isinstance(error, CannotListenError):
         error = error.socketError

@@ -72,7 +72,10 @@ def makeService(options: Options) -> IService:
     )
     companions: list[Any] = []
     if options["status"] is not None:
-        companions.append(_statusService(factory, reactor, options["status"]))
+        from twisted_tcpdemo.status import StatusService
+
+        endpoint = _endpoint(reactor, "status", options["status"])
+        companions.append(StatusService(factory, *endpoint, reactor))
     if options["control"] is not None:
         from twisted_tcpdemo.control import companionFor
 
@@ -107,12 +110,6 @@ def _budgets(options: Options) -> Budgets:
         handshake=options["handshake-timeout"],
         maxPending=options["max-pending"],
     )
-
-
-def _statusService(factory: TCPDemoFactory, reactor: Any, text: str) -> IService:
-    from twisted_tcpdemo.status import StatusService  # nobody else pays for twisted.web
-
-    return StatusService(factory, *_endpoint(reactor, "status", text), reactor)
 
 
 def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:

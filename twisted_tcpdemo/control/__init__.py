@@ -5,8 +5,8 @@ Steering a server while it runs: JSON over HTTP, on a UNIX socket.
     and who has asked.
   - L{values<twisted_tcpdemo.control.values>}: what may be asked, checked before
     anything is changed.
-  - L{state<twisted_tcpdemo.control.state>}: what is answered.
-  - L{routes<twisted_tcpdemo.control.routes>}: one method for each route.
+  - L{routes<twisted_tcpdemo.control.routes>}: one method for each route; what
+    it answers is in L{plain<twisted_tcpdemo.plain>}.
   - L{start<twisted_tcpdemo.control.start>}: what C{--control} asks for.
 
 It is imported only when it is asked for: a server without it does not load

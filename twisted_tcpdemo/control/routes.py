@@ -23,8 +23,8 @@ from twisted.web.server import Request, Site
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.control import values
 from twisted_tcpdemo.control.access import Asker, askerOf
-from twisted_tcpdemo.control.state import connectionsOf, limitsOf, stateOf, statusOf
 from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.plain import connectionOf, stateOf, statusOf
 from twisted_tcpdemo.report import CloseReason, DrainReport
 
 _log = Logger(namespace="tcpdemo")
@@ -142,15 +142,16 @@ class ControlResource(Resource):
 
     def _status(self, fields: dict[str, Any], asker: Asker) -> Answer:
         values.nothing(fields)
-        return Answer(200, statusOf(self._factory, self._clock.seconds(), self._startedAt))
+        now = self._clock.seconds()
+        return Answer(200, statusOf(self._factory, now, now - self._startedAt))
 
     def _connections(self, fields: dict[str, Any], asker: Asker) -> Answer:
         values.nothing(fields)
-        return Answer(200, connectionsOf(self._factory))
+        return Answer(200, [connectionOf(record) for record in self._factory.records])
 
     def _limits(self, fields: dict[str, Any], asker: Asker) -> Answer:
         values.nothing(fields)
-        return Answer(200, limitsOf(self._factory))
+        return Answer(200, _limitsOf(self._factory))
 
     # What is to be.
 
@@ -160,7 +161,7 @@ class ControlResource(Resource):
             before = getattr(self._factory, name)
             setattr(self._factory, name, value)
             _changed(asker, f"{name} from {_spoken(before)} to {_spoken(value)}")
-        return Answer(200, limitsOf(self._factory))
+        return Answer(200, _limitsOf(self._factory))
 
     def _suspend(self, fields: dict[str, Any], asker: Asker) -> Answer:
         values.nothing(fields)
@@ -274,3 +275,10 @@ def _drained(report: DrainReport) -> None:
         bytesUnsent=report.bytesUnsent,
         duration=report.duration,
     )
+
+
+def _limitsOf(factory: TCPDemoFactory) -> dict[str, Any]:
+    """
+    The limits that can be changed.
+    """
+    return {"maxConnections": factory.maxConnections, "overflow": factory.overflow}

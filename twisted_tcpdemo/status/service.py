@@ -25,7 +25,7 @@ class StatusService(Companion):
         @param where: the endpoint as its user calls it.
         """
         site = StatusSite(factory, reactor)
-        super().__init__("the status page", where, endpoint, site, reactor)
+        super().__init__("the status page", where, endpoint, site, reactor, privileged=True)
 
     @property
     def address(self) -> IAddress | None:

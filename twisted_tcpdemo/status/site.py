@@ -26,8 +26,9 @@ from twisted.web.server import Request, Site
 
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.plain import stateOf
 from twisted_tcpdemo.status.query import Query, QueryError
-from twisted_tcpdemo.status.snapshot import Snapshots, stateOf
+from twisted_tcpdemo.status.snapshot import Snapshots
 
 TIMEOUT: Final = 30.0
 """Seconds without a request after which a connection to the page is closed."""
