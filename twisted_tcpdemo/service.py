@@ -198,6 +198,9 @@ def _passThrough(result: Any, function: Callable[[], object]) -> Any:
 
 
 def cannotListen(name: str, failure: Failure) -> str:
+    """
+    A failed listen in one line.
+    """
     error = failure.value
     if isinstance(error, CannotListenError):
         error = error.socketError

@@ -38,9 +38,8 @@ PIECES: Final = 16
 """Pieces of a file that are read before others have their turn."""
 
 PIPE_SIZE: Final = 2**20
-"""What a pipe is asked to hold; the most that Linux gives to everybody.  With
-the usual 64 KiB the programs at its ends wake one another up ten times as
-often."""
+"""What a pipe is asked to hold; the most that Linux gives to everybody (pipe(7)).
+The more it holds, the less often the programs at its ends wake one another."""
 
 
 class _Descriptor:
