@@ -32,7 +32,7 @@ LAYERS = (
     {"_rules", "attempt", "budgets", "limits", "listeners", "meter", "observers"},
     {"poller", "refusal", "sockets", "targets", "tcpinfo"},
     {"_rate", "connection", "retry", "transport"},
-    {"admission", "drain", "gate", "port", "protocol"},
+    {"admission", "drain", "gate", "ledger", "port", "protocol"},
     {"client", "connecting", "factory", "programs", "server"},
     {"companions", "control", "metrics", "plain", "service", "status"},
     {"options"},

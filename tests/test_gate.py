@@ -230,16 +230,16 @@ def test_whatIsWrongIsSaid() -> None:
     server = TCPDemoFactory(admission=PerPeerLimit(9))
     connect(server)
     assert server.conservation() == []
-    server.acceptedCount += 1
-    server.closedCount += 2
-    server.refusedCount += 3
+    server._ledger.accepted += 1
+    server._ledger.closed += 2
+    server._ledger.refused += 3
     assert server.conservation() == [
         "accepted is open and closed: 2 and 3",
         "closed is the sum over reasons: 2 and 0",
         "refused is the sum over rules: 3 and 0",
     ]
-    server._connections.clear()
-    assert "none that is over is counted: 0 and 1" in server.conservation()
+    server._ledger._open.clear()
+    assert "none that is over is counted by the policy: 0 and 1" in server.conservation()
 
 
 def test_bytesThatFall() -> None:
@@ -249,7 +249,7 @@ def test_bytesThatFall() -> None:
     server = TCPDemoFactory(Echo)
     connect(server).dataReceived(b"hello")
     assert server.conservation() == []
-    server._connections.clear()
+    server._ledger._open.clear()
     assert "bytes never fall: (5, 5) and (0, 0)" in server.conservation()
 
 

@@ -9,6 +9,8 @@ Where to look:
     which stays right whatever the subclass does.  It gets its counts from the
     transport, or from a L{meter<twisted_tcpdemo.meter>} in front of one that
     does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it.
+  - L{ledger<twisted_tcpdemo.ledger>}: who is connected, who was, and how many
+    were sent away.
   - L{listeners<twisted_tcpdemo.listeners>}: the ports, and whether they accept.
   - L{admission<twisted_tcpdemo.admission>}: rules that decide who may come in;
     L{gate<twisted_tcpdemo.gate>} asks them for the factory,

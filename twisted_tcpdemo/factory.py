@@ -8,7 +8,6 @@ never connected takes none.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -30,12 +29,13 @@ from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.drain import Drain
 from twisted_tcpdemo.gate import Gate
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver, ISlots
+from twisted_tcpdemo.ledger import Ledger
 from twisted_tcpdemo.limits import DESCRIPTOR_RESERVE, Watermarks, descriptorLimit
 from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
-from twisted_tcpdemo.report import CloseReason, DrainReport, Refusal, ServerReport
+from twisted_tcpdemo.report import DrainReport, Refusal, ServerReport
 from twisted_tcpdemo.sockets import tune
 from twisted_tcpdemo.stack import clockOf
 from twisted_tcpdemo.sweep import Errand, sweepOf
@@ -78,10 +78,6 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         none.
     @ivar descriptorReserve: how many descriptors it leaves for other things;
         L{None} to do without such a limit.
-    @ivar acceptedCount: connections admitted since the start.
-    @ivar refusedCount: connections refused since the start.
-    @ivar closedCount: connections that have ended.  At any time,
-        C{acceptedCount == connectionCount + closedCount}.
     """
 
     noisy = False
@@ -103,13 +99,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _maxConnections: int | None = None
     _overflow = "refuse"
 
-    acceptedCount = 0
-    refusedCount = 0
-    closedCount = 0
-    _closedBytesRead = 0
-    _closedBytesWritten = 0
     _suspended = False
-    _checkedBytes = (0, 0)
     _draining: Drain | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
@@ -118,23 +108,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         without calling this one: Twisted's own factories have none.
         """
         self = super().__new__(cls)
-        self._connections = {}
+        self._ledger = Ledger()
         self._lingering = set()
         self._observers = Observers()
         self._listeners = Listeners(self._observers, self._room)
-        self._closedBy = Counter()
-        self._refusedBy = Counter()
-        self._emptyWaiters = []
         self._gate = Gate()
         return self
 
-    _connections: dict[Connection, None]
+    _ledger: Ledger
     _listeners: Listeners
     _lingering: set[Farewell]
     _observers: Observers
-    _closedBy: Counter[CloseReason]
-    _refusedBy: Counter[str]
-    _emptyWaiters: list[Deferred[None]]
     _gate: Gate
     _reminder: Errand | None = None
 
@@ -247,7 +231,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     @admission.setter
     def admission(self, policy: IAdmissionPolicy | None) -> None:
-        self._gate.install(policy, list(self._connections))
+        self._gate.install(policy, list(self._ledger))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -275,7 +259,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         The rule that refuses a connection now, or L{None}.
         """
         limit = self._maxConnections
-        if limit is not None and len(self._connections) >= limit:
+        if limit is not None and len(self._ledger) >= limit:
             return "maxConnections"
         return None if self._descriptorsLeft() else "descriptorLimit"
 
@@ -284,7 +268,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         Whether there is one for another connection; one that is being sent away
         has it, too, as long as it lingers.
         """
-        used = len(self._connections) + len(self._lingering)
+        used = len(self._ledger) + len(self._lingering)
         return self.descriptorLimit is None or used < self.descriptorLimit
 
     @property
@@ -304,7 +288,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if marks is None:
             return
         clock = self.clock or clockOf(None)
-        crossings = marks.update(len(self._connections), self.effectiveLimit, clock.seconds())
+        crossings = marks.update(len(self._ledger), self.effectiveLimit, clock.seconds())
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None
@@ -324,8 +308,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         )
 
     def _refused(self, rule: str, host: IAddress, peer: IAddress) -> None:
-        self.refusedCount += 1
-        self._refusedBy[rule] += 1
+        self._ledger.refuse(rule)
         if self._observers:
             self._observers.tell("connectionRefused", Refusal(host, peer, rule))
 
@@ -343,8 +326,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if rule is not None:
             connection.refuse(self._farewell(rule))
             return False
-        self._connections[connection] = None
-        self.acceptedCount += 1
+        self._ledger.enter(connection)
         connection.attach()
         tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
         if self.pauseOnConnect:
@@ -360,31 +342,23 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         See L{ISlots}.
         """
-        if connection not in self._connections:
+        if connection not in self._ledger:
             return
-        del self._connections[connection]
+        self._ledger.strike(connection)
         self._gate.leave(connection)
-        assert connection.closeReason is not None
-        self.closedCount += 1
-        self._closedBy[connection.closeReason] += 1
-        self._closedBytesRead += connection.counts.bytesRead
-        self._closedBytesWritten += connection.counts.bytesWritten
         if self._observers:
             self._observers.tell("connectionClosed", connection.report())
         if self._overflow == "wait":
             self._listeners.adjust()
         self._checkWatermarks()
-        if not self._connections:
-            waiters, self._emptyWaiters = self._emptyWaiters, []
-            for waiter in waiters:
-                waiter.callback(None)
+        self._ledger.tellEmpty()
 
     @property
     def records(self) -> list[Connection]:
         """
         The records of the connections that are open now, the oldest first.
         """
-        return list(self._connections)
+        return list(self._ledger)
 
     # What is, and what has been.
 
@@ -393,35 +367,57 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         How many are connected now.
         """
-        return len(self._connections)
+        return len(self._ledger)
 
     def getConnections(self) -> Deferred[int]:
         """
         L{connectionCount} as a Deferred, which has fired: the shape of Node's
         C{server.getConnections}.
         """
-        return succeed(len(self._connections))
+        return succeed(len(self._ledger))
 
     @property
     def connections(self) -> list[TCPDemoProtocol]:
         """
         The protocols that are connected now, the oldest first.
         """
-        return [c.protocol for c in self._connections if c.protocol is not None]
+        return [c.protocol for c in self._ledger if c.protocol is not None]
+
+    @property
+    def acceptedCount(self) -> int:
+        """
+        Connections admitted since the start.
+        """
+        return self._ledger.accepted
+
+    @property
+    def refusedCount(self) -> int:
+        """
+        Connections refused since the start.
+        """
+        return self._ledger.refused
+
+    @property
+    def closedCount(self) -> int:
+        """
+        Connections that have ended.  At any time,
+        C{acceptedCount == connectionCount + closedCount}.
+        """
+        return self._ledger.closed
 
     @property
     def bytesRead(self) -> int:
         """
         Bytes that all connections together have delivered since the start.
         """
-        return self._closedBytesRead + sum(c.counts.bytesRead for c in self._connections)
+        return self._ledger.bytesRead
 
     @property
     def bytesWritten(self) -> int:
         """
         Bytes that all connections together have accepted since the start.
         """
-        return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self._connections)
+        return self._ledger.bytesWritten
 
     def report(self) -> ServerReport:
         """
@@ -435,8 +431,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             closedCount=self.closedCount,
             bytesRead=self.bytesRead,
             bytesWritten=self.bytesWritten,
-            refusedBy=dict(self._refusedBy),
-            closedBy=dict(self._closedBy),
+            refusedBy=dict(self._ledger.refusedBy),
+            closedBy=dict(self._ledger.closedBy),
         )
 
     def conservation(self) -> list[str]:
@@ -449,25 +445,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
         @return: what is wrong, in a sentence each; empty if all is right.
         """
-        counts = [c.counts for c in self._connections]
-        totals = (self.bytesRead, self.bytesWritten)
-        before, self._checkedBytes = self._checkedBytes, totals
-        equations = {
-            "accepted is open and closed": (self.acceptedCount, len(counts) + self.closedCount),
-            "closed is the sum over reasons": (self.closedCount, sum(self._closedBy.values())),
-            "refused is the sum over rules": (self.refusedCount, sum(self._refusedBy.values())),
-            "bytes are those of closed and open": (
-                totals,
-                (
-                    self._closedBytesRead + sum(c.bytesRead for c in counts),
-                    self._closedBytesWritten + sum(c.bytesWritten for c in counts),
-                ),
-            ),
-            "bytes never fall": (tuple(map(max, totals, before)), totals),
-            "none that is over is open": (0, sum(c.closeReason is not None for c in self.records)),
-            "none that is over is counted": (0, self._gate.strangers(self._connections)),
-        }
-        return [f"{law}: {a} and {b}" for law, (a, b) in equations.items() if a != b]
+        violations = self._ledger.violations()
+        if strangers := self._gate.strangers(list(self._ledger)):
+            violations.append(f"none that is over is counted by the policy: 0 and {strangers}")
+        return violations
 
     def addObserver(self, observer: IConnectionObserver) -> None:
         """
@@ -598,12 +579,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return 0
         if self._overflow == "wait":
             limit = self.effectiveLimit
-            return None if limit is None else max(0, limit - len(self._connections))
+            return None if limit is None else max(0, limit - len(self._ledger))
         if self.descriptorLimit is None:
             return None
         # A client that is refused has its descriptor until the next turn: the
         # reserve must hold a batch of them.
-        left = self.descriptorLimit - len(self._connections) - len(self._lingering)
+        left = self.descriptorLimit - len(self._ledger) - len(self._lingering)
         return max(0, left) + max(1, (self.descriptorReserve or 0) // 4)
 
     def whenEmpty(self) -> Deferred[None]:
@@ -612,11 +593,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
         @return: a new Deferred each time; it has fired if nobody is.
         """
-        if not self._connections:
-            return succeed(None)
-        waiter: Deferred[None] = Deferred()
-        self._emptyWaiters.append(waiter)
-        return waiter
+        return self._ledger.whenEmpty()
 
     def drain(self, deadline: float | None = None, spread: float = 0.0) -> Deferred[DrainReport]:
         """
