@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gc
 import os
+from itertools import count
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -47,6 +48,22 @@ class LoggedErrors:
         ]
 
 
+_tests = count(1)
+
+
+def _collect() -> None:
+    """
+    Collect what the test has dropped.
+
+    What is left need not be looked at after every test, but now and then: it
+    may have become garbage meanwhile.
+    """
+    if next(_tests) % 100 == 0:
+        gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 class Watch:
     """
     Compares the reactor and the process before and after a test.
@@ -72,8 +89,7 @@ class Watch:
             await deferLater(reactor, 0.005, lambda: None)
         # A Deferred tells of an unhandled error when it is collected.  Those
         # that a test drops are young, unless they sit in a cycle.
-        gc.collect()
-        gc.freeze()  # what is left need not be looked at after every test
+        _collect()
         globalLogPublisher.removeObserver(self.errors)
         return self._left() + self.errors.describe()
 
