@@ -93,7 +93,7 @@ class Options(UsageOptions):
         ["interface", "", None, "Address to listen on. [default: all, IPv6 and IPv4]"],
         _count("backlog", 511, "Connections that the kernel holds until they are accepted.", low=1,
                high=2**31 - 1),
-        _count("max-connections", None, "How many may be connected. [default: no limit]",
+        _count("max-connections", None, "How many may connect. [default: as descriptors allow]",
                short="m"),
         ["overflow", "", "refuse",
          "What a client sees for whom there is no slot: refuse, reset or wait."],
