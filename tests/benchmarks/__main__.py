@@ -134,7 +134,7 @@ def main() -> None:
     print("\n" + table(results))
     if arguments.output:
         arguments.output.mkdir(parents=True, exist_ok=True)
-        (arguments.output / "performance-table.md").write_text(table(results))
+        (arguments.output / "performance-table.txt").write_text(table(results))
         (arguments.output / "performance.json").write_text(json.dumps(results, indent=1) + "\n")
         titles = {key: CASES[key].title for key in results}
         (arguments.output / "performance.svg").write_text(plot(results, titles, NAMES))
