@@ -5,61 +5,18 @@ Ports: clients that wait in the kernel's queue, and ports that pause.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.internet.endpoints import serverFromString
 
-from tests.support.certificates import pemFile
+from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import turn, until
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.observers import ConnectionObserver
+from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.programs import Discard
 
 
-class Greeter(TCPDemoProtocol):
-    """
-    Says hello at once.
-    """
-
-    def connectionMade(self) -> None:
-        """
-        Say it.
-        """
-        self.transport.write(b"hello")
-
-
-class Highest(ConnectionObserver):
-    """
-    Remembers the greatest number that were connected at a time.
-    """
-
-    def __init__(self, factory: TCPDemoFactory) -> None:
-        self.factory = factory
-        self.count = 0
-        factory.addObserver(self)
-
-    def connectionOpened(self, report: object) -> None:
-        """
-        Look.
-        """
-        self.count = max(self.count, self.factory.connectionCount)
-
-
-def endpointFor(transport: str, folder: Path) -> dict[str, Any]:
-    """
-    How to serve over a transport.
-    """
-    if transport == "tls":
-        endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
-        return {"endpoint": endpoint, "tls": True}
-    if transport == "unix":
-        return {"endpoint": f"unix:{folder / 's'}", "client": f"unix:{folder / 's'}"}
-    return {}
-
-
-@pytest.mark.parametrize("transport", ["tcp", "tls", "unix"])
+@pytest.mark.parametrize("transport", ["tcp", "tls", "unix", "fast"])
 @pytest.mark.deadline(30)
 async def test_waves(transport: str, tmp_path: Path) -> None:
     """

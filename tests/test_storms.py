@@ -13,12 +13,11 @@ import signal
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.support.certificates import pemFile
+from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.peers import connectTo, serving
 from tests.support.processes import portOf, running, twistd
 from tests.support.storm import said, storm
@@ -26,7 +25,6 @@ from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.limits import DESCRIPTOR_RESERVE
-from twisted_tcpdemo.observers import ConnectionObserver
 from twisted_tcpdemo.programs import Discard, Echo
 
 pytestmark = pytest.mark.storm
@@ -37,20 +35,6 @@ MUCH = bytes(8_000_000)
 """More than the kernel holds for a peer that does not read."""
 
 
-def endpointFor(transport: str, folder: Path) -> dict[str, Any]:
-    """
-    How to serve over a transport, with a queue for a wave.
-    """
-    if transport == "tls":
-        endpoint = f"ssl:0:interface=127.0.0.1:backlog=200:privateKey={pemFile()}"
-        return {"endpoint": endpoint, "tls": True}
-    if transport == "unix":
-        path = folder / "socket"
-        return {"endpoint": f"unix:{path}:backlog=200", "client": f"unix:{path}"}
-    scheme = "fasttcp" if transport == "fast" else "tcp"
-    return {"endpoint": f"{scheme}:0:interface=127.0.0.1:backlog=200"}
-
-
 @pytest.fixture(params=["tcp", "fasttcp"])
 def endpoint(request: pytest.FixtureRequest) -> str:
     """
@@ -59,35 +43,6 @@ def endpoint(request: pytest.FixtureRequest) -> str:
     that believe to be connected, and nobody ever hears of them.
     """
     return f"{request.param}:0:interface=127.0.0.1:backlog=4096"
-
-
-class Greeter(TCPDemoProtocol):
-    """
-    Says hello at once.
-    """
-
-    def connectionMade(self) -> None:
-        """
-        Say it.
-        """
-        self.transport.write(b"hello")
-
-
-class Highest(ConnectionObserver):
-    """
-    Remembers the greatest number that were connected at a time.
-    """
-
-    def __init__(self, factory: TCPDemoFactory) -> None:
-        self.factory = factory
-        self.count = 0
-        factory.addObserver(self)
-
-    def connectionOpened(self, report: object) -> None:
-        """
-        Look.
-        """
-        self.count = max(self.count, self.factory.connectionCount)
 
 
 @pytest.mark.parametrize("overflow", ["refuse", "reset", "wait"])

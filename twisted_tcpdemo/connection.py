@@ -380,10 +380,7 @@ class Connection:
         self._blame(CloseReason.PEER_CLOSED)
         self._askAgain()
         try:
-            tell()
-        except BaseException:
-            self._blame(CloseReason.ERROR)
-            raise
+            self._tell(tell)
         finally:
             if self._writeEnded or not self._mayStayHalfOpen():
                 self.close(CloseReason.PEER_CLOSED)
@@ -397,13 +394,20 @@ class Connection:
         self._writeEnded = True
         self._blame(CloseReason.LOCAL_CLOSE)
         try:
+            self._tell(tell)
+        finally:
+            if self._readEnded:
+                self.close(CloseReason.LOCAL_CLOSE)
+
+    def _tell(self, tell: Callable[[], object]) -> None:
+        """
+        Call a hook that, if it raises, is why the connection ends.
+        """
+        try:
             tell()
         except BaseException:
             self._blame(CloseReason.ERROR)
             raise
-        finally:
-            if self._readEnded:
-                self.close(CloseReason.LOCAL_CLOSE)
 
     def _mayStayHalfOpen(self) -> bool:
         own = None if self.protocol is None else self.protocol.allowHalfOpen
