@@ -380,7 +380,7 @@ async def test_interruptedWhileFull() -> None:
                         break
                 os.kill(int(child.err), signal.SIGTERM)
                 await until(lambda: child.err.count("\n") == 2)
-            assert child.err.split()[1] == str(Outcome.TERMINATED)
+            assert child.err.split()[1] == str(int(Outcome.TERMINATED))
 
 
 @pytest.mark.deadline(60)

@@ -41,11 +41,11 @@ def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
         if options.json:
             print(json.dumps(status), flush=True)
         else:
-            size = shutil.get_terminal_size()
-            room = None if options.all or not onTerminal else size.lines
+            columns, rows = _terminalSize()
+            room = None if options.all or not onTerminal else rows
             lines = _page(status, before, room)
             if options.watch and onTerminal:
-                lines = [f"{line[: size.columns]}{REST_OF_LINE}" for line in lines]
+                lines = [f"{line[:columns]}{REST_OF_LINE}" for line in lines]
                 sys.stdout.write(HOME + "\n".join(lines) + REST_OF_SCREEN)
                 sys.stdout.flush()
             else:
@@ -73,6 +73,15 @@ def statusFrom(client: Client) -> dict[str, Any]:
     if not isinstance(answer.value, dict) or "connectionCount" not in answer.value:
         raise CommandError(Outcome.FAILED, "the server answers, but with no status")
     return answer.value
+
+
+def _terminalSize() -> tuple[int, int]:
+    """
+    Columns and lines.  A terminal that nobody has told its size says that it
+    has none, and Python before 3.11 believes it.
+    """
+    size = shutil.get_terminal_size()
+    return size.columns or 80, size.lines or 24
 
 
 def _page(status: dict[str, Any], before: dict[str, Any] | None, room: int | None) -> list[str]:
