@@ -19,6 +19,10 @@ Where to look:
   - L{refusal<twisted_tcpdemo.refusal>}, L{budgets<twisted_tcpdemo.budgets>},
     L{drain<twisted_tcpdemo.drain>}: how connections are sent away, how long
     they may take, and how a server comes to rest.
+  - L{server<twisted_tcpdemo.server>}: listening on the fast lane, which is a
+    L{port<twisted_tcpdemo.port>} whose connections use our own
+    L{transport<twisted_tcpdemo.transport>}, served by a
+    L{poller<twisted_tcpdemo.poller>}.
   - L{client<twisted_tcpdemo.client>}: connecting, to one of the
     L{targets<twisted_tcpdemo.targets>}, by way of
     L{connecting<twisted_tcpdemo.connecting>}.
@@ -26,6 +30,13 @@ Where to look:
     L{logbudget<twisted_tcpdemo.logbudget>}, L{tcpinfo<twisted_tcpdemo.tcpinfo>}
     and C{twisted_tcpdemo.metrics}: what is told of all that, to logs and
     monitoring; the last needs prometheus_client.
+  - L{tap<twisted_tcpdemo.tap>}: what C{twistd tcpdemo} runs: its
+    L{options<twisted_tcpdemo.options>} made into a
+    L{service<twisted_tcpdemo.service>} with one of the
+    L{programs<twisted_tcpdemo.programs>}, and the
+    L{companions<twisted_tcpdemo.companions>} that were asked for,
+    C{twisted_tcpdemo.status} and C{twisted_tcpdemo.control}.  Their command
+    line client is C{twisted_tcpdemo.cli}.
   - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
     L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
 """

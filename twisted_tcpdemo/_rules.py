@@ -55,15 +55,12 @@ class Rule:
         """
 
 
-class AllowedNetworks(Rule):
+class _OfNetworks(Rule):
     """
-    Refuses every peer outside some networks; with none at all, every peer that
-    has a network.
+    A rule about where a peer comes from.
 
     @ivar networks: settable.
     """
-
-    name = "allowedNetworks"
 
     def __init__(self, *networks: str | Network, name: str | None = None) -> None:
         """
@@ -71,6 +68,15 @@ class AllowedNetworks(Rule):
         """
         super().__init__(name=name)
         self.networks = Networks(networks)
+
+
+class AllowedNetworks(_OfNetworks):
+    """
+    Refuses every peer outside some networks; with none at all, every peer that
+    has a network.
+    """
+
+    name = "allowedNetworks"
 
     def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
         """
@@ -79,21 +85,12 @@ class AllowedNetworks(Rule):
         return self.name if hasNetwork(peer) and peer not in self.networks else None
 
 
-class DeniedNetworks(Rule):
+class DeniedNetworks(_OfNetworks):
     """
     Refuses the peers of some networks.
-
-    @ivar networks: settable.
     """
 
     name = "deniedNetworks"
-
-    def __init__(self, *networks: str | Network, name: str | None = None) -> None:
-        """
-        @raise ValueError: for what is no network.
-        """
-        super().__init__(name=name)
-        self.networks = Networks(networks)
 
     def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
         """

@@ -59,7 +59,6 @@ class Meter:
         "_startTLS",
         "_transport",
         "_write",
-        "_writeSequence",
         "bytesRead",
         "bytesWritten",
         "watcher",
@@ -96,7 +95,6 @@ class Meter:
         place(protocol, "dataReceived", self._dataReceived)
         self._write = transport.write
         place(transport, "write", self._countWrite)
-        self._writeSequence = transport.writeSequence
         place(transport, "writeSequence", self._countWriteSequence)
         self._lose = transport.loseConnection
         place(transport, "loseConnection", self._loseConnection)
