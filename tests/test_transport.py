@@ -6,6 +6,8 @@ see.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -320,6 +322,92 @@ async def test_pushProducer() -> None:
             await until(lambda: pusher.told == ["pause", "resume"])
             await closed(protocol)
             assert pusher.told == ["pause", "resume", "stop"]
+
+
+class Plenty:
+    """
+    A socket that has as much to read as anybody asks for, in pieces of a size.
+    """
+
+    def __init__(self, real: socket.socket, size: int) -> None:
+        self._real = real
+        self._size = size
+
+    def recv(self, most: int) -> bytes:
+        """
+        The next piece.
+        """
+        return bytes(min(most, self._size))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    ("size", "reads"), [(64, 1), (module.A_LOT, 1), (module.A_LOT + 1, module.READS)]
+)
+async def test_readsOn(size: int, reads: int) -> None:
+    """
+    Where there is a lot to read, a few reads follow each other, and no more.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            protocol.transport.socket = Plenty(protocol.transport.socket, size)
+            assert protocol.transport.doRead() is None
+            assert protocol.transport.bytesRead == len(protocol.received) == reads * size
+            await closed(protocol)
+
+
+async def test_readsOnUnlessPaused() -> None:
+    """
+    Nothing follows a read after which the protocol has paused.
+    """
+
+    class Pausing(Remembering):
+        """
+        Has enough.
+        """
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.transport.pauseProducing()
+
+    async with fastServer(Pausing) as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            protocol.transport.socket = Plenty(protocol.transport.socket, module.READ_SIZE)
+            assert protocol.transport.doRead() is None
+            assert protocol.transport.bytesRead == module.READ_SIZE
+            await closed(protocol)
+
+
+KEEPING = """
+import socket
+from twisted_tcpdemo.transport import READ_SIZE
+def mappings():
+    with open("/proc/self/maps") as maps:
+        return len(list(maps))
+ours, theirs = socket.socketpair()
+kept, before = [], mappings()
+for _ in range(200):
+    theirs.send(b"little")
+    kept.append(ours.recv(READ_SIZE))
+print(mappings() - before)
+"""
+
+
+def test_keptReadsAreSmall() -> None:
+    """
+    Who keeps what little each read brings does not run out of mappings.
+
+    The C library takes large pieces of memory from the system as mappings, of
+    which a process has no more than 65,530, until it has freed one of that
+    size; the imports have, by then (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    command = [sys.executable, "-c", KEEPING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 20
 
 
 async def test_pauseInDataReceived() -> None:

@@ -279,7 +279,7 @@ class Poller:
         self.doRead()
 
     def _serve(self) -> None:
-        poll, find, logContext = self._epoll.poll, self._connections.get, self._context
+        poll, connections, logContext = self._epoll.poll, self._connections, self._context
         seconds: Callable[[], float] = self._reactor.seconds
         end = 0.0
         for _ in range(ROUNDS):
@@ -292,10 +292,10 @@ class Poller:
             elif now > end:
                 return
             for descriptor, event in events:
-                connection = find(descriptor)
-                if connection is None:
+                try:
+                    logContext.current = connection = connections[descriptor]
+                except KeyError:
                     continue  # it has ended within this batch
-                logContext.current = connection
                 try:
                     if event == READ and connection.reading:
                         why = connection.doRead()

@@ -74,15 +74,17 @@ PRIVATE_NAMES: Final = {
     "twisted.internet.tcp.Port": ("_addressType", "_realPortNumber"),
 }
 
-READ_SIZE: Final = 65536
-"""What is asked of the kernel at a time, at first."""
+READ_SIZE: Final = 262144
+"""What is asked of the kernel at a time.  What comes is most often less, and
+holds no more memory than it has bytes."""
 
-LARGE_READ_SIZE: Final = 262144
-"""The same on a connection that has more to read than that."""
+A_LOT: Final = 65536
+"""Who had more than this to read is likely to have still more."""
 
-LARGE_READS: Final = 4
-"""Large reads in a row: what is read and sent while it is in the processor's
-cache takes a quarter less, and nobody waits for longer than a millisecond."""
+READS: Final = 4
+"""Reads in a row where there is a lot: what is read and sent while it is in the
+processor's cache takes a quarter less, and nobody waits for longer than a
+millisecond."""
 
 JOINED: Final = 65536
 """Up to this size, the pieces of a sequence are cheaper to join than to give to
@@ -107,9 +109,6 @@ class WriteThroughTransport(Server):
     watcher: ITransportWatcher | None = None
     writing = False
     interest = 0
-
-    _credit = 0
-    _patience = 1
 
     _pending: deque[bytes | memoryview] | None = None
     _logstr: str | None = None
@@ -152,7 +151,6 @@ class WriteThroughTransport(Server):
         self.bytesRead = self.bytesWritten = self.bytesPending = 0
         self.lastActivity = poller.now or reactor.seconds()
         self.reading = True
-        self.readSize = READ_SIZE
         poller.add(self)
         self.connected = 1
         self._direct = True
@@ -189,11 +187,10 @@ class WriteThroughTransport(Server):
         """
         Read, and deliver: once, or a few times where there is a lot.
         """
-        reads = LARGE_READS
+        reads = READS
         while True:
-            limit = self.readSize
             try:
-                data = self.socket.recv(limit)
+                data = self.socket.recv(READ_SIZE)
             except BlockingIOError:
                 return None
             except OSError:
@@ -203,39 +200,20 @@ class WriteThroughTransport(Server):
                 return CONNECTION_DONE
             self.bytesRead += size
             self.lastActivity = self._poller.now
-            if size == limit or limit is not READ_SIZE:
-                self._adaptReadSize(size)
             try:
                 self.protocol.dataReceived(data)
             except BaseException:
                 if self.watcher is not None:
                     self.watcher.deliveryFailed()
                 raise
-            reads -= 1
-            if limit is READ_SIZE or size <= READ_SIZE or not reads or not self.reading:
+            if size <= A_LOT:
                 return None
-
-    def _adaptReadSize(self, size: int) -> None:
-        """
-        Ask for more at a time if there is more at a time.
-
-        Large reads are cheaper for the bytes and dearer for the memory: with
-        messages of 64 KiB they cost a fifth more, with those of 1 MiB a third
-        less.  One that was not needed is not tried again soon, but the last of
-        a large message may be small.
-        """
-        if size > READ_SIZE:
-            self._credit = min(self._credit + 1, 4)
-        elif self.readSize is READ_SIZE:
-            self._credit += 1
-            if self._credit >= self._patience:
-                self.readSize = LARGE_READ_SIZE
-                self._credit = 0
-        elif self._credit:
-            self._credit -= 1
-        else:
-            self.readSize = READ_SIZE
-            self._patience = min(self._patience * 4, 1024)
+            reads -= 1
+            if not (reads and self.reading):
+                return None
+            # The next has the same place in memory then: two would not stay in
+            # the processor's cache.
+            del data
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
