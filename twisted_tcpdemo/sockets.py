@@ -7,9 +7,8 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IUNIXTransport
 
-from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.stack import bottomOf
 
 
@@ -27,12 +26,8 @@ def tune(transport: Any, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: 
         system's own.
     """
     bottom = bottomOf(transport)
-    # One that counts is TCP.  To ask others for their address takes two
-    # microseconds, and UNIX sockets have the methods too.
-    if not ICountingTransport.providedBy(bottom) and not isinstance(
-        bottom.getHost(), (IPv4Address, IPv6Address)
-    ):
-        return
+    if IUNIXTransport.providedBy(bottom):
+        return  # it has the methods too, all the same
     if hasattr(bottom, "setTcpNoDelay"):
         bottom.setTcpNoDelay(noDelay)
     if keepAlive and hasattr(bottom, "setTcpKeepAlive"):
