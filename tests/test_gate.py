@@ -238,7 +238,7 @@ def test_whatIsWrongIsSaid() -> None:
         "closed is the sum over reasons: 2 and 0",
         "refused is the sum over rules: 3 and 0",
     ]
-    server._ledger._open.clear()
+    server._ledger.open.clear()
     assert "none that is over is counted by the policy: 0 and 1" in server.conservation()
 
 
@@ -249,7 +249,7 @@ def test_bytesThatFall() -> None:
     server = TCPDemoFactory(Echo)
     connect(server).dataReceived(b"hello")
     assert server.conservation() == []
-    server._ledger._open.clear()
+    server._ledger.open.clear()
     assert "bytes never fall: (5, 5) and (0, 0)" in server.conservation()
 
 

@@ -278,7 +278,7 @@ async def test_closedUnderPoller() -> None:
                 await second.whenReceived(10)
                 second.transport.loseConnection()
                 await second.whenLost()
-    assert not len(pollerOf(reactor))
+    assert pollerOf(reactor).connectionCount == 0
 
 
 async def test_fairShare() -> None:

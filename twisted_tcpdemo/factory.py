@@ -231,7 +231,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     @admission.setter
     def admission(self, policy: IAdmissionPolicy | None) -> None:
-        self._gate.install(policy, list(self._ledger))
+        self._gate.install(policy, list(self._ledger.open))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
@@ -259,7 +259,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         The rule that refuses a connection now, or L{None}.
         """
         limit = self._maxConnections
-        if limit is not None and len(self._ledger) >= limit:
+        if limit is not None and len(self._ledger.open) >= limit:
             return "maxConnections"
         return None if self._descriptorsLeft() else "descriptorLimit"
 
@@ -268,7 +268,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         Whether there is one for another connection; one that is being sent away
         has it, too, as long as it lingers.
         """
-        used = len(self._ledger) + len(self._lingering)
+        used = len(self._ledger.open) + len(self._lingering)
         return self.descriptorLimit is None or used < self.descriptorLimit
 
     @property
@@ -288,7 +288,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if marks is None:
             return
         clock = self.clock or clockOf(None)
-        crossings = marks.update(len(self._ledger), self.effectiveLimit, clock.seconds())
+        crossings = marks.update(len(self._ledger.open), self.effectiveLimit, clock.seconds())
         if self._reminder is not None:
             self._reminder.cancel()
             self._reminder = None
@@ -342,7 +342,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         See L{ISlots}.
         """
-        if connection not in self._ledger:
+        if connection not in self._ledger.open:
             return
         self._ledger.strike(connection)
         self._gate.leave(connection)
@@ -358,7 +358,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         The records of the connections that are open now, the oldest first.
         """
-        return list(self._ledger)
+        return list(self._ledger.open)
 
     # What is, and what has been.
 
@@ -367,21 +367,21 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         How many are connected now.
         """
-        return len(self._ledger)
+        return len(self._ledger.open)
 
     def getConnections(self) -> Deferred[int]:
         """
         L{connectionCount} as a Deferred, which has fired: the shape of Node's
         C{server.getConnections}.
         """
-        return succeed(len(self._ledger))
+        return succeed(len(self._ledger.open))
 
     @property
     def connections(self) -> list[TCPDemoProtocol]:
         """
         The protocols that are connected now, the oldest first.
         """
-        return [c.protocol for c in self._ledger if c.protocol is not None]
+        return [c.protocol for c in self._ledger.open if c.protocol is not None]
 
     @property
     def acceptedCount(self) -> int:
@@ -446,7 +446,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @return: what is wrong, in a sentence each; empty if all is right.
         """
         violations = self._ledger.violations()
-        if strangers := self._gate.strangers(list(self._ledger)):
+        if strangers := self._gate.strangers(list(self._ledger.open)):
             violations.append(f"none that is over is counted by the policy: 0 and {strangers}")
         return violations
 
@@ -579,12 +579,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return 0
         if self._overflow == "wait":
             limit = self.effectiveLimit
-            return None if limit is None else max(0, limit - len(self._ledger))
+            return None if limit is None else max(0, limit - len(self._ledger.open))
         if self.descriptorLimit is None:
             return None
         # A client that is refused has its descriptor until the next turn: the
         # reserve must hold a batch of them.
-        left = self.descriptorLimit - len(self._ledger) - len(self._lingering)
+        left = self.descriptorLimit - len(self._ledger.open) - len(self._lingering)
         return max(0, left) + max(1, (self.descriptorReserve or 0) // 4)
 
     def whenEmpty(self) -> Deferred[None]:

@@ -8,7 +8,6 @@ that are over; what is open is counted where it is, in its own record.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred, succeed
 
@@ -20,6 +19,8 @@ class Ledger:
     """
     Connections, refusals and bytes.
 
+    @ivar open: the connections that are connected now, the oldest first; to be
+        read only.
     @ivar accepted: connections that were entered.
     @ivar closed: those of them that were struck out.
     @ivar refused: clients that were sent away.
@@ -32,10 +33,10 @@ class Ledger:
         "_closedBytesRead",
         "_closedBytesWritten",
         "_emptyWaiters",
-        "_open",
         "accepted",
         "closed",
         "closedBy",
+        "open",
         "refused",
         "refusedBy",
     )
@@ -46,33 +47,24 @@ class Ledger:
         self.refused = 0
         self.closedBy: Counter[CloseReason] = Counter()
         self.refusedBy: Counter[str] = Counter()
-        self._open: dict[Connection, None] = {}
+        self.open: dict[Connection, None] = {}
         self._closedBytesRead = 0
         self._closedBytesWritten = 0
         self._checkedBytes = (0, 0)
         self._emptyWaiters: list[Deferred[None]] = []
 
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __iter__(self) -> Iterator[Connection]:
-        return iter(self._open)
-
-    def __contains__(self, connection: Connection) -> bool:
-        return connection in self._open
-
     def enter(self, connection: Connection) -> None:
         """
         A connection has been admitted.
         """
-        self._open[connection] = None
+        self.open[connection] = None
         self.accepted += 1
 
     def strike(self, connection: Connection) -> None:
         """
         A connection is over.
         """
-        del self._open[connection]
+        del self.open[connection]
         assert connection.closeReason is not None
         self.closed += 1
         self.closedBy[connection.closeReason] += 1
@@ -91,21 +83,21 @@ class Ledger:
         """
         Bytes delivered by all.
         """
-        return self._closedBytesRead + sum(c.counts.bytesRead for c in self._open)
+        return self._closedBytesRead + sum(c.counts.bytesRead for c in self.open)
 
     @property
     def bytesWritten(self) -> int:
         """
         Bytes accepted by all.
         """
-        return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self._open)
+        return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self.open)
 
     def whenEmpty(self) -> Deferred[None]:
         """
         Wait until nobody is connected and everybody who should know of the last
         one does.
         """
-        if not self._open:
+        if not self.open:
             return succeed(None)
         waiter: Deferred[None] = Deferred()
         self._emptyWaiters.append(waiter)
@@ -115,7 +107,7 @@ class Ledger:
         """
         Tell those who wait, if nobody is connected.
         """
-        if not self._open:
+        if not self.open:
             waiters, self._emptyWaiters = self._emptyWaiters, []
             for waiter in waiters:
                 waiter.callback(None)
@@ -126,9 +118,9 @@ class Ledger:
         """
         totals = (self.bytesRead, self.bytesWritten)
         before, self._checkedBytes = self._checkedBytes, totals
-        over = sum(connection.closeReason is not None for connection in self._open)
+        over = sum(connection.closeReason is not None for connection in self.open)
         equations = {
-            "accepted is open and closed": (self.accepted, len(self._open) + self.closed),
+            "accepted is open and closed": (self.accepted, len(self.open) + self.closed),
             "closed is the sum over reasons": (self.closed, sum(self.closedBy.values())),
             "refused is the sum over rules": (self.refused, sum(self.refusedBy.values())),
             "bytes never fall": (tuple(map(max, totals, before)), totals),

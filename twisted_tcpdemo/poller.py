@@ -149,11 +149,12 @@ class Poller:
         self._trigger: Any = None
         self._context = _LogContext()
 
-    def __len__(self) -> int:
+    @property
+    def connectionCount(self) -> int:
+        """
+        How many it serves, whatever they wait for.
+        """
         return len(self._connections)
-
-    def __bool__(self) -> bool:
-        return True
 
     # What connections ask for.
 
@@ -384,8 +385,8 @@ def pollerOf(reactor: Any) -> Poller:
     The one poller of a reactor, which lives as long as anybody uses it.
     """
     reference = _pollers.get(reactor)
-    poller = reference and reference()
-    if not poller:
+    poller = None if reference is None else reference()
+    if poller is None:
         poller = Poller(reactor)
         _pollers[reactor] = ref(poller)
     return poller

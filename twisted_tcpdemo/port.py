@@ -121,7 +121,7 @@ class WriteThroughPort(Port):
                 self.numberAccepts += 20
             else:
                 self.numberAccepts = max(1, accepted)
-            if self.poller:
+            if self.poller is not None:
                 self.poller.announce()
         except BaseException:
             log.err()

@@ -22,6 +22,8 @@ class CloseReason(Enum):
     exactly one; the value is what logs and metrics show.
     """
 
+    __hash__ = object.__hash__  # Enum's is Python code, and runs at each look-up
+
     PEER_CLOSED = "peer closed"
     """The peer ended its side first, in order."""
 

@@ -145,7 +145,9 @@ class WriteThroughTransport(Server):
         self._name = protocol.__class__.__name__
         self.descriptor = sock.fileno()
         # A port knows its poller; what is adopted has none.
-        poller = getattr(server, "poller", None) or pollerOf(reactor)
+        poller = getattr(server, "poller", None)
+        if poller is None:
+            poller = pollerOf(reactor)
         self._poller: Poller = poller
         # On the instance from the start: found faster than a class's.
         self.bytesRead = self.bytesWritten = self.bytesPending = 0
