@@ -28,7 +28,7 @@ LAYERS = (
     {"addresses", "networks"},
     {"report"},
     {"errors", "interfaces"},
-    {"logbudget", "shadows", "signals", "stack", "sweep", "waiters"},
+    {"logbudget", "shadows", "signals", "stack", "sweep", "waiters", "writebuffer"},
     {"_rules", "attempt", "budgets", "limits", "listeners", "meter", "observers"},
     {"poller", "refusal", "sockets", "targets", "tcpinfo"},
     {"_rate", "connection", "retry", "transport"},

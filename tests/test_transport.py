@@ -460,9 +460,9 @@ async def test_slowReader() -> None:
             seen = set()
 
             def look() -> bool:
-                pending = protocol.transport._pending
-                seen.update(type(piece) for piece in pending or ())
-                assert all(piece.obj is data for piece in pending or ())
+                if (pending := protocol.transport._pending) is not None:
+                    seen.update(type(piece) for piece in pending.pieces)
+                    assert all(piece.obj is data for piece in pending.pieces)
                 try:
                     while peer.recv(1 << 20):
                         pass

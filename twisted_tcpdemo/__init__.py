@@ -22,7 +22,8 @@ Where to look:
   - L{server<twisted_tcpdemo.server>}: listening on the fast lane, which is a
     L{port<twisted_tcpdemo.port>} whose connections use our own
     L{transport<twisted_tcpdemo.transport>}, served by a
-    L{poller<twisted_tcpdemo.poller>}.
+    L{poller<twisted_tcpdemo.poller>}; what the kernel does not take waits in a
+    L{writebuffer<twisted_tcpdemo.writebuffer>}.
   - L{client<twisted_tcpdemo.client>}: connecting, to one of the
     L{targets<twisted_tcpdemo.targets>}, by way of
     L{connecting<twisted_tcpdemo.connecting>}.

@@ -11,9 +11,6 @@ What follows from that, and is easily wrong:
   - A send may fail inside C{write()}.  The connection is then lost a little
     later, never from inside the application's call.
   - A pull producer must be asked for more although nothing ever waited.
-  - What waits is kept as it was given and sent with one C{sendmsg(2)} for many
-    pieces; what a partial send leaves is a view, so that a large write to a
-    slow peer costs as much as it has bytes (twisted #12742).
   - After the peer's FIN the socket stays readable for ever.
 
 In everything else it behaves as L{twisted.internet.tcp.Server} does, from which
@@ -24,11 +21,9 @@ the list with the installed Twisted.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from errno import ENOBUFS
-from itertools import islice
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +46,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.poller import READ, WRITE, Poller, pollerOf
+from twisted_tcpdemo.writebuffer import WriteBuffer
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.port import WriteThroughPort
@@ -90,9 +86,6 @@ JOINED: Final = 65536
 """Up to this size, the pieces of a sequence are cheaper to join than to give to
 the kernel one by one."""
 
-PIECES: Final = 128
-"""Pieces in one C{sendmsg(2)}."""
-
 
 @implementer(ICountingTransport)
 class WriteThroughTransport(Server):
@@ -110,7 +103,7 @@ class WriteThroughTransport(Server):
     writing = False
     interest = 0
 
-    _pending: deque[bytes | memoryview] | None = None
+    _pending: WriteBuffer | None = None
     _logstr: str | None = None
     _sendFailed = False
     _readEnded = False
@@ -150,7 +143,7 @@ class WriteThroughTransport(Server):
             poller = pollerOf(reactor)
         self._poller: Poller = poller
         # On the instance from the start: found faster than a class's.
-        self.bytesRead = self.bytesWritten = self.bytesPending = 0
+        self.bytesRead = self.bytesWritten = 0
         self.lastActivity = poller.now or reactor.seconds()
         self.reading = True
         poller.add(self)
@@ -305,11 +298,12 @@ class WriteThroughTransport(Server):
         if not (size and self.connected) or self._writeDisconnected or self._aborting:
             return
         self.bytesWritten += size
-        first = self._pending is None
+        isFirst = self._pending is None
         self._keep([b"".join(pieces)] if size <= JOINED else filter(None, pieces), size)
-        if first and not self._sendFailed:
+        if isFirst and not self._sendFailed:
+            assert self._pending is not None
             try:
-                self._send()
+                self._send(self._pending)
             except OSError as error:
                 self._refused(error)
         self._maybePauseProducer()
@@ -318,16 +312,21 @@ class WriteThroughTransport(Server):
             if self.watcher is not None:
                 self.watcher.transportWaiting()
 
+    @property
+    def bytesPending(self) -> int:
+        """
+        See L{ICountingTransport}.
+        """
+        return 0 if self._pending is None else self._pending.size
+
     def _keep(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
         """
         Add to what waits.
         """
-        self.bytesPending += size
         if self._pending is None:
-            self._pending = deque(pieces)
+            self._pending = WriteBuffer()
             self._direct = False
-        else:
-            self._pending.extend(pieces)
+        self._pending.keep(pieces, size)
 
     def _refused(self, error: OSError) -> int:
         """
@@ -338,26 +337,13 @@ class WriteThroughTransport(Server):
             self._direct = False
         return 0
 
-    def _send(self) -> None:
+    def _send(self, pending: WriteBuffer) -> None:
         """
         Send once from what waits.
         """
-        pending = self._pending
-        assert pending is not None
-        if len(pending) == 1:
-            sent = self.socket.send(pending[0])
-        else:
-            sent = self.socket.sendmsg(list(islice(pending, PIECES)))
-        self.bytesPending -= sent
+        pending.sendTo(self.socket)
         self.lastActivity = self._poller.now or self.reactor.seconds()
-        while sent:
-            size = len(pending[0])
-            if sent < size:
-                pending[0] = memoryview(pending[0])[sent:]
-                return
-            sent -= size
-            pending.popleft()
-        if not pending:
+        if not pending.size:
             self._pending = None
             self._redirect()
 
@@ -378,7 +364,7 @@ class WriteThroughTransport(Server):
         """
         if self._pending is not None:
             try:
-                self._send()
+                self._send(self._pending)
             except OSError as error:
                 self._refused(error)
                 return CONNECTION_LOST if self._sendFailed else None
@@ -544,7 +530,9 @@ class WriteThroughTransport(Server):
         if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
             self.logstr = self.logstr  # as long as the protocol can be asked for its own
         protocol, watcher, producer = self.protocol, self.watcher, self.producer
-        self.watcher = self.producer = self._pending = None
+        self.watcher = self.producer = None
+        if self._pending is not None:
+            self._pending.drop()
         del self.socket, self.protocol
         if producer is not None:
             try:
