@@ -126,9 +126,21 @@ class WriteThroughTransport(Server):
         """
         # Server's own does all of this, and more, in three layers.
         sock.setblocking(False)
-        self.reactor = reactor
+        # A port knows its poller; what is adopted has none.
+        poller: Poller | None = getattr(server, "poller", None)
+        if poller is None:
+            poller = pollerOf(reactor)
+        # What each read and write touches comes first, and so lies together in
+        # memory: with many connections, most of it has left the cache.
+        self.reading = True
         self.socket = sock
+        self.bytesRead = 0
+        self.lastActivity = poller.now or reactor.seconds()
+        self._poller = poller
         self.protocol = protocol
+        self._direct = True
+        self.bytesWritten = 0
+        self.reactor = reactor
         self.server = server
         self.client = client
         self.sessionno = sessionno
@@ -137,18 +149,8 @@ class WriteThroughTransport(Server):
             self._addressType = IPv6Address
         self._name = protocol.__class__.__name__
         self.descriptor = sock.fileno()
-        # A port knows its poller; what is adopted has none.
-        poller = getattr(server, "poller", None)
-        if poller is None:
-            poller = pollerOf(reactor)
-        self._poller: Poller = poller
-        # On the instance from the start: found faster than a class's.
-        self.bytesRead = self.bytesWritten = 0
-        self.lastActivity = poller.now or reactor.seconds()
-        self.reading = True
         poller.add(self)
         self.connected = 1
-        self._direct = True
 
     def __repr__(self) -> str:
         given: str | None = getattr(self, "repstr", None)
