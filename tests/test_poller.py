@@ -5,6 +5,8 @@ L{twisted_tcpdemo.poller}: one reader of the reactor for many connections.
 from __future__ import annotations
 
 import os
+from errno import ENOSPC
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,7 +15,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python import log
 
 from tests.support.fast import Remembering, fastServer, pollerReads
-from tests.support.peers import rawConnection
+from tests.support.peers import hasEnded, rawConnection
 from tests.support.waiting import turn, until
 from twisted_tcpdemo.poller import ROUNDS, pollerOf
 
@@ -156,6 +158,54 @@ async def test_exceptionEndsOne(loggedErrors: Any) -> None:
             assert len(loggedErrors.take(ZeroDivisionError)) == 1
             second.transport.loseConnection()
             await second.whenLost()
+
+
+class Unwilling:
+    """
+    An epoll object that refuses the next descriptor, as the kernel does when a
+    user watches too many.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._refused = False
+
+    def register(self, *arguments: Any) -> None:
+        """
+        Watch one, unless it is the first.
+        """
+        if not self._refused:
+            self._refused = True
+            raise OSError(ENOSPC, "too many watches")
+        self._real.register(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+async def test_unwatchable(loggedErrors: Any) -> None:
+    """
+    A connection that the kernel does not want to watch is closed and logged,
+    and nothing is kept of it.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        poller: Any = pollerOf(reactor)
+        before, epoll = poller.connectionCount, poller._epoll
+        poller._epoll = Unwilling(epoll)
+        try:
+            with rawConnection(server.port) as refused, rawConnection(server.port) as served:
+                await until(lambda: len(server.made) == 1)
+                await until(partial(hasEnded, refused))
+                served.send(b"fine")
+                await server.made[0].whenReceived(4)
+                assert poller.connectionCount == before + 1
+                assert len(loggedErrors.take(OSError)) == 1
+                server.made[0].transport.loseConnection()
+                await server.made[0].whenLost()
+        finally:
+            poller._epoll = epoll
 
 
 async def test_logPrefix(loggedErrors: Any) -> None:

@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
 
 from tests.support.fast import Remembering, fastServer
-from tests.support.peers import rawConnection, serving
+from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.port import WriteThroughPort
@@ -183,16 +184,7 @@ async def test_refusedByFactory() -> None:
     async with fastServer(lambda: None) as server:
         server.buildProtocol = lambda addr: None  # type: ignore[method-assign]
         with rawConnection(server.port) as peer:
-            peer.setblocking(True)
-            peer.settimeout(0)
-
-            def ended() -> bool:
-                try:
-                    return peer.recv(1) == b""
-                except BlockingIOError:
-                    return False
-
-            await until(ended)
+            await until(partial(hasEnded, peer))
 
 
 async def test_builderRaises(loggedErrors: Any) -> None:
@@ -231,20 +223,11 @@ async def test_descriptorsRunOut() -> None:
         try:
             for peer in peers:
                 peer.connect_ex(("127.0.0.1", server.port))
-            ended = 0
             for peer in peers:
-
-                def closed(peer: socket.socket = peer) -> bool:
-                    try:
-                        return peer.recv(1) == b""
-                    except BlockingIOError:
-                        return False
-
-                await until(closed)
-                ended += 1
+                await until(partial(hasEnded, peer))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        assert ended == 3 and not server.made
+        assert not server.made
         for peer in peers:
             peer.close()
         with rawConnection(server.port):

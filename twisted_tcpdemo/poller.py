@@ -141,7 +141,10 @@ class Poller:
         self.now = 0.0
         self._reactor = reactor
         self._epoll = select.epoll()
-        self._connections: dict[int, Any] = {}
+        # By descriptor, which the kernel keeps low: found in one step, where a
+        # dictionary also looks at its key.
+        self._connections: list[Any] = []
+        self._count = 0
         self._soon: list[Any] = []
         self._soonCall: Any = None
         self._depth = 0
@@ -154,25 +157,32 @@ class Poller:
         """
         How many it serves, whatever they wait for.
         """
-        return len(self._connections)
+        return self._count
 
     # What connections ask for.
 
     def add(self, connection: Any) -> None:
         """
         Serve a connection, which wants to read.
+
+        @raise OSError: if the kernel does not want to watch one more
+            (epoll_ctl(2), ENOSPC).
         """
-        descriptor = connection.descriptor
-        former = self._connections.get(descriptor)
-        if former is not None:
+        connections, descriptor = self._connections, connection.descriptor
+        self._epoll.register(descriptor, READ)
+        if descriptor >= len(connections):
+            connections.extend([None] * (descriptor + 1 - len(connections)))
+        former = connections[descriptor]
+        if former is None:
+            self._count += 1
+        else:
             # Its descriptor was closed under it, or the number could not be
             # here again.  Nothing will ever happen on it.
             self._active -= bool(former.interest)
             former.interest = 0
             former.descriptor = -1
             self.soon(former)
-        self._connections[descriptor] = connection
-        self._epoll.register(descriptor, READ)
+        connections[descriptor] = connection
         connection.interest = READ
         self._active += 1
         if self._active == 1:
@@ -183,10 +193,11 @@ class Poller:
         Forget a connection, before its socket is closed.
         """
         descriptor = connection.descriptor
-        if self._connections.get(descriptor) is connection:
-            del self._connections[descriptor]
+        if descriptor >= 0 and self._connections[descriptor] is connection:
+            self._connections[descriptor] = None
+            self._count -= 1
             self.watch(connection, 0)
-            if not self._connections:
+            if not self._count:
                 self._rest()
         connection.descriptor = -1
 
@@ -196,11 +207,11 @@ class Poller:
         those who are still there that it stops.
         """
         self._reactor.removeReader(self)
-        if self._connections and self._trigger is None:
+        if self._count and self._trigger is None:
             self._trigger = self._reactor.addSystemEventTrigger(
                 "during", "shutdown", self.connectionLost, _LOST
             )
-        elif not self._connections and self._trigger is not None:
+        elif not self._count and self._trigger is not None:
             trigger, self._trigger = self._trigger, None
             self._reactor.removeSystemEventTrigger(trigger)
 
@@ -293,10 +304,10 @@ class Poller:
             elif now > end:
                 return
             for descriptor, event in events:
-                try:
-                    logContext.current = connection = connections[descriptor]
-                except KeyError:
+                connection = connections[descriptor]
+                if connection is None:
                     continue  # it has ended within this batch
+                logContext.current = connection
                 try:
                     if event == READ and connection.reading:
                         why = connection.doRead()
@@ -369,7 +380,7 @@ class Poller:
         The reactor has stopped, and disconnects all.
         """
         self._trigger = None
-        connections = list(self._connections.values())
+        connections = [c for c in self._connections if c is not None]
         log.callWithLogger(self, self._loseAll, connections, reason)
 
     def _loseAll(self, connections: list[Any], reason: Failure) -> None:

@@ -134,15 +134,15 @@ class WriteThroughPort(Port):
         peer = self._addressType("TCP", *name)
         try:
             protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
+            if protocol is None:
+                accepted.close()
+                return
+            number = self.sessionno
+            self.sessionno = number + 1
+            transport = self.transport(accepted, protocol, name, self, number, self.reactor)
         except BaseException:
             accepted.close()
             raise
-        if protocol is None:
-            accepted.close()
-            return
-        number = self.sessionno
-        self.sessionno = number + 1
-        transport = self.transport(accepted, protocol, name, self, number, self.reactor)
         transport.peerAddress = peer
         transport.inheritedNoDelay = self.noDelay
         protocol.makeConnection(transport)

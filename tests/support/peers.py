@@ -220,6 +220,17 @@ def rawConnection(port: int, receiveBuffer: int = 0) -> socket.socket:
     return raw
 
 
+def hasEnded(raw: socket.socket) -> bool:
+    """
+    Whether the other side has closed a plain socket, in order and with nothing
+    left to read.
+    """
+    try:
+        return raw.recv(1) == b""
+    except BlockingIOError:
+        return False
+
+
 def reset(raw: socket.socket) -> None:
     """
     Close a socket with RST.
