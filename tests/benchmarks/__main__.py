@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from tests.benchmarks.plot import plot
-from tests.benchmarks.servers import NAMES, commandOf
+from tests.benchmarks.servers import NAMES, commandOf, compiled
 
 
 class Case(NamedTuple):
@@ -47,9 +47,13 @@ CASES = {
 Results = dict[str, dict[str, list[float]]]
 
 
-def measure(case: Case, command: list[str], seconds: float, cores: tuple[int, int]) -> Any:
+def measure(
+    case: Case, command: list[str], seconds: float, cores: tuple[int, int], generator: str | None
+) -> Any:
     """
     Start a server, load it, stop it.
+
+    @param generator: the load generator in C, if it can be had.
     """
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -62,6 +66,8 @@ def measure(case: Case, command: list[str], seconds: float, cores: tuple[int, in
         options |= {"connections": case.connections, "size": case.size}
         for option, value in options.items():
             load += [f"--{option}", str(value)]
+        if generator is not None:
+            load += ["--compiled", generator]
         done = subprocess.run(load, stdout=subprocess.PIPE, text=True, check=True, timeout=300)
         return json.loads(done.stdout)
     finally:
@@ -116,6 +122,11 @@ def main() -> None:
             commands[name] = commandOf(name, Path(folder))
             if commands[name] is None:
                 print(f"{NAMES[name]}: cannot be had here, and is left out")
+        generator = compiled("load", Path(folder))
+        if generator is None:
+            print(
+                "there is no C compiler: the load comes from Python, and fast servers wait for it"
+            )
         for key in arguments.case or CASES:
             case = CASES[key]
             if arguments.seconds < 2 and key == "idle":
@@ -127,7 +138,7 @@ def main() -> None:
                 for name, command in commands.items():
                     if command is None:
                         continue
-                    measured = measure(case, command, arguments.seconds, cores)
+                    measured = measure(case, command, arguments.seconds, cores, generator)
                     results[key][name].append(measured[case.figure])
                     facts = ", ".join(f"{k} {v:.6g}" for k, v in measured.items())
                     print(f"{turn + 1}/{repeats} {key:8} {name:13} {facts}", flush=True)

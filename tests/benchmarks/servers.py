@@ -39,17 +39,28 @@ def commandOf(name: str, folder: Path) -> list[str] | None:
         node = shutil.which("node")
         return node and [node, str(HERE / "echo.js")]  # type: ignore[return-value]
     if name == "c":
-        program, compiler = folder / "echo", shutil.which("cc")
-        if compiler is None:
-            return None
-        if not program.exists():
-            build = [compiler, "-O2", "-o", str(program), str(HERE / "echo.c")]
-            if subprocess.run(build, check=False).returncode:
-                return None
-        return [str(program)]
+        program = compiled("echo", folder)
+        return program and [program]  # type: ignore[return-value]
     if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
         return None
     return [sys.executable, "-m", "tests.benchmarks.servers", name]
+
+
+def compiled(name: str, folder: Path) -> str | None:
+    """
+    The path of a program in C from this folder, built at the first call, or
+    L{None} where there is no compiler.
+
+    @param folder: where it is built.
+    """
+    program, compiler = folder / name, shutil.which("cc")
+    if compiler is None:
+        return None
+    if not program.exists():
+        build = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
+        if subprocess.run(build, check=False).returncode:
+            return None
+    return str(program)
 
 
 def serveTwisted(name: str) -> None:
