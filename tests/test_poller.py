@@ -5,12 +5,14 @@ L{twisted_tcpdemo.poller}: one reader of the reactor for many connections.
 from __future__ import annotations
 
 import os
+import threading
 from errno import ENOSPC
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.python import log
 
@@ -240,6 +242,76 @@ async def test_logPrefix(loggedErrors: Any) -> None:
     assert told["('three',)"] == "-"
     [failed] = [e for e in events if e.get("isError")]
     assert failed["system"] == "renamed"
+
+
+async def test_logPrefixInThread() -> None:
+    """
+    What a thread logs bears the prefix of the connection that began it,
+    whichever is served meanwhile.
+    """
+    events: list[Any] = []
+    proceed = threading.Event()
+
+    def work() -> None:
+        proceed.wait(10)
+        log.msg("in the thread")  # type: ignore[no-untyped-call]
+
+    class Beginning(Remembering):
+        finished: Any = None
+
+        def dataReceived(self, data: bytes) -> None:
+            if data == b"begin":
+                self.finished = deferToThread(work)
+            else:
+                proceed.set()
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Beginning) as server:
+            with rawConnection(server.port) as first, rawConnection(server.port) as second:
+                await until(lambda: len(server.made) == 2)
+                first.send(b"begin")
+                await until(lambda: server.made[0].finished)
+                second.send(b"other")
+                await server.made[0].finished
+                for protocol in server.made:
+                    protocol.transport.abortConnection()
+                    await protocol.whenLost()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    [told] = [e for e in events if "in the thread" in str(e.get("message", ""))]
+    assert told["system"] == "Beginning,0,127.0.0.1"
+
+
+async def test_logPrefixRaises(loggedErrors: Any) -> None:
+    """
+    A logPrefix that raises harms nobody: its own connection ends as it should,
+    and no other one does.
+    """
+
+    class Unnamed(Remembering):
+        def logPrefix(self) -> str:
+            raise LookupError
+
+        def dataReceived(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    async with fastServer() as others, fastServer(Unnamed) as server:
+        with rawConnection(others.port), rawConnection(server.port) as leaving:
+            await until(lambda: others.made and server.made)
+            leaving.close()
+            await server.made[0].whenEnded()
+            server.made[0].transport.loseConnection()
+            await server.made[0].whenLost()
+            with rawConnection(server.port) as failing:
+                failing.send(b"x")
+                await until(lambda: len(server.made) == 2)
+                await server.made[1].whenLost()
+            assert len(loggedErrors.take(ZeroDivisionError)) == 1
+            assert server.made[1].transport.logstr == "Unnamed (its logPrefix raises),1,127.0.0.1"
+            assert others.made[0].reason is None
+            others.made[0].transport.abortConnection()
+            await others.made[0].whenLost()
 
 
 async def test_logPrefixAtTheEnd() -> None:

@@ -52,6 +52,9 @@ BATCH: Final = 512
 SLICE: Final = 0.01
 """Seconds after which no further batch is begun: timers wait for us."""
 
+_NOBODY: Final[dict[object, Any]] = {}
+"""The context of what is done for no connection."""
+
 _LOST = Failure(CONNECTION_LOST)
 _DONE = Failure(CONNECTION_DONE)
 
@@ -107,25 +110,15 @@ class Polled:
         """
         raise NotImplementedError
 
-
-class _LogContext:
-    """
-    The logging context of whichever connection is being served.
-
-    It is asked only when something logs, so that an event costs the store of
-    one attribute.
-    """
-
-    __slots__ = ("current", "outer")
-
-    def __init__(self) -> None:
-        self.current: Any = None
-        self.outer: dict[str, Any] = {}
-
     def __getitem__(self, key: object) -> dict[str, Any]:
-        if key is not log.ILogContext or self.current is None:
-            raise KeyError(key)
-        return {**self.outer, "system": self.current.logPrefix()}
+        """
+        Its logging context, for the stack of L{twisted.python.context}, where
+        it stands itself while it is served: so an event costs one store, and a
+        context is made only when something logs.
+
+        @raise KeyError: for any other key.
+        """
+        raise NotImplementedError
 
 
 @implementer(IReadDescriptor)
@@ -135,10 +128,13 @@ class Poller:
 
     @ivar now: the reactor's time when the batch that is being served began;
         C{0.0} when none is.
+    @ivar logContext: what the reactor's own logging context has for all of
+        them.
     """
 
     def __init__(self, reactor: Any) -> None:
         self.now = 0.0
+        self.logContext: dict[str, Any] = {}
         self._reactor = reactor
         self._epoll = select.epoll()
         # By descriptor, which the kernel keeps low: found in one step, where a
@@ -150,7 +146,6 @@ class Poller:
         self._depth = 0
         self._active = 0
         self._trigger: Any = None
-        self._context = _LogContext()
 
     @property
     def connectionCount(self) -> int:
@@ -273,14 +268,13 @@ class Poller:
         """
         Serve whoever is ready.
         """
-        current, outer = self._context.current, self._context.outer
-        self._context.outer = context.get(log.ILogContext) or {}
+        outer, self.logContext = self.logContext, context.get(log.ILogContext) or {}
         self._depth += 1
         try:
-            context.call(self._context, self._serve)
+            context.call(_NOBODY, self._serve)
         finally:
             self._depth -= 1
-            self._context.current, self._context.outer = current, outer
+            self.logContext = outer
             if not self._depth:
                 self.now = 0.0
                 if self._soon and self._soonCall is None:
@@ -291,8 +285,10 @@ class Poller:
         self.doRead()
 
     def _serve(self) -> None:
-        poll, connections, logContext = self._epoll.poll, self._connections, self._context
+        poll, connections = self._epoll.poll, self._connections
         seconds: Callable[[], float] = self._reactor.seconds
+        contexts: list[Any] = context.theContextTracker.currentContext().contexts
+        top = len(contexts) - 1
         end = 0.0
         for _ in range(ROUNDS):
             events = poll(0, BATCH)
@@ -307,7 +303,7 @@ class Poller:
                 connection = connections[descriptor]
                 if connection is None:
                     continue  # it has ended within this batch
-                logContext.current = connection
+                contexts[top] = connection
                 try:
                     if event == READ and connection.reading:
                         why = connection.doRead()
@@ -318,8 +314,8 @@ class Poller:
                 except BaseException as error:
                     self._failed(connection, error)
             if self._soon:
-                self._serveQueue()
-            logContext.current = None
+                self._serveQueue(contexts, top)
+            contexts[top] = _NOBODY
 
     def _serveOther(self, connection: Any, event: int) -> None:
         """
@@ -343,10 +339,10 @@ class Poller:
             if why is not None:
                 self._lose(connection, why, False)
 
-    def _serveQueue(self) -> None:
+    def _serveQueue(self, contexts: list[Any], top: int) -> None:
         queue, self._soon = self._soon, []
         for connection in queue:
-            self._context.current = connection
+            contexts[top] = connection
             try:
                 why = connection.doSoon()
             except BaseException as error:

@@ -164,13 +164,30 @@ class WriteThroughTransport(Server):
         first asked for: most connections log nothing.
         """
         if self._logstr is None:
-            prefix = self._getLogPrefix(self.protocol) if hasattr(self, "socket") else self._name
-            self._logstr = f"{prefix},{self.sessionno},{self.hostname}"
+            self._logstr = f"{self._prefix()},{self.sessionno},{self.hostname}"
         return self._logstr
 
     @logstr.setter
     def logstr(self, prefix: str) -> None:
         self._logstr = prefix
+
+    def _prefix(self) -> str:
+        if not hasattr(self, "socket"):
+            return self._name
+        try:
+            prefix: str = self._getLogPrefix(self.protocol)
+        except Exception:
+            # What would be logged about it asks for it, too.
+            return f"{self._name} (its logPrefix raises)"
+        return prefix
+
+    def __getitem__(self, key: object) -> dict[str, Any]:
+        """
+        See L{Polled<twisted_tcpdemo.poller.Polled>}.
+        """
+        if key is not log.ILogContext:
+            raise KeyError(key)
+        return {**self._poller.logContext, "system": self.logPrefix()}
 
     def fileno(self) -> int:
         """
