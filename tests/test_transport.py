@@ -8,10 +8,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
@@ -27,9 +30,9 @@ from zope.interface.verify import verifyObject
 
 from tests.support.certificates import clientContext, serverContext
 from tests.support.fast import FastServer, Remembering, fastServer
-from tests.support.peers import Peer, rawConnection, reset, serving
+from tests.support.peers import Peer, hasEnded, rawConnection, reset, serving
 from tests.support.waiting import turn, until
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo import transport as module
 from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.server import ServerEndpoint
@@ -600,20 +603,167 @@ async def test_startTLS() -> None:
         assert factory.bytesWritten == 3_000_013
 
 
-async def test_tlsWriteFires() -> None:
+class Upgraded(TCPDemoProtocol):
     """
-    A small write under TLS, which the TLS layer keeps for a moment, fires.
+    Speaks TLS after the first message, and tells its test of the second one.
+
+    @ivar secured: fires with the protocol itself.
+    """
+
+    def __init__(self) -> None:
+        self.secured: Deferred[Any] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Upgrade, or say that it has been.
+        """
+        if data == b"upgrade":
+            self.transport.write(b"go")
+            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+        elif not self.secured.called:
+            self.secured.callback(self)
+
+
+@asynccontextmanager
+async def secured(tls: str) -> AsyncGenerator[tuple[Any, Peer]]:
+    """
+    The two sides of a connection on which TLS is established.
+
+    @param tls: whether it was C{"wrapped"} from the start, or C{"started"}.
     """
     from twisted.internet import reactor
 
-    factory = TCPDemoFactory(TCPDemoProtocol)
-    endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=serverContext())
-    async with serving(factory, endpoint, tls=True) as server:
+    made: list[Upgraded] = []
+
+    def build() -> Upgraded:
+        made.append(Upgraded())
+        return made[-1]
+
+    context = serverContext() if tls == "wrapped" else None
+    endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=context)
+    async with serving(TCPDemoFactory(build), endpoint, tls=tls == "wrapped") as server:
         peer = await server.connect()
-        protocol = await server.protocol()
-        assert await protocol.write(b"small") == 5
+        if tls == "started":
+            peer.transport.write(b"upgrade")
+            await peer.whenReceived(2)
+            peer.received.clear()
+            peer.transport.startTLS(clientContext())
+        peer.transport.write(b"hello")
+        await until(lambda: made)
+        yield await made[0].secured, peer
+
+
+bothTLS = pytest.mark.parametrize("tls", ["wrapped", "started"])
+
+
+@bothTLS
+async def test_tlsWriteFires(tls: str) -> None:
+    """
+    A small write under TLS, which the TLS layer keeps for a moment, fires.
+    """
+    async with secured(tls) as (protocol, peer):
+        before = protocol.bytesWritten
+        assert await protocol.write(b"small") == before + 5
+        assert protocol.bytesPending == 0
         await peer.whenReceived(5)
         assert protocol.idle < 5
+
+
+@bothTLS
+@pytest.mark.parametrize("size", [1, 40_000, 3_000_000])
+async def test_tlsWriteInTurn(tls: str, size: int) -> None:
+    """
+    Who writes when the write before has left keeps the order, and loses
+    nothing, beside another writer.
+    """
+    from twisted.internet import reactor
+
+    async with secured(tls) as (protocol, peer):
+        pieces = [b"%d" % n * size for n in range(5)]
+
+        async def inTurn() -> None:
+            for piece in pieces:
+                await protocol.write(piece)
+
+        others: list[DelayedCall] = []
+        for _ in range(3):
+            others.append(reactor.callLater(0, protocol.transport.write, b"y"))  # type: ignore[attr-defined]
+        await Deferred.fromCoroutine(inTurn())
+        await until(lambda: not any(other.active() for other in others))
+        await peer.whenReceived(5 * size + 3)
+        assert peer.received.replace(b"y", b"") == b"".join(pieces)
+        assert protocol.bytesPending == 0
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_startTLSWithProducer(streaming: bool) -> None:
+    """
+    Nothing that is written after startTLS goes out in the clear, though the
+    producer moves to the TLS layer meanwhile.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            protocol.transport.registerProducer(Pusher(), streaming)
+            protocol.transport.startTLS(serverContext())
+            protocol.transport.write(b"secret")
+            for _ in range(3):
+                await turn()
+            with pytest.raises(BlockingIOError):
+                peer.recv(100)
+            await closed(protocol)
+
+
+async def test_lostDuringHandshake() -> None:
+    """
+    A peer that goes during the handshake of startTLS gives its slot back, and
+    what waited for the handshake has never left.
+    """
+    from twisted.internet import reactor
+
+    class Greeting(Upgraded):
+        """
+        Says something as soon as that is safe.
+        """
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.transport.write(b"hello")
+
+    factory = TCPDemoFactory(Greeting)
+    async with serving(factory, ServerEndpoint(reactor, 0, "127.0.0.1")) as server:
+        with rawConnection(server.port) as peer:
+            peer.send(b"upgrade")
+            protocol = await server.protocol()
+            await until(lambda: protocol.bytesWritten == len(b"gohello"))
+        await until(lambda: factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert (report.bytesWritten, report.bytesPending) == (7, 5)
+
+
+async def test_unregistersWhenStopped() -> None:
+    """
+    A producer under TLS may unregister when it is told to stop.
+    """
+    stopped = []
+
+    class Leaving(Pusher):
+        """
+        Takes its leave.
+        """
+
+        def stopProducing(self) -> None:
+            protocol.transport.unregisterProducer()
+            stopped.append(self)
+
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            protocol.transport.startTLS(serverContext())
+            protocol.transport.registerProducer(Leaving(), True)
+            peer.send(b"no TLS")
+            await protocol.whenLost()
+            assert len(stopped) == 1
 
 
 class Watching(Peer):

@@ -118,6 +118,16 @@ class ICountingTransport(ITransport):
         "Whom to tell; settable, L{None} at first and after the loss."
     )
 
+    def tellFlushedSoon() -> None:
+        """
+        Call C{watcher.transportFlushed()} when none of the code that is running
+        now is on the stack any more.
+
+        It is for the layers above, which may write what they have kept for
+        long.  That it has left is then to be told, though nothing had to wait
+        here, but not while they are at work.
+        """
+
     def getHost() -> IAddress:
         """
         This side's address, after the loss too.

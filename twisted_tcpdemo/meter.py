@@ -51,6 +51,7 @@ class Meter:
         "_delivering",
         "_doWrite",
         "_lastActivity",
+        "_left",
         "_lose",
         "_loseTransport",
         "_seconds",
@@ -84,6 +85,7 @@ class Meter:
         self._bottom: Any = None
         self._delivering = False
         self._aborted = False
+        self._left: int | None = None
         self._shadows = Shadows()
 
     def attach(self, protocol: IProtocol) -> None:
@@ -139,6 +141,8 @@ class Meter:
         """
         Bytes accepted that the operating system has not taken.
         """
+        if self._left is not None:
+            return self._left
         unsettled = self.bytesWritten - self._settled
         if not unsettled:
             return 0
@@ -205,8 +209,7 @@ class Meter:
         kept them until now.
         """
         self._bottomWrite(data)
-        if not self._bottom.bytesPending:
-            self._moved()
+        self._bottom.tellFlushedSoon()
 
     def _moved(self) -> None:
         """
@@ -221,6 +224,8 @@ class Meter:
         already; this is for a protocol that has put another C{connectionLost}
         in place after it was connected.
         """
+        # The layers are taken apart before anybody is told.
+        self._left = self.bytesPending
         try:
             self._loseTransport(reason)
         finally:

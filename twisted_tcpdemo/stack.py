@@ -45,7 +45,8 @@ def tlsOf(transport: Any) -> Any | None:
         if hasattr(transport, "_appSendBuffer"):
             return transport
         transport = transport.transport
-    return transport.protocol if getattr(transport, "TLS", False) else None
+    # When the connection is lost, that layer is let go before anybody is told.
+    return getattr(transport, "protocol", None) if getattr(transport, "TLS", False) else None
 
 
 def countsItself(transport: Any) -> bool:

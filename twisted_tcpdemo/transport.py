@@ -108,6 +108,7 @@ class WriteThroughTransport(Server):
     _sendFailed = False
     _readEnded = False
     _isDueSoon = False
+    _owesFlushed = False
     inheritedNoDelay: bool | None = None
     _host: Any = None
     peerAddress: IPv4Address | IPv6Address | None = None
@@ -401,9 +402,13 @@ class WriteThroughTransport(Server):
         """
         Do what could not be done inside the call that asked for it.
         """
-        self._isDueSoon = False
-        if self.disconnected:
+        if self._owesFlushed:
+            self._owesFlushed = False
+            if self.watcher is not None:
+                self.watcher.transportFlushed()
+        if self.disconnected or not self._isDueSoon:
             return None
+        self._isDueSoon = False
         if self._aborting:
             return ConnectionAborted()
         if self._sendFailed:
@@ -548,16 +553,16 @@ class WriteThroughTransport(Server):
         self._closeSocket(not isinstance(reason.value, ConnectionAborted))
         if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
             self.logstr = self.logstr  # as long as the protocol can be asked for its own
-        protocol, watcher, producer = self.protocol, self.watcher, self.producer
-        self.watcher = self.producer = None
         if self._pending is not None:
             self._pending.drop()
-        del self.socket, self.protocol
-        if producer is not None:
+        if self.producer is not None:
             try:
-                producer.stopProducing()
+                self.producer.stopProducing()
             except BaseException:
                 _log.failure("a producer could not be stopped")
+        protocol, watcher = self.protocol, self.watcher
+        self.watcher = self.producer = None
+        del self.socket, self.protocol
         if watcher is not None:
             watcher.transportLost(reason)
         protocol.connectionLost(reason)
@@ -604,13 +609,13 @@ class WriteThroughTransport(Server):
             super().setTcpNoDelay(enabled)
         self.inheritedNoDelay = None
 
-    def tookCiphertext(self) -> None:
+    def tellFlushedSoon(self) -> None:
         """
-        A TLS layer has written.  It may have done so long after the application
-        did, so the watcher is told even of what never waited here.
+        See L{ICountingTransport}.
         """
-        if self.watcher is not None and not self.bytesPending:
-            self.watcher.transportFlushed()
+        if not self._owesFlushed:
+            self._owesFlushed = True
+            self._poller.soon(self)
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         """
@@ -620,8 +625,11 @@ class WriteThroughTransport(Server):
 
         if self.watcher is not None:
             self.watcher.transportEncrypting()
-        self._direct = False
-        startTLS(self, ctx, normal, _BelowTLS)
+        try:
+            startTLS(self, ctx, normal, _BelowTLS)
+        finally:
+            # Not before: it unregisters a producer while TLS is not set yet.
+            self._redirect()
 
 
 class _BelowTLS:
@@ -636,7 +644,7 @@ class _BelowTLS:
         Send ciphertext.
         """
         transport.push(data)
-        transport.tookCiphertext()
+        transport.tellFlushedSoon()
 
     @staticmethod
     def writeSequence(transport: WriteThroughTransport, iovec: Iterable[bytes]) -> None:
@@ -644,7 +652,7 @@ class _BelowTLS:
         Send ciphertext.
         """
         transport.pushSequence(iovec)
-        transport.tookCiphertext()
+        transport.tellFlushedSoon()
 
     loseConnection = WriteThroughTransport.close
     registerProducer = WriteThroughTransport.addProducer
