@@ -8,6 +8,7 @@ import resource
 import socket
 import subprocess
 import sys
+from errno import ECONNABORTED, EPERM
 from functools import partial
 from typing import Any
 
@@ -16,16 +17,18 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactor
 from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
 
-from tests.support.fast import Remembering, fastServer
+from tests.support.fast import FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.port import WriteThroughPort
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
+from twisted_tcpdemo.transport import WriteThroughTransport
 
 needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
 
@@ -233,6 +236,75 @@ async def test_descriptorsRunOut() -> None:
         with rawConnection(server.port):
             await until(lambda: server.made)
             await closeAll(server)
+
+
+class FailingOnce:
+    """
+    A listening socket whose accept(2) fails for the first client alone.
+    """
+
+    def __init__(self, real: Any, number: int) -> None:
+        self._real = real
+        self._number = number
+        self._failed = False
+
+    def _accept(self) -> Any:
+        if not self._failed:
+            self._failed = True
+            raise OSError(self._number, "for this one")
+        return self._real._accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("number", [EPERM, ECONNABORTED])
+async def test_clientGoneInQueue(number: int) -> None:
+    """
+    A client that cannot be accepted does not stand in the way of the next ones,
+    and stopReading() is obeyed afterwards, too.
+    """
+
+    class Single(Remembering):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            server.listening.stopReading()
+
+    async with fastServer(Single) as server:
+        real = server.listening.socket
+        server.listening.socket = FailingOnce(real, number)
+        peers = [rawConnection(server.port) for _ in range(4)]
+        await until(lambda: server.made)
+        for _ in range(5):
+            await turn()
+        assert len(server.made) == 1
+        server.listening.socket = real
+        await closeAll(server)
+        for peer in peers:
+            peer.close()
+
+
+async def test_stockPort() -> None:
+    """
+    The transport works with Twisted's own port, whose documented place for
+    another transport it is.
+    """
+
+    class Stock(Port):
+        transport = WriteThroughTransport
+
+    server = FastServer(Remembering)
+    server.listening = Stock(0, server, interface="127.0.0.1", reactor=installed())
+    server.listening.startListening()
+    try:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            assert server.made[0].transport.getHost().port == server.port
+            server.made[0].transport.loseConnection()
+            await until(partial(hasEnded, peer))
+            await server.made[0].whenLost()
+    finally:
+        await server.listening.stopListening()
 
 
 async def test_limitWithinBatch() -> None:

@@ -413,6 +413,77 @@ def test_keptReadsAreSmall() -> None:
     assert int(done.stdout) < 20
 
 
+async def test_closeAfterFINWithProducer() -> None:
+    """
+    loseConnection() after this side's FIN closes, whatever a producer still
+    wants to write.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            protocol.transport.loseWriteConnection()
+            await until(partial(hasEnded, peer))
+            puller = Puller(protocol.transport, [b"into the void"] * 100)
+            protocol.transport.registerProducer(puller, False)
+            protocol.transport.loseConnection()
+            await protocol.whenLost()
+            assert puller.stopped
+
+
+async def test_nothingTakenIsNoActivity() -> None:
+    """
+    A write of nothing does not keep a connection from being idle, and neither
+    does one of which the kernel takes nothing.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port, SMALL):
+            transport = (await accepted(server)).transport
+            transport.lastActivity = before = 1.0
+            transport.write(b"")
+            assert transport.lastActivity == before
+            transport.write(bytes(20_000_000))
+            transport.lastActivity = before
+            transport.write(b"more")
+            assert transport.lastActivity == before
+            await closed(server.made[0])
+
+
+async def test_abortIsFinal() -> None:
+    """
+    abortConnection() is not taken back by loseConnection(), and nothing of what
+    waited goes out when there is room.
+    """
+    async with fastServer() as server:
+        peer = rawConnection(server.port, SMALL)
+        protocol = await accepted(server)
+        protocol.transport.write(bytes(10_000_000))
+        protocol.transport.abortConnection()
+        protocol.transport.loseConnection()
+        assert not protocol.transport.writing
+        await protocol.whenLost()
+        assert isinstance(protocol.reason, ConnectionAborted)
+        peer.close()
+
+
+async def test_abortWhenFlushed() -> None:
+    """
+    Who aborts when told that bytes have left ends with RST, not in order.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(TCPDemoProtocol)
+    async with serving(factory, ServerEndpoint(reactor, 0, "127.0.0.1")) as server:
+        with rawConnection(server.port, SMALL) as peer:
+            protocol = await server.protocol()
+            written = protocol.write(bytes(6_000_000))
+            written.addCallback(lambda _: protocol.transport.abortConnection())
+            protocol.transport.loseConnection()
+            with pytest.raises(ConnectionResetError):
+                await drainPeer(peer, 6_000_001)
+            await until(lambda: factory.closedCount)
+            assert protocol.closeReason is CloseReason.ABORTED
+
+
 async def test_pauseInDataReceived() -> None:
     """
     pauseProducing() in dataReceived holds: nothing comes before resume.

@@ -9,6 +9,7 @@ Twisted's own port does the rest: it knows what to do when descriptors run out.
 
 from __future__ import annotations
 
+from errno import ECONNABORTED, EPERM, EPROTO
 from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY, socket
 from typing import Any
 
@@ -21,6 +22,10 @@ from twisted_tcpdemo.poller import Poller, pollerOf
 from twisted_tcpdemo.transport import WriteThroughTransport, scoped
 
 WILDCARDS = ("", "0.0.0.0", "::")
+
+_GONE = (ECONNABORTED, EPERM, EPROTO)
+"""Why accept(2) fails for one client alone: it has left, or a firewall has
+forbidden it."""
 
 
 class WriteThroughPort(Port):
@@ -111,7 +116,10 @@ class WriteThroughPort(Port):
                     descriptor, name = accept()
                 except BlockingIOError:
                     break
-                except OSError:
+                except OSError as error:
+                    if error.errno in _GONE:
+                        accepted += 1  # or it could go on for ever
+                        continue
                     self.numberAccepts -= accepted
                     super().doRead()
                     return

@@ -278,7 +278,8 @@ class WriteThroughTransport(Server):
                 sent = self._refused(error)
             size = len(data)
             self.bytesWritten += size
-            self.lastActivity = self._poller.now or self.reactor.seconds()
+            if sent:
+                self.lastActivity = self._poller.now or self.reactor.seconds()
             if sent != size:
                 self._keep([memoryview(data)[sent:]], size - sent)
                 self._maybePauseProducer()
@@ -390,7 +391,7 @@ class WriteThroughTransport(Server):
                 return CONNECTION_LOST if self._sendFailed else None
             if self.watcher is not None:
                 self.watcher.transportFlushed()
-            if self._pending is not None:
+            if self._pending is not None or self._aborting:
                 return None
         self.writing = False
         why = self._drained()
@@ -421,6 +422,8 @@ class WriteThroughTransport(Server):
         """
         Nothing waits to be sent: ask for more, or end what was to be ended.
         """
+        if self.disconnecting and self._writeDisconnected:
+            return CONNECTION_DONE  # whatever a producer wrote would go nowhere
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             self.producerPaused = False
             self.producer.resumeProducing()  # type: ignore[attr-defined]
@@ -454,6 +457,8 @@ class WriteThroughTransport(Server):
         """
         Go on with what waits to be sent or to be ended.
         """
+        if self._aborting:
+            return
         if self._pending is not None and not self._sendFailed:
             if not self.writing:
                 self.writing = True
@@ -586,7 +591,7 @@ class WriteThroughTransport(Server):
         somebody wants to have it.
         """
         if self._host is None:
-            self._host = self.server and self.server.commonHost
+            self._host = getattr(self.server, "commonHost", None)
         if self._host is None:
             try:
                 self._host = self.socket.getsockname()
