@@ -665,6 +665,7 @@ async def test_startTLS() -> None:
         peer.transport.write(b"secret")
         await peer.whenReceived(13)
         assert peer.received == b"upgradesecret"
+        assert protocol.transport.logstr.startswith("Upgrading,")
         assert (protocol.bytesRead, protocol.bytesWritten) == (13, 13)
         assert await protocol.write(bytes(3_000_000)) == 3_000_013
         assert protocol.bytesPending == 0

@@ -630,6 +630,7 @@ class WriteThroughTransport(Server):
 
         if self.watcher is not None:
             self.watcher.transportEncrypting()
+        self.logstr = self.logstr  # the protocol's own, not that layer's
         try:
             startTLS(self, ctx, normal, _BelowTLS)
         finally:
