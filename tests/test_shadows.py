@@ -8,6 +8,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as some
+from zope.interface import Interface, alsoProvides, implementer
 
 from twisted_tcpdemo.shadows import Shadows
 
@@ -71,6 +72,54 @@ def test_deletedMeanwhile() -> None:
     del target.speak
     shadows.remove()
     assert target.speak() == "own"
+
+
+class ISpeaker(Interface):
+    """
+    What speaks.
+    """
+
+
+class IListener(Interface):
+    """
+    What listens.
+    """
+
+
+def test_declare() -> None:
+    """
+    An instance provides an interface until it is taken back, and keeps what it
+    provided before; others of its class do not.
+    """
+    target, shadows = Target(), Shadows()
+    alsoProvides(target, IListener)
+    shadows.declare(target, ISpeaker)
+    assert ISpeaker.providedBy(target) and IListener.providedBy(target)
+    assert not ISpeaker.providedBy(Target())
+    shadows.remove()
+    assert not ISpeaker.providedBy(target)
+    assert IListener.providedBy(target)
+
+
+def test_nothingStaysDeclared() -> None:
+    """
+    An instance that had declared nothing has nothing left of it.
+    """
+    target, shadows = Target(), Shadows()
+    shadows.declare(target, ISpeaker)
+    shadows.remove()
+    assert vars(target) == {}
+
+
+def test_declaredAlready() -> None:
+    """
+    What it provides already, it goes on providing.
+    """
+    target, shadows = implementer(ISpeaker)(type("T", (Target,), {}))(), Shadows()
+    shadows.declare(target, ISpeaker)
+    assert vars(target) == {}
+    shadows.remove()
+    assert ISpeaker.providedBy(target)
 
 
 def test_removeTwice() -> None:

@@ -14,12 +14,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from zope.interface import alsoProvides
+from zope.interface.interface import InterfaceClass
+
 _ABSENT: Any = object()
 
 
 class Shadows:
     """
-    Instance attributes placed over methods, and the way back.
+    Instance attributes placed over methods, interfaces declared where such a
+    method makes them true, and the way back.
     """
 
     __slots__ = ("_placed",)
@@ -34,6 +38,19 @@ class Shadows:
         attributes = vars(target)
         self._placed.append((attributes, name, shadow, attributes.get(name, _ABSENT)))
         attributes[name] = shadow
+
+    def declare(self, target: object, interface: InterfaceClass) -> None:
+        """
+        Let C{target} provide an interface until L{remove}, if it does not
+        already.
+        """
+        if interface.providedBy(target):
+            return
+        # What an instance declares is one of its attributes, too.
+        attributes = vars(target)
+        before = attributes.get("__provides__", _ABSENT)
+        alsoProvides(target, interface)
+        self._placed.append((attributes, "__provides__", attributes["__provides__"], before))
 
     def remove(self) -> None:
         """
