@@ -29,7 +29,7 @@ LAYERS = (
     {"report"},
     {"errors", "interfaces"},
     {"logbudget", "shadows", "signals", "stack", "sweep", "waiters", "writebuffer"},
-    {"_rules", "attempt", "budgets", "limits", "listeners", "meter", "observers"},
+    {"_rules", "attempt", "budgets", "halfclose", "limits", "listeners", "meter", "observers"},
     {"poller", "refusal", "sockets", "targets", "tcpinfo"},
     {"_rate", "connection", "retry", "transport"},
     {"admission", "drain", "gate", "ledger", "port", "protocol"},

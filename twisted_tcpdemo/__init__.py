@@ -8,7 +8,8 @@ Where to look:
   - L{connection<twisted_tcpdemo.connection>}: the record of one connection,
     which stays right whatever the subclass does.  It gets its counts from the
     transport, or from a L{meter<twisted_tcpdemo.meter>} in front of one that
-    does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it.
+    does not count; L{stack<twisted_tcpdemo.stack>} knows what lies under it,
+    and L{halfclose<twisted_tcpdemo.halfclose>} lets it hear of a FIN there.
   - L{ledger<twisted_tcpdemo.ledger>}: who is connected, who was, and how many
     were sent away.
   - L{listeners<twisted_tcpdemo.listeners>}: the ports, and whether they accept.

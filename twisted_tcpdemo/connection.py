@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -24,6 +25,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, BudgetWatch
 from twisted_tcpdemo.errors import WriteFailedError
+from twisted_tcpdemo.halfclose import relayHalfClose
 from twisted_tcpdemo.interfaces import ISlots, ITransportWatcher
 from twisted_tcpdemo.meter import Meter
 from twisted_tcpdemo.refusal import Farewell
@@ -130,6 +132,7 @@ class Connection:
         "_identified",
         "_peer",
         "_readEnded",
+        "_relays",
         "_shadows",
         "_slots",
         "_tcpInfo",
@@ -180,6 +183,7 @@ class Connection:
         self._watch: BudgetWatch | None = None
         self._errand: Errand | None = None
         self._shadows: Shadows | None = None
+        self._relays: Shadows | None = None
         self._tcpInfo: TCPInfo | None = None
 
     def __repr__(self) -> str:
@@ -208,7 +212,7 @@ class Connection:
     def _standBefore(self, protocol: TCPDemoProtocol) -> None:
         """
         Hear of the end before the protocol does, where the transport does not
-        tell.
+        tell, and of either half of it through wrappers.
         """
         self._hooks = _Hooks(
             protocol.connectionLost, protocol.readConnectionLost, protocol.writeConnectionLost
@@ -217,6 +221,8 @@ class Connection:
         shadows.place(protocol, "connectionLost", self._connectionLost)
         shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
         shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
+        close = partial(self.close, CloseReason.PEER_CLOSED)
+        self._relays = relayHalfClose(self.transport, close)
 
     def refuse(self, farewell: Farewell) -> None:
         """
@@ -339,6 +345,8 @@ class Connection:
             counts.detach()
         else:
             self.transport.watcher = None
+        if self._relays is not None:
+            self._relays.remove()
         if self._watch is not None:
             self._watch.stop()
         if self._errand is not None:
