@@ -261,7 +261,7 @@ class _BottomWatcher:
 
     def transportReadEnded(self, tell: Callable[[], object]) -> None:
         """
-        Below others, only what has no watcher can be half-closed.
+        The layers pass it on by themselves.
         """
         tell()
 
