@@ -59,13 +59,42 @@ def test_mapped(host: ipaddress.IPv4Address, port: int, upper: bool) -> None:
         ("::ffff:0:1.2.3.4", "::ffff:0:1.2.3.4"),
         ("64:ff9b::1.2.3.4", "64:ff9b::1.2.3.4"),
         ("::ffff:1:2:3", "::ffff:1:2:3"),
+        ("::ffff:zzz", "::ffff:zzz"),
+        ("::ffff:1.2.3.400", "::ffff:1.2.3.400"),
     ],
 )
 def test_unmapped(host: str, plain: str) -> None:
     """
-    Only IPv4-mapped addresses have an IPv4 address in them.
+    Only IPv4-mapped addresses have an IPv4 address in them; what is no address
+    stays what it is.
     """
     assert unmapped(host) == plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "text"),
+    [
+        (IPv4Address, "\x1b[31m\n\u202e", r"\x1b[31m\n\u202e:1"),
+        (IPv6Address, "::1\r\0", r"[::1\r\x00]:1"),
+        (IPv4Address, "9" * 1000, "9" * 80 + "... (+922 more)"),
+    ],
+)
+def test_noAddress(kind: type, host: str, text: str) -> None:
+    """
+    What a PROXY header says may be anything: as text it is safe in a log, and
+    short.
+    """
+    assert str(endpointOf(kind("TCP", host, 1))) == text
+
+
+@given(some.ip_addresses(v=6))
+def test_longest(host: ipaddress.IPv6Address) -> None:
+    """
+    Of an address, written out and with the longest name of a scope, nothing is
+    left out.
+    """
+    whole = f"{host.exploded}%{'e' * 15}"
+    assert str(endpointOf(IPv6Address("TCP", whole, 65535))) == f"[{whole}]:65535"
 
 
 def test_scope() -> None:

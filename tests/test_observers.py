@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
 
-from tests.support.peers import Events
+from tests.support.peers import Events, serving
+from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, ConnectionReport, TCPDemoFactory
 from twisted_tcpdemo.interfaces import IConnectionObserver
 from twisted_tcpdemo.observers import ConnectionObserver, LoggingObserver, Observers
@@ -208,6 +209,31 @@ def test_closed(events: list[LogEvent]) -> None:
         "close 9: reset after 1.500 s; 1 bytes read, 20 written, 3 unsent; [2001:db8::7]:4000"
     )
     assert (fields["reason"], fields["duration"], fields["bytesWritten"]) == ("reset", 1.5, 20)
+
+
+@pytest.mark.parametrize(
+    ("claim", "shown"),
+    [
+        (b"TCP4 \x1b[31m\n\xe2\x80\xae", r"\x1b[31m\n\u202e:7"),
+        (b"TCP6 ::ffff:zzz", "[::ffff:zzz]:7"),
+    ],
+)
+async def test_claimed(events: list[LogEvent], claim: bytes, shown: str) -> None:
+    """
+    The end of a connection is one line, whatever its PROXY header says that its
+    address were.
+    """
+    factory = TCPDemoFactory()
+    factory.addObserver(LoggingObserver(factory))
+    async with serving(factory, "haproxy:tcp:0:interface=127.0.0.1") as server:
+        peer = await server.connect()
+        peer.transport.write(b"PROXY " + claim + b" ::1 7 8\r\nx")
+        await until(lambda: factory.bytesRead == 1)
+        peer.transport.loseConnection()
+        await until(lambda: factory.closedCount)
+    lines = [formatEvent(e) for e in events if e.get("log_namespace") == "tcpdemo"]
+    [line] = [line for line in lines if line.startswith("close ")]
+    assert line.endswith(f"; {shown}")
 
 
 def test_error(events: list[LogEvent]) -> None:

@@ -5,21 +5,25 @@ Addresses in plain words, as Node's C{net} gives them.
 from __future__ import annotations
 
 from ipaddress import IPv6Address as IPv6
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
 from twisted_tcpdemo.text import printable
 
+_LONGEST: Final = 80
+"""How much of an address and port is shown: IPv6 with a scope needs 69."""
+
 
 class Endpoint(NamedTuple):
     """
     One end of a connection.  As text it is safe in a log, even where the peer
-    has chosen it, as it may on a UNIX socket.
+    has chosen it, as it may on a UNIX socket and in a PROXY header.
 
     @ivar address: the IP address, or the path of a UNIX socket; L{None} for a
         UNIX socket without a path, and where the transport does not know.
+        Twisted does not check what a PROXY header says: it may be any text.
     @ivar port: the port, or L{None} where there is none.
     @ivar family: C{"IPv4"}, C{"IPv6"}, C{"UNIX"}, or L{None} for anything else.
     """
@@ -30,9 +34,9 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         if self.family == "IPv6":
-            return f"[{self.address}]:{self.port}"
+            return printable(f"[{self.address}]:{self.port}", _LONGEST)
         if self.family == "IPv4":
-            return f"{self.address}:{self.port}"
+            return printable(f"{self.address}:{self.port}", _LONGEST)
         if self.family == "UNIX":
             return f"unix:{printable(self.address) if self.address else '(unnamed)'}"
         return "unknown"
@@ -60,11 +64,15 @@ def endpointOf(address: IAddress | None) -> Endpoint:
 
 def unmapped(host: str) -> str:
     """
-    An IPv6 literal, or the IPv4 literal inside it if it is an IPv4-mapped one.
+    An IPv6 literal, or the IPv4 literal inside it if it is an IPv4-mapped one;
+    what is no literal stays as it is.
     """
     if not host.lower().startswith("::ffff:"):
         return host
-    mapped = IPv6(host.partition("%")[0]).ipv4_mapped
+    try:
+        mapped = IPv6(host.partition("%")[0]).ipv4_mapped
+    except ValueError:
+        return host
     return host if mapped is None else str(mapped)
 
 

@@ -1,9 +1,10 @@
 """
 Showing what a peer has sent without letting it write.
 
-A peer chooses the bytes it sends, and on a UNIX socket even its address.  What
-goes to a log or a terminal passes through here: no line of the log can be
-forged, no escape sequence reaches the screen, no direction mark reorders it.
+A peer chooses the bytes it sends, and on a UNIX socket or in a PROXY header even
+its address.  What goes to a log or a terminal passes through here: no line of
+the log can be forged, no escape sequence reaches the screen, no direction mark
+reorders it.
 """
 
 from __future__ import annotations
