@@ -317,9 +317,10 @@ def test_addressOrder() -> None:
         IPv4Address("TCP", "10.0.0.9", 1),
         UNIXAddress("/tmp/x"),
         UNIXAddress(None),
+        IPv4Address("TCP", "\0", 1),  # as a PROXY header may say
     ):
         factory.buildProtocol(None).makeConnection(StringTransport(peerAddress=peer))
-    assert chosen(factory, sort="peer") == [3, 2, 1, 0, 5, 4]
+    assert chosen(factory, sort="peer") == [6, 3, 2, 1, 0, 5, 4]
 
 
 def test_filter() -> None:

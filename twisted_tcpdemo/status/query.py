@@ -81,7 +81,7 @@ def _addressKey(end: Endpoint) -> tuple[str, bytes, int]:
     family = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}.get(end.family or "")
     packed = address.encode("utf-8", "backslashreplace")
     if family is not None:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # the latter for a NUL
             packed = socket.inet_pton(family, address.partition("%")[0])
     return end.family or "", packed, end.port or 0
 
