@@ -5,6 +5,7 @@ Who may come in: single rules and their composition.
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from twisted_tcpdemo.admission import (
     Rule,
 )
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
+from twisted_tcpdemo.networks import Networks
 
 HOST = IPv4Address("TCP", "127.0.0.1", 80)
 UNIX = UNIXAddress(b"/tmp/socket")
@@ -113,14 +115,35 @@ def test_allowedNobody() -> None:
 
 def test_denied() -> None:
     """
-    The denied networks do not come in; they can be changed.
+    The denied networks do not come in.
     """
     denied = DeniedNetworks("192.0.2.0/24", name="blocked")
     assert arrives(denied, peer("::ffff:192.0.2.9")) == "blocked"
     assert arrives(denied, peer("192.0.3.1")) is None
     assert arrives(denied, UNIX) is None
-    denied.networks = admission.Networks(["192.0.3.0/24"])
-    assert arrives(denied, peer("192.0.3.1")) == "blocked"
+
+
+@pytest.mark.parametrize("networks", [["192.0.3.0/24"], "192.0.3.0/24", Networks(["192.0.3.0/24"])])
+def test_otherNetworks(networks: Any) -> None:
+    """
+    The networks of a rule can be changed, to whatever they can be given as.
+    """
+    denied, allowed = DeniedNetworks("192.0.2.0/24"), AllowedNetworks("192.0.2.0/24")
+    denied.networks = allowed.networks = networks
+    assert list(denied.networks) == [ip_network("192.0.3.0/24")]
+    for host, isInside in (("192.0.2.1", False), ("192.0.3.1", True)):
+        assert (arrives(denied, peer(host)) is not None) is isInside
+        assert (arrives(allowed, peer(host)) is None) is isInside
+
+
+def test_noOtherNetworks() -> None:
+    """
+    What is no network changes nothing, and is named.
+    """
+    denied = DeniedNetworks("192.0.2.0/24")
+    with pytest.raises(ValueError, match="'nonsense' does not appear"):
+        denied.networks = "nonsense"
+    assert arrives(denied, peer("192.0.2.1")) == "deniedNetworks"
 
 
 def test_perPeerLimit() -> None:

@@ -7,6 +7,8 @@ more of them than there are connections.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
@@ -58,8 +60,6 @@ class Rule:
 class _OfNetworks(Rule):
     """
     A rule about where a peer comes from.
-
-    @ivar networks: settable.
     """
 
     def __init__(self, *networks: str | Network, name: str | None = None) -> None:
@@ -67,7 +67,21 @@ class _OfNetworks(Rule):
         @raise ValueError: for what is no network.
         """
         super().__init__(name=name)
-        self.networks = Networks(networks)
+        self._networks = Networks(networks)
+
+    @property
+    def networks(self) -> Networks:
+        """
+        The networks; settable, to anything that L{Networks} takes.  It holds
+        for who comes from then on.
+
+        @raise ValueError: when it is set to what is no network.
+        """
+        return self._networks
+
+    @networks.setter
+    def networks(self, networks: Iterable[str | Network]) -> None:
+        self._networks = Networks(networks)
 
 
 class AllowedNetworks(_OfNetworks):
@@ -82,7 +96,7 @@ class AllowedNetworks(_OfNetworks):
         """
         See L{IAdmissionPolicy}.
         """
-        return self.name if hasNetwork(peer) and peer not in self.networks else None
+        return self.name if hasNetwork(peer) and peer not in self._networks else None
 
 
 class DeniedNetworks(_OfNetworks):
@@ -96,7 +110,7 @@ class DeniedNetworks(_OfNetworks):
         """
         See L{IAdmissionPolicy}.
         """
-        return self.name if peer in self.networks else None
+        return self.name if peer in self._networks else None
 
 
 class PerPeerLimit(Rule):
