@@ -118,11 +118,11 @@ def test_options() -> None:
     """
     factory = factoryOf(
         *("--max-connections", "7", "--allow-half-open", "--nagle", "--keep-alive"),
-        *("--keep-alive-delay", "20.5", "--idle-timeout", "4", "--pause-on-connect", "1.5"),
+        *("--keep-alive-delay", "20", "--idle-timeout", "4", "--pause-on-connect", "1.5"),
         *("--preview", "9"),
     )
     assert (factory.maxConnections, factory.allowHalfOpen, factory.noDelay) == (7, True, False)
-    assert (factory.keepAlive, factory.keepAliveInitialDelay) == (True, 20.5)
+    assert (factory.keepAlive, factory.keepAliveInitialDelay) == (True, 20)
     assert (factory.pauseOnConnect, factory.resumeAfter, factory.budgets.idle) == (True, 1.5, 4)
     assert factory.buildProtocol(None)._preview == 9  # type: ignore[attr-defined]
     assert serviceOf("--drain", "3")._drain == 3
@@ -142,7 +142,7 @@ NUMBERS = {
     "max-connections": (["0", "1000000"], ["-1", "x", "1.5"]),
     "idle-timeout": (["0", "0.5", "1e9"], ["-1", "x", "nan", "inf", "1e10"]),
     "pause-on-connect": (["0", "0.5"], ["-0.1", "nan", "inf"]),
-    "keep-alive-delay": (["0", "60"], ["-1", "x"]),
+    "keep-alive-delay": (["0", "60", "32767"], ["-1", "x", "0.5", "32768"]),
     "preview": (["0", "100000"], ["-1", "x", "1.5"]),
     "drain": (["0", "0.5"], ["-1", "x", "inf"]),
 }

@@ -25,11 +25,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.attempt import Attempt, Placeholder
-from twisted_tcpdemo.budgets import positive
 from twisted_tcpdemo.errors import ConnectCancelledError, NotConnectedError
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
-from twisted_tcpdemo.sockets import tune
+from twisted_tcpdemo.sockets import keepAliveDelay, tune
 
 _log = Logger(namespace="tcpdemo")
 
@@ -62,7 +61,7 @@ class Manner:
                 raise TypeError(f"{name} must be True or False, not {value!r}")
         if not (self.readable or self.writable):
             raise ValueError("a connection that is neither readable nor writable has no use")
-        delay = positive("keepAliveInitialDelay", self.keepAliveInitialDelay) or 0.0
+        delay = keepAliveDelay(self.keepAliveInitialDelay)
         object.__setattr__(self, "keepAliveInitialDelay", delay)
 
 

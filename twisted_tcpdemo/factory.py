@@ -36,7 +36,7 @@ from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import DrainReport, Refusal, ServerReport
-from twisted_tcpdemo.sockets import tune
+from twisted_tcpdemo.sockets import keepAliveDelay, tune
 from twisted_tcpdemo.stack import clockOf
 from twisted_tcpdemo.sweep import Errand, sweepOf
 
@@ -165,8 +165,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self.resumeAfter = positive("resumeAfter", resumeAfter)
         self.noDelay = noDelay
         self.keepAlive = keepAlive
-        delay = positive("keepAliveInitialDelay", keepAliveInitialDelay)
-        self.keepAliveInitialDelay = delay or 0.0
+        self.keepAliveInitialDelay = keepAliveDelay(keepAliveInitialDelay)
         if budgets is not None:
             self.budgets = budgets
         self.clock = clock

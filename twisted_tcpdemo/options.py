@@ -21,6 +21,7 @@ from twisted_tcpdemo.logbudget import LogBudget
 from twisted_tcpdemo.programs import Discard, Echo, Report, hosted
 from twisted_tcpdemo.protocol import TCPDemoProtocol
 from twisted_tcpdemo.service import giveUp
+from twisted_tcpdemo.sockets import LONGEST_KEEP_ALIVE_DELAY
 
 PROGRAMS: dict[str, type[TCPDemoProtocol]] = {"report": Report, "echo": Echo, "discard": Discard}
 
@@ -109,7 +110,8 @@ class Options(UsageOptions):
         _seconds("handshake-timeout", 10, "Reset one whose TLS handshake does not end."),
         _count("max-pending", 2**24, "Reset one for which more bytes wait; 0: no limit."),
         _seconds("pause-on-connect", 0, "Read nothing from a new connection for this long."),
-        _seconds("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's."),
+        _count("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's.",
+               high=LONGEST_KEEP_ALIVE_DELAY),
         ["transport", "", "fast", "What --port runs on: fast (writes at once) or twisted."],
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
         ["status", "", None, "Endpoint of a read-only status page. [default: none]"],

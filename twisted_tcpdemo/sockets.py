@@ -5,11 +5,34 @@ Socket options, where there is a TCP socket.
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.interfaces import IUNIXTransport
 
+from twisted_tcpdemo.budgets import positive
 from twisted_tcpdemo.stack import bottomOf
+
+LONGEST_KEEP_ALIVE_DELAY: Final = 32767
+"""The most that Linux takes for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE); it takes no
+less than a second."""
+
+
+def keepAliveDelay(delay: float | None) -> float:
+    """
+    Check the silence before the first probe: the kernel would refuse what is
+    out of range, and go on with its own two hours.
+
+    @param delay: seconds; C{0} and L{None} stand for the system's own.
+    @raise TypeError: if it is no number.
+    @raise ValueError: if the kernel does not take it.
+    """
+    delay = positive("keepAliveInitialDelay", delay) or 0.0
+    if delay and not 1 <= delay <= LONGEST_KEEP_ALIVE_DELAY:
+        raise ValueError(
+            f"keepAliveInitialDelay must be 1 to {LONGEST_KEEP_ALIVE_DELAY} seconds, "
+            f"or 0 for the system's own, not {delay!r}"
+        )
+    return delay
 
 
 def tune(transport: Any, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: float) -> None:
@@ -23,7 +46,7 @@ def tune(transport: Any, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: 
     @param keepAlive: SO_KEEPALIVE.
     @param keepAliveInitialDelay: seconds of silence before the first probe, in
         whole seconds as the kernel has them (TCP_KEEPIDLE); C{0} leaves the
-        system's own.
+        system's own.  See L{keepAliveDelay}.
     """
     bottom = bottomOf(transport)
     if IUNIXTransport.providedBy(bottom):
