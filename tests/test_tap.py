@@ -155,7 +155,7 @@ def test_number(option: str, value: str) -> None:
     """
     A number in its range is taken.
     """
-    assert parsed(f"--{option}", value)[option] == float(value)
+    assert parsed("--keep-alive", f"--{option}", value)[option] == float(value)
 
 
 @pytest.mark.parametrize(
@@ -302,6 +302,40 @@ def test_rules() -> None:
     assert rule("192.0.2.9") == "deniedNetworks"
     assert rule("198.51.100.1") is None
     assert rule("2001:db8::1", IPv6Address) is None
+
+
+RULES = "--allow or --deny or --max-per-peer or --peer-rate"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "needed"),
+    [
+        (["--listen", "tcp:1", "--interface", "127.0.0.1"], "--port"),
+        (["--listen", "tcp:1", "--backlog", "511"], "--port"),
+        (["--listen", "tcp:1", "--transport", "fast"], "--port"),
+        (["--keep-alive-delay", "60"], "--keep-alive"),
+        (["--peer-burst", "10"], "--peer-rate"),
+        (["--exempt", "127.0.0.1"], RULES),
+        (["--dry-run"], RULES),
+        (["--control-token-file", "/x"], "--control"),
+    ],
+)
+def test_alone(arguments: list[str], needed: str) -> None:
+    """
+    An option that would have no effect without another is refused, even with
+    the value that is its default.
+    """
+    [option] = [a for a in arguments if a.startswith("--") and a != "--listen"]
+    assert refused(*arguments) == f"{option} goes with {needed}"
+
+
+@pytest.mark.parametrize("rule", RULES.split(" or "))
+def test_anyRule(rule: str) -> None:
+    """
+    Peers can be exempt from any of the rules.
+    """
+    value = "192.0.2.0/24" if rule in ("--allow", "--deny") else "1"
+    assert factoryOf(rule, value, "--exempt", "127.0.0.1", "--dry-run").admission is not None
 
 
 @pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt"])

@@ -9,7 +9,7 @@ from functools import partial
 from importlib.metadata import version
 from inspect import signature
 from ipaddress import ip_network
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, Final, NoReturn
 
 from twisted.internet.interfaces import IProtocol
 from twisted.python.reflect import namedAny
@@ -26,6 +26,24 @@ from twisted_tcpdemo.sockets import LONGEST_KEEP_ALIVE_DELAY
 PROGRAMS: dict[str, type[TCPDemoProtocol]] = {"report": Report, "echo": Echo, "discard": Discard}
 
 TRANSPORTS = ("fast", "twisted")
+
+RULES: Final = ("allow", "deny", "max-per-peer", "peer-rate")
+
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "interface": ("port",),
+    "backlog": ("port",),
+    "transport": ("port",),
+    "keep-alive-delay": ("keep-alive",),
+    "peer-burst": ("peer-rate",),
+    "exempt": RULES,
+    "dry-run": RULES,
+    "control-token-file": ("control",),
+}
+"""Options that have no effect without one of some others: who gives one alone
+believes that it holds."""
+
+DEFAULTS: Final = {"backlog": 511, "transport": "fast", "peer-burst": 10}
+"""The defaults of those which have one; it does not count as given."""
 
 
 def _number(option: str, kind: type[int] | type[float], low: float, high: float) -> Any:
@@ -92,8 +110,8 @@ class Options(UsageOptions):
         _count("port", None, "TCP port; 0 takes a free one. [default: 18001, unless --listen]",
                short="p", high=65535),
         ["interface", "", None, "Address to listen on. [default: all, IPv6 and IPv4]"],
-        _count("backlog", 511, "Connections that the kernel holds until they are accepted.", low=1,
-               high=2**31 - 1),
+        _count("backlog", None, "Connections that the kernel holds until they are accepted. "
+               "[default: 511]", low=1, high=2**31 - 1),
         _count("max-connections", None, "How many may connect. [default: as descriptors allow]",
                short="m"),
         ["overflow", "", "refuse",
@@ -101,7 +119,8 @@ class Options(UsageOptions):
         ["refusal-message", "", "", "Text that a refused client is sent before the FIN."],
         _count("max-per-peer", 0, "How many one peer may have: an IPv4 address, an IPv6 /64."),
         _rate("peer-rate", 0, "Connections a second that one peer may make, in the long run."),
-        _count("peer-burst", 10, "How many it may make at once before that rate holds.", low=1),
+        _count("peer-burst", None, "How many it may make at once before that rate holds. "
+               "[default: 10]", low=1),
         _seconds("idle-timeout", 300, "Close a connection on which no byte moves for this long."),
         _seconds("first-byte-timeout", 120, "Close a connection whose client has sent nothing."),
         _seconds("max-lifetime", 86400, "Close a connection this old, or up to a tenth younger."),
@@ -112,7 +131,8 @@ class Options(UsageOptions):
         _seconds("pause-on-connect", 0, "Read nothing from a new connection for this long."),
         _count("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's.",
                high=LONGEST_KEEP_ALIVE_DELAY),
-        ["transport", "", "fast", "What --port runs on: fast (writes at once) or twisted."],
+        ["transport", "", None,
+         "What --port runs on: fast (writes at once) or twisted. [default: fast]"],
         ["protocol", "", "report", "report, echo, discard, or the dotted name of a class."],
         ["status", "", None, "Endpoint of a read-only status page. [default: none]"],
         _count("preview", 256, "Bytes of received data that report shows."),
@@ -194,12 +214,26 @@ class Options(UsageOptions):
         """
         if self["port"] is None and not self["listen"]:
             self["port"] = 18001
+        self._checkNeeds()
+        for option, default in DEFAULTS.items():
+            if self[option] is None:
+                self[option] = default
         self._oneOf("overflow", OVERFLOWS)
         self._oneOf("transport", TRANSPORTS)
-        if self["control-token-file"] is not None and self["control"] is None:
-            raise UsageError("--control-token-file goes with --control")
         self.logBudget = LogBudget(self["log-rate"])
         self["protocol"] = _protocolNamed(self["protocol"], self["preview"], self.logBudget)
+
+    def _checkNeeds(self) -> None:
+        for option, needed in NEEDS.items():
+            if self[option] and not any(map(self._isOn, needed)):
+                others = " or ".join(f"--{other}" for other in needed)
+                raise UsageError(f"--{option} goes with {others}")
+
+    def _isOn(self, option: str) -> bool:
+        """
+        Whether an option has an effect; a port of 0 is a free one.
+        """
+        return self[option] is not None if option == "port" else bool(self[option])
 
     def _oneOf(self, option: str, known: Sequence[str]) -> None:
         if self[option] not in known:
