@@ -4,6 +4,7 @@ The command line: strings to objects.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -184,6 +185,23 @@ def test_usage(arguments: list[str], message: str) -> None:
     the help.
     """
     assert refused(*arguments) == message
+
+
+def test_refusalMessage() -> None:
+    """
+    What a refused client is told goes out as UTF-8; there need not be any.
+    """
+    assert factoryOf("--refusal-message", "völlig").refusalMessage == "völlig".encode()
+    assert factoryOf("--refusal-message", "").refusalMessage == factoryOf().refusalMessage == b""
+
+
+def test_badRefusalMessage() -> None:
+    """
+    Bytes from the shell that are no UTF-8 are refused in one line.
+    """
+    message = os.fsdecode(b"\xff")
+    line = f"--refusal-message must be UTF-8, not {message!r}"
+    assert refused("--refusal-message", message) == line
 
 
 # Where it listens.

@@ -65,6 +65,16 @@ def _number(option: str, kind: type[int] | type[float], low: float, high: float)
     return coerce
 
 
+def _refusalMessage(text: str) -> bytes:
+    """
+    A coercion for what the shell may have passed on in another encoding.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"--refusal-message must be UTF-8, not {text!r}") from None
+
+
 def _count(
     option: str,
     default: int | None,
@@ -116,7 +126,8 @@ class Options(UsageOptions):
                short="m"),
         ["overflow", "", "refuse",
          "What a client sees for whom there is no slot: refuse, reset or wait."],
-        ["refusal-message", "", "", "Text that a refused client is sent before the FIN."],
+        ["refusal-message", "", None,
+         "Text that a refused client is sent before the FIN. [default: none]", _refusalMessage],
         _count("max-per-peer", 0, "How many one peer may have: an IPv4 address, an IPv6 /64."),
         _rate("peer-rate", 0, "Connections a second that one peer may make, in the long run."),
         _count("peer-burst", None, "How many it may make at once before that rate holds. "

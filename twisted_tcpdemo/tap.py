@@ -55,7 +55,7 @@ def makeService(options: Options) -> IService:
         keepAlive=bool(options["keep-alive"]),
         keepAliveInitialDelay=options["keep-alive-delay"],
         overflow=options["overflow"],
-        refusalMessage=options["refusal-message"].encode(),
+        refusalMessage=options["refusal-message"] or b"",
         admission=_admission(options),
         budgets=_budgets(options),
     )
