@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -19,6 +19,7 @@ from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from tests.support.certificates import pemFile
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
@@ -314,6 +315,34 @@ def test_hosted(kind: type[Plain]) -> None:
     halves = ["write ended", "read ended"] if kind is HalfClosing else []
     assert inner.seen == ["made", b"abc", *halves, DONE]
     assert factory.connectionCount == 0
+
+
+@implementer(IHandshakeListener)
+class Handshaking(Plain):
+    """
+    One that wants to know of the TLS handshake.
+    """
+
+    def handshakeCompleted(self) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append("handshake")
+
+
+@pytest.mark.parametrize("kind", [Plain, Handshaking])
+async def test_hostedOverTLS(kind: type[Plain]) -> None:
+    """
+    The end of the TLS handshake is passed on to a protocol that wants to know.
+    """
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(TCPDemoFactory(hosted(kind)), endpoint, tls=True) as server:
+        peer = await server.connect()
+        peer.transport.write(b"abc")
+        protocol = await server.protocol()
+        await until(lambda: protocol.bytesRead)
+        handshake = ["handshake"] if kind is Handshaking else []
+        assert protocol.inner.seen == ["made", *handshake, b"abc"]
 
 
 async def test_hostedOverTCP() -> None:

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.logbudget import UNBOUNDED, LogBudget
@@ -135,6 +136,7 @@ class Discard(TCPDemoProtocol):
     """
 
 
+@implementer(IHandshakeListener)
 class Hosted(TCPDemoProtocol):
     """
     Any protocol, counted: what happens to the connection is passed on to it.
@@ -152,6 +154,13 @@ class Hosted(TCPDemoProtocol):
         """
         self.inner.factory = self.factory
         self.inner.makeConnection(self.transport)
+
+    def handshakeCompleted(self) -> None:
+        """
+        Pass it on, if it wants to know.
+        """
+        if IHandshakeListener.providedBy(self.inner):
+            self.inner.handshakeCompleted()
 
     def dataReceived(self, data: bytes) -> None:
         """
