@@ -961,6 +961,21 @@ async def test_retryGivesUp() -> None:
     assert clock.getDelayedCalls() == []
 
 
+@pytest.mark.parametrize(
+    ("jitter", "kind"), [(lambda: 1 / 0, ZeroDivisionError), (lambda: "x", TypeError)]
+)
+async def test_jitterThatRaises(jitter: Any, kind: type[Exception]) -> None:
+    """
+    A jitter that is broken ends the call with its error.
+    """
+    clock = MemoryReactorClock()
+    retry = Retry(jitter=jitter)
+    connecting = ClientEndpoint(clock, "192.0.2.1", 80, retry=retry).connectProtocol(Client())
+    refuse(clock)
+    assert isinstance(await failureOf(connecting), kind)
+    assert clock.getDelayedCalls() == []
+
+
 async def test_retryForReal() -> None:
     """
     A server that comes up late is found.

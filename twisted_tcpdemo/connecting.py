@@ -111,7 +111,10 @@ class Connecting:
         self._attempt.start(self._endpoint, self._clock, self._timeout)
 
     def _failed(self, failure: Failure) -> None:
-        delay = next(self._delays, None) if failure.check(*TRANSIENT) else None
+        try:
+            delay = next(self._delays, None) if failure.check(*TRANSIENT) else None
+        except Exception:  # of the jitter, which is the application's
+            delay, failure = None, Failure()
         if delay is None:
             self.result.errback(failure)
             return

@@ -26,7 +26,8 @@ class Retry:
     @ivar maxDelay: seconds to wait at the most, before the jitter is added.
     @ivar factor: by what the delay grows each time; 1 or more.
     @ivar jitter: returns the seconds to add to each delay, so that clients
-        which have lost the same server do not return together.
+        which have lost the same server do not return together.  If it
+        raises, it is not tried again, and C{connect()} fails with that.
     @raise TypeError: for a value of the wrong type.
     @raise ValueError: for one that is out of range.
     """
