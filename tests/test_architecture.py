@@ -28,7 +28,7 @@ LAYERS = (
     {"addresses", "networks"},
     {"report"},
     {"errors", "interfaces"},
-    {"logbudget", "shadows", "signals", "stack", "sweep", "waiters", "writebuffer"},
+    {"logbudget", "reclaim", "shadows", "signals", "stack", "sweep", "waiters", "writebuffer"},
     {"_rules", "attempt", "budgets", "halfclose", "limits", "listeners", "meter", "observers"},
     {"poller", "refusal", "sockets", "targets", "tcpinfo"},
     {"_rate", "connection", "retry", "transport"},

@@ -240,6 +240,20 @@ async def test_listen(tmp_path: Path) -> None:
         await leave(peer)
 
 
+async def test_leftBehind(tmp_path: Path) -> None:
+    """
+    A UNIX socket that a killed process has left can be listened on again,
+    although another process has the number in its lock.
+    """
+    paths = [tmp_path / "socket", tmp_path / "status"]
+    for path in paths:
+        path.with_name(f"{path.name}.lock").symlink_to(str(os.getpid()))
+    strings = ("--listen", f"unix:{paths[0]}", "--status", f"unix:{paths[1]}")
+    async with running(twistd(*strings)) as child:
+        await child.whenPrinted(rf"listening on unix:{paths[0]} \(UNIX\)")
+        await child.whenPrinted(rf"the status page on unix:{paths[1]}")
+
+
 async def test_listenAlone() -> None:
     """
     With --listen and without --port, the default port is left alone.

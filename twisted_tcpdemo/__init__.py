@@ -38,7 +38,8 @@ Where to look:
     L{programs<twisted_tcpdemo.programs>}, and the
     L{companions<twisted_tcpdemo.companions>} that were asked for,
     C{twisted_tcpdemo.status} and C{twisted_tcpdemo.control}.  Their command
-    line client is C{twisted_tcpdemo.cli}.
+    line client is C{twisted_tcpdemo.cli}.  UNIX sockets that were left behind
+    are taken over by L{reclaim<twisted_tcpdemo.reclaim>}.
   - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
     L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
 """

@@ -27,6 +27,7 @@ from twisted_tcpdemo.companions import Accompanied
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.options import Options
+from twisted_tcpdemo.reclaim import Reclaiming
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import TCPDemoService, giveUp
 
@@ -114,7 +115,7 @@ def _budgets(options: Options) -> Budgets:
 
 def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:
     try:
-        return text, serverFromString(reactor, text)
+        return text, Reclaiming(serverFromString(reactor, text))
     except Exception as error:
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
 

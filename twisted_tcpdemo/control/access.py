@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.reclaim import Reclaiming, vacate
 from twisted_tcpdemo.stack import bottomOf
 
 MAX_TOKEN_FILE = 4096
@@ -69,17 +70,14 @@ def controlEndpoint(reactor: Any, text: str) -> Access:
         endpoint = serverFromString(reactor, text)
     except Exception as error:
         raise AccessError(f"it is no endpoint: {error}") from None
-    return Access(endpoint, isinstance(endpoint, UNIXServerEndpoint))
+    return Access(Reclaiming(endpoint), isinstance(endpoint, UNIXServerEndpoint))
 
 
 @implementer(IStreamServerEndpoint)
 class _PathEndpoint:
     """
-    A UNIX socket of mode 600 that takes the place of one nobody listens on.
-
-    Twisted's way to see that is a lock with the number of a process.  In a
-    container that is restarted after it was killed, the new process has the
-    number of the old one and would wait for itself.
+    A UNIX socket of mode 600 that takes the place of one nobody listens on,
+    without a lock beside it.
     """
 
     def __init__(self, reactor: Any, path: str) -> None:
@@ -90,16 +88,7 @@ class _PathEndpoint:
         """
         Listen.
         """
-        with socket.socket(socket.AF_UNIX) as probe:
-            probe.setblocking(False)
-            try:
-                probe.connect(self._path)
-            except ConnectionRefusedError:
-                if stat.S_ISSOCK(os.lstat(self._path).st_mode):
-                    os.unlink(self._path)
-            except OSError:
-                pass  # bind() will say what is wrong, if anything is
-        if os.path.lexists(self._path):
+        if not vacate(self._path):
             taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
             return fail(CannotListenError(None, self._path, taken))
         listening: Deferred[IListeningPort] = self._endpoint.listen(protocolFactory)
