@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from tests.support.peers import serving
+from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.programs import Discard, Echo
@@ -229,3 +230,36 @@ async def test_queueIsServed() -> None:
             peer.transport.loseConnection()
         report = await drained
         assert (report.finished, report.aborted) == (10, 0)
+
+
+@pytest.mark.parametrize("endpoint", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+async def test_abortedAtTheLastMoment(endpoint: str) -> None:
+    """
+    A client that connects while C{drain(0)} closes the port is aborted too,
+    however busy it is.
+    """
+    async with serving(TCPDemoFactory(Discard), endpoint) as server:
+        drained = server.factory.drain(0)
+        # The port closes in the next turn; until then the kernel connects.
+        raw = rawConnection(server.port)
+        raw.send(b"x")
+        report = await drained
+        raw.close()
+        assert (report.finished, report.aborted) == (0, 1)
+
+
+def test_abortedAgain() -> None:
+    """
+    C{drain(0)} aborts those who have come since the last one, by whatever way.
+    """
+    factory = TCPDemoFactory(clock=Clock())
+    first = connected(factory)
+    first.transport.abortConnection = first.transport.loseConnection = lambda: None
+    first.dataReceived(b"x")
+    drained = factory.drain(0)
+    late = connected(factory)
+    late.dataReceived(b"x")
+    factory.drain(0)
+    assert late.closeReason is CloseReason.DRAIN
+    first.connectionLost(Failure(ConnectionAborted()))
+    assert drained.called

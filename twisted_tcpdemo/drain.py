@@ -48,6 +48,7 @@ class Drain:
         self._waiters: list[Deferred[DrainReport]] = []
         self._report: DrainReport | None = None
         self._deadline: float | None = None
+        self._expired = False
         self._closers: list[_IdleCloser] = []
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
@@ -63,7 +64,7 @@ class Drain:
         Wait for the end, and bring it about by a deadline.
 
         @param deadline: seconds from now, or L{None}; one that is later than
-            one set before changes nothing.
+            one set before changes nothing, and C{0} always aborts who is there.
         @param spread: seconds over which idle connections are closed.
         """
         if self._report is not None:
@@ -76,21 +77,24 @@ class Drain:
                 for connection in self._told:
                     self._closeWhenIdle(connection)
             at = self._clock.seconds() + deadline
-            if self._deadline is None or at < self._deadline:
+            if not deadline:
+                self.visit(at)
+            elif not self._expired and (self._deadline is None or at < self._deadline):
                 self._deadline = at
-                if deadline:
-                    sweepOf(self._clock).watch(self, at)
-                else:
-                    self.visit(at)
+                sweepOf(self._clock).watch(self, at)
         return waiter
 
     def visit(self, now: float) -> None:
         """
-        The deadline: abort what is left.
+        The deadline: abort what is left, and from now on whoever comes.
         """
+        self._expired = True
         for connection in self._factory.records:
-            self._aborted[connection] = connection.counts.bytesPending
-            connection.abort(CloseReason.DRAIN)
+            self._abort(connection)
+
+    def _abort(self, connection: Connection) -> None:
+        self._aborted.setdefault(connection, connection.counts.bytesPending)
+        connection.abort(CloseReason.DRAIN)
 
     def _tell(self) -> None:
         """
@@ -100,7 +104,9 @@ class Drain:
             if connection not in self._told:
                 self._told.add(connection)
                 connection.drainStarted()
-                if self._spread is not None:
+                if self._expired:
+                    self._abort(connection)
+                elif self._spread is not None:
                     self._closeWhenIdle(connection)
 
     def _stopped(self, _: None) -> Deferred[None]:
