@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.endpoints import serverFromString
 
 from tests.support.crowds import Greeter, Highest, endpointFor
-from tests.support.peers import rawConnection, serving
+from tests.support.peers import Events, rawConnection, serving
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.programs import Discard
@@ -181,3 +181,36 @@ async def test_drainServesTheQueue() -> None:
         report = await drained
         assert (report.finished, report.aborted) == (2, 0)
         assert factory.refusedCount == 1
+
+
+@pytest.mark.parametrize("endpoint", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+@pytest.mark.parametrize("first", ["port", "factory", "drain"])
+async def test_stoppedTwice(endpoint: str, first: str) -> None:
+    """
+    A port that is stopped twice in a turn, by whomever, closes once, and both
+    are told when it has.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(Greeter), Events()
+    factory.addObserver(events)
+    port = await factory.listen(serverFromString(reactor, endpoint))
+    stops = {"port": port.stopListening, "factory": factory.stopListening, "drain": factory.drain}
+    once, again = stops.pop(first)(), factory.drain(5)
+    await again
+    assert not factory.listening and once.called
+    assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_stopsWithItsPorts() -> None:
+    """
+    Somebody else who stops a port that is closing waits for the same end.
+    """
+    factory = TCPDemoFactory(Greeter)
+    async with serving(factory) as server:
+        [port] = factory.ports
+        drained = factory.drain(5)
+        await port.stopListening()
+        await drained
+        assert not factory.listening
+        assert server.events.names == ["listening", "listeningStopped"]

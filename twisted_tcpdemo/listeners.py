@@ -42,6 +42,7 @@ class Listeners:
         self._room = room
         self._ports: dict[IListeningPort, IAddress] = {}
         self._shadows: dict[IListeningPort, Shadows] = {}
+        self._closing: dict[IListeningPort, Deferred[None]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._ports)
@@ -92,7 +93,7 @@ class Listeners:
         Accept if there is room, and do not if there is none.
         """
         room = self._room()
-        for port in self._shadows:
+        for port in self._shadows.keys() - self._closing.keys():
             if room is None or room > 0:
                 port.startReading()  # type: ignore[attr-defined]
             else:
@@ -121,29 +122,31 @@ class Listeners:
         """
         Close all of them, and accept before who is in their queues.
 
-        @return: fires when all are closed; at once if there was none.
+        @return: fires when all are closed, those included that were closing
+            already; at once if there was none.
         """
-        return gatherResults([self._stop(port) for port in self]).addCallback(lambda _: None)
+        stopping = [port for port in self if port not in self._closing]
+        # All before the first, for whoever is told of the first.
+        self._closing.update((port, Deferred()) for port in stopping)
+        closed = gatherResults(list(self._closing.values()))
+        for port in stopping:
+            self._stop(port)
+        return closed.addCallback(lambda _: None)
 
-    def _stop(self, port: IListeningPort) -> Deferred[None]:
+    def _stop(self, port: Any) -> None:
         def stopped(result: object) -> None:
             self._closed(port)
             if isinstance(result, Failure):
                 self._observers.tell("serverError", result)
+            self._closing.pop(port).callback(None)
 
         if port in self._shadows:
             self._release(port)
             self._shadows[port] = shadows = Shadows()
-            _acceptQueued(port)
-            lose = port.connectionLost  # type: ignore[attr-defined]
-
-            def connectionLost(reason: Failure) -> None:
-                _acceptQueued(port)  # who has come since
-                shadows.remove()
-                lose(reason)
-
-            shadows.place(port, "connectionLost", connectionLost)
-        return maybeDeferred(port.stopListening).addBoth(stopped)
+            closed = _stopServed(port, shadows)
+        else:
+            closed = maybeDeferred(port.stopListening)
+        closed.addBoth(stopped)
 
     def forgetClosed(self) -> None:
         """
@@ -163,6 +166,27 @@ class Listeners:
         shadows = self._shadows.pop(port, None)
         if shadows is not None:
             shadows.remove()
+
+
+def _stopServed(port: Any, shadows: Shadows) -> Deferred[Any]:
+    """
+    Close a port of Twisted's, and serve who has come before it has closed.
+
+    It would be closed twice, the second time without a socket, if it were told
+    to twice in a turn: whoever stops it too gets the same Deferred.
+    """
+    _acceptQueued(port)
+    lose = port.connectionLost
+
+    def connectionLost(reason: Failure) -> None:
+        _acceptQueued(port)  # who has come since
+        shadows.remove()
+        lose(reason)
+
+    shadows.place(port, "connectionLost", connectionLost)
+    closed = port.deferred if port.disconnecting else maybeDeferred(port.stopListening)
+    shadows.place(port, "stopListening", lambda: closed)
+    return closed
 
 
 def _acceptQueued(port: Any) -> None:
