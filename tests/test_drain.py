@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.observers import ConnectionObserver
 from twisted_tcpdemo.programs import Discard, Echo
 
 ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
@@ -263,3 +265,101 @@ def test_abortedAgain() -> None:
     assert late.closeReason is CloseReason.DRAIN
     first.connectionLost(Failure(ConnectionAborted()))
     assert drained.called
+
+
+@pytest.mark.parametrize("ask", ["drain", "close"])
+def test_hookDrains(ask: str) -> None:
+    """
+    A protocol whose drainStarted drains the factory, with a deadline of its
+    own, joins the drain that is under way, and is told once.
+    """
+    told: list[bool] = []
+
+    class Asking(TCPDemoProtocol):
+        factory: TCPDemoFactory
+
+        def drainStarted(self) -> None:
+            told.append(self.factory.draining)
+            getattr(self.factory, ask)()
+
+    factory = TCPDemoFactory(Asking, clock=Clock())
+    connections = [connected(factory) for _ in range(2)]
+    factory.close()
+    assert told == [True, True]
+    assert [c.closeReason for c in connections] == [None, None]
+
+
+def test_hookEndsAnother() -> None:
+    """
+    A connection that another one's drainStarted ends is told nothing any more.
+    """
+    told: list[TCPDemoProtocol] = []
+
+    class Jealous(TCPDemoProtocol):
+        factory: TCPDemoFactory
+
+        def drainStarted(self) -> None:
+            told.append(self)
+            for other in self.factory.connections:
+                if other is not self:
+                    other.transport.loseConnection()
+
+    factory = TCPDemoFactory(Jealous, clock=Clock())
+    first, second = connected(factory), connected(factory)
+    factory.close()
+    assert told == [first]
+    assert second.closeReason is CloseReason.LOCAL_CLOSE
+
+
+def test_observerDrains() -> None:
+    """
+    When an observer of listeningStopped drains the factory as well, there is one
+    drain: protocols are told once.
+    """
+    told: list[bool] = []
+
+    class Told(TCPDemoProtocol):
+        def drainStarted(self) -> None:
+            told.append(factory.draining)
+
+    class Draining(ConnectionObserver):
+        def listeningStopped(self, address: object) -> None:
+            factory.drain()
+
+    reactor = MemoryReactorClock()
+    factory = TCPDemoFactory(Told, clock=reactor)
+    factory.addObserver(Draining())
+    factory.listen(serverFromString(reactor, "tcp:1"))
+    connection = connected(factory)
+    drained = factory.close()
+    assert told == [True]
+    connection.transport.loseConnection()
+    assert drained.called and not factory.draining
+
+
+def test_drainedBeforeItIsMade() -> None:
+    """
+    A connection at whose opening an observer drains hears drainStarted, but not
+    before connectionMade.
+    """
+    heard: list[str] = []
+
+    class Hearing(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            heard.append("made")
+
+        def drainStarted(self) -> None:
+            heard.append("drain")
+
+    class Draining(ConnectionObserver):
+        def connectionOpened(self, report: object) -> None:
+            factory.drain(5)
+
+    clock = Clock()
+    factory = TCPDemoFactory(Hearing, clock=clock)
+    factory.addObserver(Draining())
+    connection = connected(factory)
+    clock.pump([0.1] * 20)
+    assert heard == ["made", "drain"]
+    assert connection.closeReason is CloseReason.LOCAL_CLOSE
+    assert not factory.draining and not clock.getDelayedCalls()

@@ -22,7 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.report import CloseReason, DrainReport
 from twisted_tcpdemo.stack import clockOf
-from twisted_tcpdemo.sweep import sweepOf
+from twisted_tcpdemo.sweep import Errand, sweepOf
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.factory import TCPDemoFactory
@@ -49,14 +49,21 @@ class Drain:
         self._report: DrainReport | None = None
         self._deadline: float | None = None
         self._expired = False
-        self._closers: list[_IdleCloser] = []
+        self._closers: dict[Connection, _IdleCloser] = {}
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
         self._closedBefore = factory.closedCount
         self._told: set[Connection] = set()
+        self._rest: Errand | None = None
         self._spread: float | None = None
-        stopped = factory.stopListening()
-        self._tell()
+
+    def begin(self) -> None:
+        """
+        Stop the listeners, and tell who is connected.  What is called here may
+        drain the factory, which must know of this drain by then.
+        """
+        stopped = self._factory.stopListening()
+        self._tellAll()
         stopped.addCallback(self._stopped).addCallback(self._finish)
 
     def until(self, deadline: float | None, spread: float) -> Deferred[DrainReport]:
@@ -74,14 +81,13 @@ class Drain:
         if deadline is not None:
             if self._spread is None:
                 self._spread = min(spread, deadline)
-                for connection in self._told:
-                    self._closeWhenIdle(connection)
             at = self._clock.seconds() + deadline
             if not deadline:
                 self.visit(at)
             elif not self._expired and (self._deadline is None or at < self._deadline):
                 self._deadline = at
                 sweepOf(self._clock).watch(self, at)
+            self._press()
         return waiter
 
     def visit(self, now: float) -> None:
@@ -89,41 +95,61 @@ class Drain:
         The deadline: abort what is left, and from now on whoever comes.
         """
         self._expired = True
-        for connection in self._factory.records:
-            self._abort(connection)
+        self._tellAll()
 
-    def _abort(self, connection: Connection) -> None:
-        self._aborted.setdefault(connection, connection.counts.bytesPending)
-        connection.abort(CloseReason.DRAIN)
-
-    def _tell(self) -> None:
+    def _tellAll(self) -> None:
         """
         Tell each connection that is there, once.
         """
-        for connection in self._factory.records:
-            if connection not in self._told:
+        self._tell([c for c in self._factory.records if _isMade(c)])
+        if self._rest is None and not self._told.issuperset(self._factory.records):
+            # An observer of connectionOpened drains: the next turn finds the
+            # connection made.
+            now = self._clock.seconds()
+            self._rest = Errand(sweepOf(self._clock), now, self._tellRest)
+
+    def _tellRest(self) -> None:
+        self._rest = None
+        self._tell(self._factory.records)
+
+    def _tell(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            if connection not in self._told and connection.closeReason is None:
                 self._told.add(connection)
                 connection.drainStarted()
-                if self._expired:
-                    self._abort(connection)
-                elif self._spread is not None:
-                    self._closeWhenIdle(connection)
+        self._press()
+
+    def _press(self) -> None:
+        """
+        Bring the end of each connection about that has been told, as far as
+        there is a deadline.
+        """
+        for connection in self._factory.records:
+            if connection not in self._told or connection.closeReason is not None:
+                continue
+            if self._expired:
+                self._aborted.setdefault(connection, connection.counts.bytesPending)
+                connection.abort(CloseReason.DRAIN)
+            elif self._spread is not None and connection not in self._closers:
+                self._closeWhenIdle(connection)
 
     def _stopped(self, _: None) -> Deferred[None]:
-        self._tell()  # those who were accepted at the last moment
+        self._tellAll()  # those who were accepted at the last moment
         return self._factory.whenEmpty()
 
     def _closeWhenIdle(self, connection: Connection) -> None:
         assert self._spread is not None
         now = self._clock.seconds()
         closer = _IdleCloser(connection, self._clock, now + self._spread * random())
-        self._closers.append(closer)
+        self._closers[connection] = closer
         closer.visit(now)
 
     def _finish(self, _: None) -> None:
         sweep = sweepOf(self._clock)
         sweep.forget(self)
-        for closer in self._closers:
+        if self._rest is not None:
+            self._rest.cancel()
+        for closer in self._closers.values():
             sweep.forget(closer)
         aborted = len(self._aborted)
         self._report = report = DrainReport(
@@ -134,6 +160,14 @@ class Drain:
         )
         for waiter in self._waiters:
             waiter.callback(report)
+
+
+def _isMade(connection: Connection) -> bool:
+    """
+    Whether its protocol has its transport, and so can be told anything.
+    """
+    protocol = connection.protocol
+    return protocol is not None and protocol.transport is not None
 
 
 class _IdleCloser:

@@ -610,6 +610,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if draining is None:
             draining = self._draining = Drain(self)
             draining.until(None, 0.0).addCallback(self._drained)
+            draining.begin()
         return draining.until(deadline, spread)
 
     def _drained(self, _: DrainReport) -> None:
