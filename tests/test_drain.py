@@ -363,3 +363,63 @@ def test_drainedBeforeItIsMade() -> None:
     assert heard == ["made", "drain"]
     assert connection.closeReason is CloseReason.LOCAL_CLOSE
     assert not factory.draining and not clock.getDelayedCalls()
+
+
+def test_listensAgain() -> None:
+    """
+    A factory that listens again before its drain is over drains no more: who
+    connects then stays, and the drain ends without them.
+    """
+    reactor = MemoryReactorClock()
+    factory = TCPDemoFactory(clock=reactor)
+    old = connected(factory)
+    old.dataReceived(b"x")
+    drained = factory.drain(0.5)
+    assert factory.draining
+    factory.listen(serverFromString(reactor, "tcp:1"))
+    assert not factory.draining
+    new = connected(factory)
+    reactor.pump([0.1] * 20)
+    assert old.closeReason is CloseReason.DRAIN
+    assert drained.called
+    assert new.closeReason is None and factory.listening
+
+
+async def test_drainedOnceMore() -> None:
+    """
+    A drain of a factory that listens again closes its new listeners, and waits
+    for who has come by them, too.
+    """
+    factory = TCPDemoFactory(Discard)
+    async with serving(factory) as server:
+        await server.connect()
+        await until(lambda: factory.connectionCount == 1)
+        first = factory.close()
+        await until(lambda: not factory.listening)
+        async with serving(factory) as other:
+            await other.connect()
+            await until(lambda: factory.connectionCount == 2)
+            second = factory.close()
+            assert factory.draining
+            server.peers[0].transport.loseConnection()
+            await until(lambda: factory.connectionCount == 1 and not factory.listening)
+            assert not second.called
+            other.peers[0].transport.loseConnection()
+            report = await second
+        assert report.finished == 2
+        assert await first == report
+
+
+async def test_waitsForWhoHasComeOtherwise() -> None:
+    """
+    Without a new listener, a drain waits for whoever is connected, also past
+    its listeners.
+    """
+    factory = TCPDemoFactory(clock=Clock())
+    first = connected(factory)
+    drained = factory.close()
+    second = connected(factory)
+    first.transport.loseConnection()
+    assert not drained.called
+    second.transport.loseConnection()
+    assert (await drained).finished == 2

@@ -5,14 +5,19 @@ Ports: clients that wait in the kernel's queue, and ports that pause.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from zope.interface import implementer
 
 from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.peers import Events, rawConnection, serving
-from tests.support.waiting import turn, until
+from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.errors import ListeningStoppedError
 from twisted_tcpdemo.programs import Discard
 
 
@@ -214,3 +219,32 @@ async def test_stopsWithItsPorts() -> None:
         await drained
         assert not factory.listening
         assert server.events.names == ["listening", "listeningStopped"]
+
+
+@pytest.mark.parametrize("stop", ["stopListening", "close"])
+async def test_opensAfterTheStop(stop: str) -> None:
+    """
+    A listener that opens after the server was told to stop is closed, and its
+    Deferred says why; the next one is none the worse.
+    """
+    from twisted.internet import reactor
+
+    endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+    waiting: Deferred[None] = Deferred()
+
+    @implementer(IStreamServerEndpoint)
+    class Slow:
+        def listen(self, factory: Any) -> Any:
+            return waiting.addCallback(lambda _: endpoint.listen(factory))
+
+    factory, events = TCPDemoFactory(Greeter), Events()
+    factory.addObserver(events)
+    listening = factory.listen(Slow())
+    await getattr(factory, stop)()
+    waiting.callback(None)
+    assert isinstance(await failureOf(listening), ListeningStoppedError)
+    await until(lambda: not factory.numPorts)
+    assert not factory.listening and events.names == []
+    port = await factory.listen(endpoint)
+    assert factory.ports == [port]
+    await factory.close()

@@ -8,7 +8,11 @@ idle are closed, at once or spread over some seconds, and busy ones as soon as
 they become idle; at the deadline the rest is aborted.  Without one, nothing is
 closed by force, as Node's C{server.close()} has it.
 
-Nothing here polls for the end: the factory tells when nobody is connected.
+A factory may listen again before its drain is over.  Who connects from then on
+is none of the drain's, which ends with the last one it began with, until the
+factory is drained once more.
+
+Nothing here polls for the end: the factory tells of each connection that ends.
 """
 
 from __future__ import annotations
@@ -52,19 +56,22 @@ class Drain:
         self._closers: dict[Connection, _IdleCloser] = {}
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
-        self._closedBefore = factory.closedCount
+        self._stopping = 0
+        self._left: dict[Connection, None] = {}
         self._told: set[Connection] = set()
+        self._ended = 0
         self._rest: Errand | None = None
         self._spread: float | None = None
 
-    def begin(self) -> None:
+    def gather(self) -> None:
         """
-        Stop the listeners, and tell who is connected.  What is called here may
-        drain the factory, which must know of this drain by then.
+        Stop the listeners of this moment, and take in who is connected.  What is
+        called here may drain the factory, which must know of this drain by then.
         """
+        self._stopping += 1
         stopped = self._factory.stopListening()
-        self._tellAll()
-        stopped.addCallback(self._stopped).addCallback(self._finish)
+        self._takeIn()
+        stopped.addCallback(self._stopped)
 
     def until(self, deadline: float | None, spread: float) -> Deferred[DrainReport]:
         """
@@ -95,14 +102,38 @@ class Drain:
         The deadline: abort what is left, and from now on whoever comes.
         """
         self._expired = True
-        self._tellAll()
+        self._takeIn()
 
-    def _tellAll(self) -> None:
+    def left(self, connection: Connection) -> None:
         """
-        Tell each connection that is there, once.
+        A connection is over.
         """
-        self._tell([c for c in self._factory.records if _isMade(c)])
-        if self._rest is None and not self._told.issuperset(self._factory.records):
+        if connection in self._left:
+            del self._left[connection]
+            self._ended += 1
+        self._endIfEmpty()
+
+    def _stopped(self, _: None) -> None:
+        self._stopping -= 1
+        self._takeIn()  # those who were accepted at the last moment
+        self._endIfEmpty()
+
+    def _endIfEmpty(self) -> None:
+        if self._stopping or self._left:
+            return
+        self._takeIn()  # those who have come past the listeners
+        if not self._left and self._report is None:
+            self._finish()
+
+    def _takeIn(self) -> None:
+        """
+        Wait for each connection that is there, and tell it, once; unless the
+        factory listens again, and they are not to end.
+        """
+        if self._factory.draining:
+            self._left.update(dict.fromkeys(self._factory.records))
+        self._tell([c for c in self._left if _isMade(c)])
+        if self._rest is None and not self._told.issuperset(self._left):
             # An observer of connectionOpened drains: the next turn finds the
             # connection made.
             now = self._clock.seconds()
@@ -110,11 +141,11 @@ class Drain:
 
     def _tellRest(self) -> None:
         self._rest = None
-        self._tell(self._factory.records)
+        self._tell(list(self._left))
 
     def _tell(self, connections: list[Connection]) -> None:
         for connection in connections:
-            if connection not in self._told and connection.closeReason is None:
+            if connection in self._left and connection not in self._told:
                 self._told.add(connection)
                 connection.drainStarted()
         self._press()
@@ -124,18 +155,14 @@ class Drain:
         Bring the end of each connection about that has been told, as far as
         there is a deadline.
         """
-        for connection in self._factory.records:
-            if connection not in self._told or connection.closeReason is not None:
+        for connection in list(self._left):
+            if connection not in self._told or connection not in self._left:
                 continue
             if self._expired:
                 self._aborted.setdefault(connection, connection.counts.bytesPending)
                 connection.abort(CloseReason.DRAIN)
             elif self._spread is not None and connection not in self._closers:
                 self._closeWhenIdle(connection)
-
-    def _stopped(self, _: None) -> Deferred[None]:
-        self._tellAll()  # those who were accepted at the last moment
-        return self._factory.whenEmpty()
 
     def _closeWhenIdle(self, connection: Connection) -> None:
         assert self._spread is not None
@@ -144,7 +171,7 @@ class Drain:
         self._closers[connection] = closer
         closer.visit(now)
 
-    def _finish(self, _: None) -> None:
+    def _finish(self) -> None:
         sweep = sweepOf(self._clock)
         sweep.forget(self)
         if self._rest is not None:
@@ -153,7 +180,7 @@ class Drain:
             sweep.forget(closer)
         aborted = len(self._aborted)
         self._report = report = DrainReport(
-            finished=self._factory.closedCount - self._closedBefore - aborted,
+            finished=self._ended - aborted,
             aborted=aborted,
             bytesUnsent=sum(self._aborted.values()),
             duration=self._clock.seconds() - self._startedAt,

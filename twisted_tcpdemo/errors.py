@@ -36,6 +36,15 @@ class NotConnectedError(TCPDemoError):
     """
 
 
+class ListeningStoppedError(TCPDemoError):
+    """
+    A listener has opened after the server had been told to stop, and is closed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the server was told to stop before it could listen")
+
+
 class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledError):
     """
     C{connect()} was cancelled.

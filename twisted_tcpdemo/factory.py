@@ -351,6 +351,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self._listeners.adjust()
         self._checkWatermarks()
         self._ledger.tellEmpty()
+        if self._draining is not None:
+            self._draining.left(connection)
 
     @property
     def records(self) -> list[Connection]:
@@ -471,7 +473,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
         @return: the port, once it listens.  A failure, most often
             L{CannotListenError<twisted.internet.error.CannotListenError>}, is
-            the endpoint's; observers are told of it too.
+            the endpoint's; observers are told of it too.  If all listeners are
+            stopped or drained before this one could open, it is closed when it
+            does, and fails with L{ListeningStoppedError}.
         """
         return self._listeners.listen(endpoint, self)
 
@@ -603,28 +607,32 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             as long as it takes, C{0} to abort at once.
         @param spread: seconds over which idle connections are closed, so that
             their clients do not all return together.
-        @return: fires when nobody is connected any more.  A second call while
-            one is under way may bring its deadline forward.
+        @return: fires when nobody is connected any more; if it has listened
+            again meanwhile, when nobody is who was connected when it was last
+            drained.  A second call while one is under way may bring its
+            deadline forward, and takes in who has connected since.
         """
         draining = self._draining
         if draining is None:
             draining = self._draining = Drain(self)
             draining.until(None, 0.0).addCallback(self._drained)
-            draining.begin()
+        draining.gather()
         return draining.until(deadline, spread)
 
     def _drained(self, _: DrainReport) -> None:
         self._draining = None
-        for farewell in list(self._lingering):
-            farewell.end()
+        if not self._listeners.open:
+            for farewell in list(self._lingering):
+                farewell.end()
 
     @property
     def draining(self) -> bool:
         """
         Whether a drain is under way: nobody is accepted, and it waits for those
-        who are connected.
+        who are connected.  It is over for the factory, too, once that listens
+        again.
         """
-        return self._draining is not None
+        return self._draining is not None and not self._listeners.open
 
     def close(self) -> Deferred[DrainReport]:
         """

@@ -20,6 +20,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.errors import ListeningStoppedError
 from twisted_tcpdemo.observers import Observers
 from twisted_tcpdemo.shadows import Shadows
 
@@ -43,12 +44,20 @@ class Listeners:
         self._ports: dict[IListeningPort, IAddress] = {}
         self._shadows: dict[IListeningPort, Shadows] = {}
         self._closing: dict[IListeningPort, Deferred[None]] = {}
+        self._stops = 0
 
     def __bool__(self) -> bool:
         return bool(self._ports)
 
     def __iter__(self) -> Any:
         return iter(list(self._ports))
+
+    @property
+    def open(self) -> bool:
+        """
+        Whether there is any that is not closing.
+        """
+        return not self._ports.keys() <= self._closing.keys()
 
     def listen(
         self, endpoint: IStreamServerEndpoint, factory: Factory[Any]
@@ -57,9 +66,15 @@ class Listeners:
         Open one more.
         """
         listening = maybeDeferred(endpoint.listen, factory)
-        return listening.addCallbacks(self._opened, self._failed)
+        return listening.addCallbacks(self._opened, self._failed, callbackArgs=(self._stops,))
 
-    def _opened(self, port: IListeningPort) -> IListeningPort:
+    def _opened(self, port: IListeningPort, stops: int) -> IListeningPort:
+        if stops != self._stops:
+            # Cancelling it could not have helped: an endpoint that knows nothing
+            # of that opens its port all the same, and nobody would have it.
+            stopped: Deferred[Any] = maybeDeferred(port.stopListening)
+            stopped.addErrback(partial(self._observers.tell, "serverError"))
+            raise ListeningStoppedError
         self._ports[port] = address = port.getHost()
         if hasattr(port, "doRead") and hasattr(port, "numberAccepts"):
             self._shadows[port] = shadows = Shadows()
@@ -120,11 +135,13 @@ class Listeners:
 
     def stop(self) -> Deferred[None]:
         """
-        Close all of them, and accept before who is in their queues.
+        Close all of them, and accept before who is in their queues.  One that is
+        still to open is closed when it does.
 
         @return: fires when all are closed, those included that were closing
             already; at once if there was none.
         """
+        self._stops += 1
         stopping = [port for port in self if port not in self._closing]
         # All before the first, for whoever is told of the first.
         self._closing.update((port, Deferred()) for port in stopping)
