@@ -261,15 +261,48 @@ async def test_stopWhileListening(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Stopping before a slow endpoint listens cancels it, and is no failure.
+    A slow endpoint that listens after the stop is closed, and is no failure,
+    not even if the service has been started again.
     """
     monkeypatch.setattr(signal, "raise_signal", pytest.fail)
     slow = Slow()
     service = serviceOf(factory, reactor, slow)
     service.startService()
     await service.stopService()
-    assert slow.asked[0].called
-    assert not factory.listening
+    service.startService()
+    late = reactor.listenTCP(1, factory)
+    closed = []
+    monkeypatch.setattr(late, "stopListening", lambda: closed.append(late))
+    slow.asked[0].callback(late)
+    assert closed == [late] and not factory.listening
+    slow.asked[1].callback(reactor.listenTCP(1, factory))
+    assert factory.listening
+
+
+async def test_stoppedAgainWhileItDrains() -> None:
+    """
+    A service that is stopped, started and stopped within one drain listens no
+    more, and waits for the clients of both times.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Discard)
+    endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+    service = TCPDemoService(factory, [("it", endpoint)], drain=None)
+    clients, stops = [], []
+    for count in (1, 2):
+        service.startService()
+        address = factory.address()
+        assert address is not None
+        clients.append(socket.create_connection((address.address, address.port)))
+        await until(lambda count=count: factory.connectionCount == count)
+        stops.append(service.stopService())
+        await until(lambda: not factory.listening)
+    assert not any(stop.called for stop in stops)
+    for client in clients:
+        client.close()
+    assert [(await stop).finished for stop in stops] == [2, 2]
+    assert not factory.listening and not service.running
 
 
 async def test_again() -> None:

@@ -62,6 +62,9 @@ class TCPDemoService(Service):
     Twisted's own endpoint service logs a failed listen and goes on with no
     listener, does not wait for connections when it stops, and can not be
     started twice (twisted #5071).
+
+    @ivar _run: what tells one run, from start to stop, from the next; L{None}
+        between them.
     """
 
     def __init__(
@@ -87,7 +90,7 @@ class TCPDemoService(Service):
         self._reactor = reactor
         self._drain = drain
         self._spread = spread
-        self._listening: list[Deferred[None]] | None = None
+        self._run: object = None
         self._shuttingDown = False
         self._signals: StopSignals | None = None
         self._trigger: Any = None
@@ -111,9 +114,9 @@ class TCPDemoService(Service):
         self._begin()
 
     def _begin(self) -> None:
-        if self._listening is not None:
+        if self._run is not None:
             return
-        self._listening = []
+        self._run = object()
         reactor = self._reactor = self._reactor or _installedReactor()
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
         self._signals = StopSignals(reactor, self._hurry)
@@ -128,12 +131,10 @@ class TCPDemoService(Service):
         if failures:
             giveUp(cannotListen(name, failures[0]))
         # An endpoint that takes its time may fail when the reactor runs.
-        listening.addCallback(self._listened, name, failures)
-        assert self._listening is not None
-        self._listening.append(listening)
+        listening.addCallback(self._listened, name, failures, self._run)
 
-    def _listened(self, _: object, name: str, failures: list[Failure]) -> None:
-        if failures and self.running:
+    def _listened(self, _: object, name: str, failures: list[Failure], run: object) -> None:
+        if failures and run is self._run:
             _log.critical("{message}", message=cannotListen(name, failures[0]))
             # The reactor can be stopped with an exit status in no other way.
             signal.raise_signal(signal.SIGTERM)
@@ -146,9 +147,7 @@ class TCPDemoService(Service):
             was never started.
         """
         super().stopService()
-        begun, self._listening = self._listening or [], None
-        for listening in begun:
-            listening.cancel()
+        self._run = None
         if self._trigger is not None and not self._shuttingDown:
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
