@@ -241,11 +241,12 @@ async def test_stopWithoutStart(factory: TCPDemoFactory, reactor: MemoryReactorC
     assert (report.finished, report.aborted) == (0, 0)
 
 
-async def test_stopAfterHalfAStart(
+async def test_halfAStart(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """
-    If the second of two endpoints fails, stopping closes the first.
+    If the second of two endpoints fails, the first is closed, the service has
+    not started, and stopping does nothing.
     """
     events = Events()
     factory.addObserver(events)
@@ -253,8 +254,32 @@ async def test_stopAfterHalfAStart(
     service = serviceOf(factory, reactor, *endpoints)
     with pytest.raises(StartError):
         service.startService()
-    await service.stopService()
     assert events.names == ["listening", "serverError", "listeningStopped"]
+    assert not service.running
+    report = await service.stopService()
+    assert (report.finished, report.aborted) == (0, 0)
+
+
+async def test_startAfterAFailure(capfd: pytest.CaptureFixture[str]) -> None:
+    """
+    A service that could not listen can be started again once it can.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Discard)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        endpoints = [
+            (text, serverFromString(reactor, f"tcp:{text}:interface=127.0.0.1"))
+            for text in ("0", str(port))
+        ]
+        service = TCPDemoService(factory, endpoints)
+        with pytest.raises(StartError):
+            service.startService()
+    await until(lambda: not factory.listening)
+    service.startService()
+    assert [address.port == port for address in factory.addresses()] == [False, True]
+    await service.stopService()
 
 
 async def test_stopWhileListening(

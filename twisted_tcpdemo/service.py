@@ -99,7 +99,8 @@ class TCPDemoService(Service):
         """
         Listen, as long as the process may use low ports.
 
-        @raise StartError: if it cannot listen on one of the endpoints.
+        @raise StartError: if it cannot listen on one of the endpoints; it has
+            not started then, and listens on none.
         """
         super().privilegedStartService()
         self._begin()
@@ -108,7 +109,7 @@ class TCPDemoService(Service):
         """
         Listen, if L{privilegedStartService} has not.
 
-        @raise StartError: if it cannot listen on one of the endpoints.
+        @raise StartError: see L{privilegedStartService}.
         """
         super().startService()
         self._begin()
@@ -121,8 +122,13 @@ class TCPDemoService(Service):
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
         self._signals = StopSignals(reactor, self._hurry)
         self._signals.take()
-        for name, endpoint in self._endpoints:
-            self._listen(name, endpoint)
+        try:
+            for name, endpoint in self._endpoints:
+                self._listen(name, endpoint)
+        except StartError:
+            # What it has opened is closed, so that it can be started again.
+            self.stopService()
+            raise
 
     def _listen(self, name: str, endpoint: IStreamServerEndpoint) -> None:
         failures: list[Failure] = []
