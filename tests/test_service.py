@@ -391,6 +391,28 @@ async def test_tellsOfFew(
     await stopped
 
 
+async def test_cannotTell(
+    factory: TCPDemoFactory,
+    reactor: MemoryReactorClock,
+    monkeypatch: pytest.MonkeyPatch,
+    loggedErrors: Any,
+) -> None:
+    """
+    That it cannot tell whom it waits for, which is logged, does not keep it from
+    waiting.
+    """
+    service = serviceOf(factory, reactor, drain=None)
+    service.startService()
+    join(factory)
+    [protocol] = factory.connections
+    monkeypatch.setattr("twisted_tcpdemo.service.endpointOf", lambda address: 1 / 0)
+    stopped = service.stopService()
+    assert not stopped.called
+    protocol.connectionLost(Failure(ConnectionResetError()))
+    assert (await stopped).finished == 1
+    assert loggedErrors.take(ZeroDivisionError)
+
+
 async def test_waitsWithoutReactor(log: list[str]) -> None:
     """
     A service that was never started waits all the same for the connections that

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
@@ -163,8 +163,8 @@ class TCPDemoService(Service):
         if self._factory.connectionCount:
             waiting = LoopingCall(self._tellWaiting)
             waiting.clock = self._reactor or _installedReactor()
-            waiting.start(WAITING_INTERVAL)
-            drained.addBoth(_passThrough, waiting.stop)
+            waiting.start(WAITING_INTERVAL).addErrback(_cannotTell)
+            drained.addBoth(_ended, waiting)
         return drained.addCallback(self._drained)
 
     def _tellWaiting(self) -> None:
@@ -197,8 +197,13 @@ class TCPDemoService(Service):
         self._factory.drain(0)
 
 
-def _passThrough(result: Any, function: Callable[[], object]) -> Any:
-    function()
+def _cannotTell(failure: Failure) -> None:
+    _log.failure("who is being waited for could not be told", failure)
+
+
+def _ended(result: Any, waiting: LoopingCall) -> Any:
+    if waiting.running:  # not if it has raised
+        waiting.stop()
     return result
 
 
