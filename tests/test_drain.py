@@ -423,3 +423,20 @@ async def test_waitsForWhoHasComeOtherwise() -> None:
     assert not drained.called
     second.transport.loseConnection()
     assert (await drained).finished == 2
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "5", -1, True])
+@pytest.mark.parametrize("option", ["deadline", "spread"])
+def test_badTime(option: str, value: Any) -> None:
+    """
+    A time that is none is refused before anything is closed, and the error
+    names it.
+    """
+    reactor = MemoryReactorClock()
+    factory = TCPDemoFactory(clock=reactor)
+    factory.listen(serverFromString(reactor, "tcp:1"))
+    connection = connected(factory)
+    with pytest.raises((TypeError, ValueError), match=option):
+        factory.drain(**{"deadline": 1, option: value})
+    assert factory.listening and not factory.draining
+    assert connection.closeReason is None

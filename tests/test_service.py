@@ -119,6 +119,15 @@ def test_interface(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None
     verifyObject(IService, serviceOf(factory, reactor))
 
 
+@pytest.mark.parametrize("option", ["drain", "spread"])
+def test_badTime(factory: TCPDemoFactory, option: str) -> None:
+    """
+    A time that is none is refused when it is given, not when the service stops.
+    """
+    with pytest.raises(ValueError, match=option):
+        TCPDemoService(factory, [], **{option: float("inf")})
+
+
 # Starting.
 
 

@@ -611,7 +611,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             again meanwhile, when nobody is who was connected when it was last
             drained.  A second call while one is under way may bring its
             deadline forward, and takes in who has connected since.
+        @raise TypeError: for a time that is no number.
+        @raise ValueError: for one that is negative or not finite.
         """
+        # Before anything is closed.  C{0} is a deadline, and not none at all.
+        positive("deadline", deadline)
+        positive("spread", spread)
         draining = self._draining
         if draining is None:
             draining = self._draining = Drain(self)

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.budgets import positive
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.report import DrainReport
 from twisted_tcpdemo.signals import StopSignals
@@ -84,7 +85,11 @@ class TCPDemoService(Service):
         @param drain: seconds that connections have to end when the service
             stops; L{None} for as long as they take.
         @param spread: seconds over which idle connections are closed then.
+        @raise TypeError: for a time that is no number.
+        @raise ValueError: for one that is negative or not finite.
         """
+        positive("drain", drain)
+        positive("spread", spread)
         self._factory = factory
         self._endpoints = endpoints
         self._reactor = reactor
