@@ -121,6 +121,26 @@ def test_builtInTimeConnectedLate() -> None:
     assert (factory.connectionCount, factory.closedCount) == (0, 1)
 
 
+def test_cannotBuild() -> None:
+    """
+    When a protocol cannot be built, the error is told to observers and goes on
+    to the listener, which closes the connection; no slot is taken.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def __init__(self) -> None:
+            raise ZeroDivisionError("no database")
+
+    factory, events = TCPDemoFactory(Broken), Events()
+    factory.addObserver(events)
+    with pytest.raises(ZeroDivisionError):
+        factory.buildProtocol(ADDRESS)
+    assert [(name, str(fact.value)) for name, fact in events.all] == [
+        ("serverError", "no database")
+    ]
+    assert factory.connectionCount == 0
+
+
 def test_lostTwice() -> None:
     """
     A connection that is lost twice gives back one slot, and is reported once.

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint
@@ -237,7 +238,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         Build a protocol, or a L{Farewell} when there is no slot.
 
         A subclass that overrides it sets C{factory} on what it returns; it need
-        not ask whether there is a slot.
+        not ask whether there is a slot.  Observers are told of what it raises.
 
         @raise TypeError: if C{protocol} builds anything but a
             L{TCPDemoProtocol}.
@@ -245,6 +246,13 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         rule = self._refusing()
         if rule is not None:
             return self._farewell(rule)
+        try:
+            return self._build(addr)
+        except Exception:
+            self._observers.tell("serverError", Failure())
+            raise
+
+    def _build(self, addr: IAddress | None) -> TCPDemoProtocol:
         protocol = super().buildProtocol(addr)
         if not isinstance(protocol, TCPDemoProtocol):
             raise TypeError(
