@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.support.crowds import Greeter, Highest, endpointFor
@@ -248,3 +251,30 @@ async def test_opensAfterTheStop(stop: str) -> None:
     port = await factory.listen(endpoint)
     assert factory.ports == [port]
     await factory.close()
+
+
+async def test_listensNowhere() -> None:
+    """
+    An endpoint like C{stdio:}, which connects at once and has no port, is served
+    and drained, and is not listed.
+    """
+
+    @implementer(IStreamServerEndpoint)
+    class Standard:
+        def listen(self, factory: Any) -> Deferred[Any]:
+            transport = StringTransport()
+            protocol = factory.buildProtocol(transport.getPeer())
+            transport.abortConnection = lambda: protocol.connectionLost(  # type: ignore[attr-defined]
+                Failure(ConnectionAborted())
+            )
+            protocol.makeConnection(transport)
+            return succeed(transport)
+
+    factory, events = TCPDemoFactory(Discard), Events()
+    factory.addObserver(events)
+    await factory.listen(Standard())
+    assert factory.connectionCount == 1
+    assert not factory.listening and factory.address() is None
+    report = await factory.drain(0)
+    assert report.aborted == 1
+    assert events.names == ["connectionOpened", "connectionClosed"]

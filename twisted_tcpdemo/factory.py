@@ -479,7 +479,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         Accept connections from an endpoint; several are allowed.
 
-        @return: the port, once it listens.  A failure, most often
+        @return: the port, once it listens; of an endpoint that only connects,
+            such as C{stdio:}, what it gives instead.  A failure, most often
             L{CannotListenError<twisted.internet.error.CannotListenError>}, is
             the endpoint's; observers are told of it too.  If all listeners are
             stopped or drained before this one could open, it is closed when it

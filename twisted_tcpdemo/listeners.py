@@ -69,6 +69,8 @@ class Listeners:
         return listening.addCallbacks(self._opened, self._failed, callbackArgs=(self._stops,))
 
     def _opened(self, port: IListeningPort, stops: int) -> IListeningPort:
+        if not hasattr(port, "stopListening"):
+            return port  # C{stdio:} is connected at once, and listens nowhere
         if stops != self._stops:
             # Cancelling it could not have helped: an endpoint that knows nothing
             # of that opens its port all the same, and nobody would have it.
