@@ -440,3 +440,16 @@ def test_badTime(option: str, value: Any) -> None:
         factory.drain(**{"deadline": 1, option: value})
     assert factory.listening and not factory.draining
     assert connection.closeReason is None
+
+
+def test_abortedOnce() -> None:
+    """
+    C{drain(0)} aborts each connection once, also one that takes its time.
+    """
+    factory = TCPDemoFactory(clock=Clock())
+    connection = connected(factory)
+    aborts: list[bool] = []
+    connection.transport.abortConnection = lambda: aborts.append(True)
+    factory.drain(0)
+    assert aborts == [True]
+    connection.connectionLost(Failure(ConnectionAborted()))

@@ -85,17 +85,20 @@ class Drain:
             return succeed(self._report)
         waiter: Deferred[DrainReport] = Deferred()
         self._waiters.append(waiter)
-        if deadline is not None:
-            if self._spread is None:
-                self._spread = min(spread, deadline)
-            at = self._clock.seconds() + deadline
-            if not deadline:
-                self.visit(at)
-            elif not self._expired and (self._deadline is None or at < self._deadline):
-                self._deadline = at
-                sweepOf(self._clock).watch(self, at)
-            self._press()
+        if deadline:
+            self._endWithin(deadline, spread)
+        elif deadline is not None:
+            self.visit(self._clock.seconds())
         return waiter
+
+    def _endWithin(self, deadline: float, spread: float) -> None:
+        at = self._clock.seconds() + deadline
+        if self._spread is None:
+            self._spread = min(spread, deadline)
+        if not self._expired and (self._deadline is None or at < self._deadline):
+            self._deadline = at
+            sweepOf(self._clock).watch(self, at)
+        self._press()
 
     def visit(self, now: float) -> None:
         """
