@@ -185,6 +185,17 @@ async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
             await until(lambda: not server.factory._lingering)
 
 
+async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where no more of them may be waited for, a client that never shakes hands is
+    broken off at once, message or not.
+    """
+    monkeypatch.setattr(refusal, "LINGERING", 0)
+    async with full("tls", refusalMessage=b"no") as server:
+        with client(server.port) as raw:
+            assert isinstance(await received(raw), ConnectionResetError)
+
+
 async def test_haproxy() -> None:
     """
     Behind a PROXY header as well.
@@ -284,6 +295,18 @@ def test_lingers() -> None:
     clock.advance(LINGER - 0.1)
     assert not transport.disconnected
     clock.advance(0.2)
+    assert transport.disconnected
+
+
+def test_messageWithoutLingering() -> None:
+    """
+    One that may not linger is told all the same, and has as long to take it.
+    """
+    clock, transport = Clock(), Bottom()
+    _, _, lingering = farewell(transport, clock=clock, message=b"no", linger=False)
+    assert transport.value() == b"no"
+    assert transport.disconnecting and not lingering
+    clock.advance(LINGER + 0.1)
     assert transport.disconnected
 
 

@@ -10,7 +10,8 @@ kernel answers a close over unread bytes with RST, which also destroys what was
 said before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, throws
 away what arrives, and closes when the client does.  It waits for that no longer
 than L{LINGER} seconds and L{LINGER_BYTES} bytes, and no more than L{LINGERING}
-of them wait at a time; past that, the client may see RST for FIN.
+of them wait at a time; past that, the client may see RST for FIN.  Under TLS it
+does, and gets no message: that would have to wait for the handshake.
 """
 
 from __future__ import annotations
@@ -76,20 +77,27 @@ class Farewell(Protocol):
         if self._reset:
             bottom.abortConnection()
             return
+        mayLinger = self._mayLinger(bottom)
+        encrypted = tlsOf(self.transport) is not None
+        if encrypted and not mayLinger:
+            bottom.abortConnection()
+            return
         if self._message:
             self.transport.write(self._message)
-        mayLinger = self._linger and len(self._lingering) < LINGERING
-        if not mayLinger or not hasattr(bottom, "loseWriteConnection"):
-            self.transport.loseConnection()
-            return
-        self._lingering.add(self)
-        clock = self._clock or clockOf(bottom)
-        sweepOf(clock).watch(self, clock.seconds() + LINGER)
-        if self._message and tlsOf(self.transport):
-            # The message needs the handshake; TLS ends the stream after it.
-            self.transport.loseConnection()
-        else:
+        if mayLinger:
+            self._lingering.add(self)
+        if _canWait(bottom):
+            # Who may not linger may still have a message to be flushed.
+            clock = self._clock or clockOf(bottom)
+            sweepOf(clock).watch(self, clock.seconds() + LINGER)
+        if mayLinger and not (self._message and encrypted):
             bottom.loseWriteConnection()
+        else:
+            # With a message TLS shakes hands, and ends the stream after it.
+            self.transport.loseConnection()
+
+    def _mayLinger(self, bottom: Any) -> bool:
+        return self._linger and len(self._lingering) < LINGERING and _canWait(bottom)
 
     def visit(self, now: float) -> None:
         """
@@ -129,3 +137,10 @@ class Farewell(Protocol):
         self._lingering.discard(self)
         if self.tick:
             sweepOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)
+
+
+def _canWait(bottom: Any) -> bool:
+    """
+    Whether a transport can end its own side alone.
+    """
+    return hasattr(bottom, "loseWriteConnection")
