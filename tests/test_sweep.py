@@ -133,6 +133,38 @@ def test_again() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_clockSetBack() -> None:
+    """
+    After the clock was set back, a new deadline is no later than it should be.
+    """
+    clock = Clock()
+    clock.advance(10_000)
+    sweep, thing, other = Sweep(clock), Thing(), Thing()
+    sweep.watch(other, 10_000)
+    clock.advance(0)
+    sweep.watch(other, 10_010)
+    clock.rightNow -= 3600
+    sweep.watch(thing, clock.seconds() + 1)
+    clock.advance(1 + Sweep.TICK)
+    assert (len(thing.visits), len(other.visits)) == (1, 1)
+    sweep.forget(other)
+
+
+def test_longPast() -> None:
+    """
+    A deadline that is long past, and set again while it is served, does not
+    make up for all the ticks that it has missed.
+    """
+    clock = Clock()
+    clock.advance(1000)
+    sweep = Sweep(clock)
+    thing = Thing(lambda now: sweep.watch(thing, 0))
+    sweep.watch(thing, 1)
+    clock.advance(0)
+    assert thing.visits == [1000]
+    sweep.forget(thing)
+
+
 def test_forgottenByAnother() -> None:
     """
     One that is visited may forget another of the same tick.

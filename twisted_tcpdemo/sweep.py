@@ -8,7 +8,9 @@ up.  If there was activity meanwhile, the deadline has moved, and the visit
 says so.  A connection with a budget of one minute is visited once a minute,
 however busy it is.
 
-Deadlines are kept to a tick of L{Sweep.TICK} seconds, and never early.
+Deadlines are kept to a tick of L{Sweep.TICK} seconds, and never early.  A clock
+that is set back makes those late that are set already, as it does with all of
+the reactor's, and no new ones.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ class Sweep:
         self._buckets: dict[int, dict[Watched, None]] = {}
         self._ticks: list[int] = []
         self._watching = 0
-        self._now = 0
+        self._serving = 0
         self._call: IDelayedCall | None = None
         self._callTick = 0
 
@@ -61,11 +63,13 @@ class Sweep:
         """
         Visit something at a deadline, in place of the one it had.
 
-        @param deadline: seconds of the clock; if it is past, the next tick.
+        @param deadline: seconds of the clock; if it is past, at once.
         """
         self._take(watched)
-        # Never the tick that is being served, or serving it might not end.
-        watched.tick = tick = max(ceil(deadline / self.TICK), self._now + 1)
+        # Never a tick that is being served, or serving it might not end.  At
+        # other times the last one served says nothing: the clock may have been
+        # set back since.
+        watched.tick = tick = max(ceil(deadline / self.TICK), self._serving + 1)
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = bucket = {}
@@ -111,12 +115,14 @@ class Sweep:
         now = self._clock.seconds()
         # The sum of a time and a delay may miss the time that was meant by a
         # rounding error.
-        while self._ticks and self._ticks[0] * self.TICK <= now + 1e-9:
-            self._now = heappop(self._ticks)
-            bucket = self._buckets.get(self._now, {})
+        self._serving = last = int((now + 1e-9) / self.TICK)
+        while self._ticks and self._ticks[0] <= last:
+            tick = heappop(self._ticks)
+            bucket = self._buckets.get(tick, {})
             while bucket:
                 self._visit(next(iter(bucket)), now)
-            self._buckets.pop(self._now, None)
+            self._buckets.pop(tick, None)
+        self._serving = 0
         self._schedule()
 
     def _visit(self, watched: Watched, now: float) -> None:
