@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 
-from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo import CloseReason, TCPDemoFactory
 from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch, positive
 from twisted_tcpdemo.connection import FinalCounts
 from twisted_tcpdemo.sweep import Sweep
@@ -478,3 +479,24 @@ def test_stop(connection: Connection, clock: Clock) -> None:
     watch.stop()
     assert connection.used == []
     assert clock.getDelayedCalls() == []
+
+
+# With a protocol.
+
+
+def connected(factory: TCPDemoFactory) -> tuple[Any, StringTransport]:
+    """
+    A protocol of the factory on a transport in memory.
+    """
+    protocol, transport = factory.buildProtocol(None), StringTransport()
+    protocol.makeConnection(transport)
+    return protocol, transport
+
+
+def test_clockSetBack(clock: Clock) -> None:
+    """
+    No connection is younger than nothing, though the clock was set back.
+    """
+    protocol, _ = connected(TCPDemoFactory(clock=clock))
+    clock.rightNow -= 100
+    assert (protocol.age, protocol.idle) == (0, 0)

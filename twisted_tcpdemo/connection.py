@@ -478,7 +478,7 @@ class Connection:
         """
         Seconds since it was made; once it is over, how long it lasted.
         """
-        return self._until() - self.openedAt
+        return max(0.0, self._until() - self.openedAt)  # a clock may be set back
 
     @property
     def idle(self) -> float:
