@@ -390,8 +390,8 @@ def close(connection: Connection, watch: BudgetWatch, clock: Clock) -> None:
 
 def test_closeFlush(connection: Connection, clock: Clock) -> None:
     """
-    After the close, only the close budget runs; a peer that does not read does
-    not hold the connection back.
+    After the close, those of an open connection do not run any more; a peer
+    that does not read does not hold the connection back.
     """
     watch = begin(connection, clock, closeFlush=2, idle=0.5, lifetime=0.6, writeStall=0.1)
     connection.pending(10_000_000, written=10_000_000)
@@ -428,6 +428,22 @@ def test_closeFlushOff(connection: Connection, clock: Clock) -> None:
     close(connection, watch, clock)
     wait(clock, 3)
     assert connection.used == []
+
+
+def test_handshakeWhileClosing(connection: Connection, clock: Clock) -> None:
+    """
+    A close that waits for the handshake waits no longer than that may take,
+    from its beginning.
+    """
+    connection.handshaking = True
+    watch = begin(connection, clock, handshake=1)
+    wait(clock, 0.5)
+    connection.pending(3, written=3)
+    close(connection, watch, clock)
+    wait(clock, 0.4)
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.HANDSHAKE]
 
 
 def test_closeFlushAfterStall(connection: Connection, clock: Clock) -> None:

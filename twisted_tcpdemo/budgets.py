@@ -59,7 +59,7 @@ class Budgets:
     @ivar writeStall: while bytes are pending and the peer takes none.
     @ivar closeFlush: after this side has closed, for a peer that does not read
         what is left.
-    @ivar handshake: for the TLS handshake.
+    @ivar handshake: for the TLS handshake, closing or not.
     """
 
     firstByte: float | None = None
@@ -268,5 +268,7 @@ _OPEN_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
     (CloseReason.WRITE_STALL, BudgetWatch._writeStallEnd),
 )
 _CLOSING_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
+    # What was written before the handshake is sent after it.
+    (CloseReason.HANDSHAKE, BudgetWatch._handshakeEnd),
     (CloseReason.CLOSE_FLUSH, BudgetWatch._closeFlushEnd),
 )
