@@ -118,6 +118,7 @@ class Connection:
         self.closingAt: float | None = None
         self.counts = FinalCounts(0, 0, 0, clock.seconds())
         self.handshaking = False
+        self.producing = False
         self.used: list[tuple[CloseReason, float]] = []
         self.answer: Callable[[CloseReason], object] = lambda reason: None
 
@@ -420,6 +421,81 @@ def test_closeFlushProgress(
     assert (connection.used == []) is patience
 
 
+def produce(connection: Connection, clock: Clock, seconds: float) -> None:
+    """
+    Let a producer write a little now and then, which the peer takes later.
+    """
+    for _ in range(round(seconds * 10)):
+        connection.pending(5, written=connection.counts.bytesWritten + 5)
+        wait(clock, 0.05)
+        connection.pending(0)
+        wait(clock, 0.05)
+
+
+def test_closeFlushProducer(connection: Connection, clock: Clock) -> None:
+    """
+    A peer that takes all there is has not used up the close budget, however
+    slow the producer is; when that is done, the peer has a period for the rest.
+    """
+    watch = begin(connection, clock, closeFlush=1)
+    connection.producing = True
+    close(connection, watch, clock)
+    produce(connection, clock, 5)
+    connection.producing = False
+    connection.pending(5, written=connection.counts.bytesWritten + 5)  # the last
+    ended = clock.seconds()
+    wait(clock, 0.9)
+    assert connection.used == []
+    wait(clock, 1.2)
+    [(reason, at)] = connection.used
+    assert reason is CloseReason.CLOSE_FLUSH
+    assert 1 <= at - ended <= 2.1
+
+
+@pytest.mark.parametrize("taken", [0, 1])
+def test_closeFlushProducerInVain(connection: Connection, clock: Clock, taken: int) -> None:
+    """
+    A peer that does not take what the producer has written, or takes a drip,
+    uses up the budget.
+    """
+    watch = begin(connection, clock, closeFlush=1)
+    connection.producing = True
+    close(connection, watch, clock)
+    produce(connection, clock, 2)
+    began = clock.seconds()
+    connection.pending(50_000, written=connection.counts.bytesWritten + 50_000)
+    while not connection.used and clock.seconds() < began + 5:
+        connection.pending(50_000, written=connection.counts.bytesWritten + taken)
+        wait(clock, 0.1)
+    [(reason, at)] = connection.used
+    assert reason is CloseReason.CLOSE_FLUSH
+    assert 1 <= at - began <= 2.1
+
+
+def test_closeFlushProducerBeforeHandshake(connection: Connection, clock: Clock) -> None:
+    """
+    Nor has the producer anything to do with a handshake that does not end.
+    """
+    connection.producing = connection.handshaking = True
+    watch = begin(connection, clock, closeFlush=1)
+    close(connection, watch, clock)
+    wait(clock, 1.1)
+    assert connection.reasons == [CloseReason.CLOSE_FLUSH]
+
+
+def test_closeFlushEndlessProducer(connection: Connection, clock: Clock) -> None:
+    """
+    The lifetime bounds a producer that does not end.
+    """
+    watch = begin(connection, clock, closeFlush=1, lifetime=5)
+    connection.producing = True
+    close(connection, watch, clock)
+    produce(connection, clock, 4.9)
+    assert connection.used == []
+    produce(connection, clock, 2.2)
+    assert connection.reasons == [CloseReason.CLOSE_FLUSH]
+
+
 def test_closeFlushOff(connection: Connection, clock: Clock) -> None:
     """
     Without a close budget a closing connection is left to itself.
@@ -507,6 +583,38 @@ def connected(factory: TCPDemoFactory) -> tuple[Any, StringTransport]:
     protocol, transport = factory.buildProtocol(None), StringTransport()
     protocol.makeConnection(transport)
     return protocol, transport
+
+
+class Producer:
+    """
+    One that never writes, nor ends.
+    """
+
+    def pauseProducing(self) -> None:
+        """
+        Nothing to pause.
+        """
+
+    resumeProducing = stopProducing = pauseProducing
+
+
+def test_closedWithProducer(clock: Clock) -> None:
+    """
+    Who closes with a producer is waited for; a close that is not the
+    application's waits for no producer.
+    """
+    factory = TCPDemoFactory(clock=clock, budgets=Budgets(closeFlush=1, firstByte=10))
+    closing, open_ = connected(factory), connected(factory)
+    for _, transport in (closing, open_):
+        transport.registerProducer(Producer(), True)
+    closing[0].transport.loseConnection()
+    wait(clock, 10.1)
+    assert [transport.disconnecting for _, transport in (closing, open_)] == [True, True]
+    wait(clock, 1.1)
+    assert [transport.disconnected for _, transport in (closing, open_)] == [False, True]
+    for protocol, _ in (closing, open_):
+        protocol.connectionLost()
+    assert clock.getDelayedCalls() == []
 
 
 def test_clockSetBack(clock: Clock) -> None:

@@ -23,7 +23,8 @@ from twisted_tcpdemo.sweep import Sweep
 
 CLOSE_RATE: Final = 16384
 """Bytes that a peer must take in each period of the close budget for a closing
-connection to be given another one: slow is allowed, a drip is not."""
+connection to be given another one: slow is allowed, a drip is not.  Where our
+own producer is the slow one, all that was pending will do."""
 
 
 def positive(name: str, value: float | None) -> float | None:
@@ -58,7 +59,9 @@ class Budgets:
         return together.
     @ivar writeStall: while bytes are pending and the peer takes none.
     @ivar closeFlush: after this side has closed, for a peer that does not read
-        what is left.
+        what is left.  A producer that has not finished when the application
+        closes is waited for as long as C{lifetime} allows, without one for
+        ever; the peer only has to take what there is.
     @ivar handshake: for the TLS handshake, closing or not.
     """
 
@@ -115,6 +118,12 @@ class Budgeted(Protocol):
         Whether a TLS handshake has begun and not ended.
         """
 
+    @property
+    def producing(self) -> bool:
+        """
+        Whether a producer of this side's has not finished, and is waited for.
+        """
+
     def exceeded(self, reason: CloseReason) -> None:
         """
         A budget is used up.
@@ -132,6 +141,7 @@ class BudgetWatch:
     __slots__ = (
         "_budgets",
         "_connection",
+        "_due",
         "_handshakingSince",
         "_lifetime",
         "_sampledAt",
@@ -152,6 +162,7 @@ class BudgetWatch:
         self._handshakingSince: float | None = None
         self._told = -1.0
         self._taken = 0
+        self._due = 0
         self._sampledAt: float | None = None
 
     def stop(self) -> None:
@@ -241,14 +252,29 @@ class BudgetWatch:
             return None
         if self._sampledAt is None or self._sampledAt < closingAt:
             self._sample(connection, closingAt)
-        elif self._progress(connection) >= CLOSE_RATE:
+        elif self._progress(connection) >= self._due:
             self._sample(connection, now)
         assert self._sampledAt is not None
         return self._sampledAt + period
 
     def _sample(self, connection: Budgeted, now: float) -> None:
-        self._taken = connection.counts.bytesWritten - connection.counts.bytesPending
+        """
+        Begin a period: remember what the peer has taken, and what it has to
+        take until the end.
+        """
+        pending = connection.counts.bytesPending
+        self._taken = connection.counts.bytesWritten - pending
+        self._due = min(CLOSE_RATE, pending) if self._mayProduce(connection, now) else CLOSE_RATE
         self._sampledAt = now
+
+    def _mayProduce(self, connection: Budgeted, now: float) -> bool:
+        """
+        Whether it is this side that a closing connection may be waiting for.
+        """
+        lifetimeEnd = self._lifetimeEnd(connection, now)
+        if lifetimeEnd is not None and lifetimeEnd <= now:
+            return False
+        return connection.producing and not connection.handshaking
 
     def _progress(self, connection: Budgeted) -> int:
         """

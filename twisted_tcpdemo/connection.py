@@ -31,7 +31,7 @@ from twisted_tcpdemo.meter import Meter
 from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, ConnectionReport, TCPInfo
 from twisted_tcpdemo.shadows import Shadows
-from twisted_tcpdemo.stack import clockOf, countsItself, hasLateAddresses, isHandshaking
+from twisted_tcpdemo.stack import bottomOf, clockOf, countsItself, hasLateAddresses, isHandshaking
 from twisted_tcpdemo.sweep import Errand, sweepOf
 from twisted_tcpdemo.tcpinfo import tcpInfoOf
 from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
@@ -574,6 +574,15 @@ class Connection:
         Whether a TLS handshake has begun and not ended.
         """
         return isHandshaking(self.transport)
+
+    @property
+    def producing(self) -> bool:
+        """
+        Whether a producer has not finished, and is waited for.  Who closes
+        knows his producers, but a budget that does knows of none.
+        """
+        producer = getattr(bottomOf(self.transport), "producer", None)
+        return producer is not None and self._cause in _PRESUMED
 
     def exceeded(self, reason: CloseReason) -> None:
         """
