@@ -14,7 +14,7 @@ from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from twisted_tcpdemo import CloseReason, TCPDemoFactory
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch, positive
 from twisted_tcpdemo.connection import FinalCounts
 from twisted_tcpdemo.sweep import Sweep
@@ -282,14 +282,14 @@ def test_idleChanged(connection: Connection, clock: Clock) -> None:
     """
     watch = begin(connection, clock, idle=10)
     wait(clock, 1)
-    watch.idle = 2
-    watch.visit(clock.seconds())
-    wait(clock, 1.1)
+    watch.setIdle(2, clock.seconds())
+    wait(clock, 1.9)
+    assert connection.used == []
+    wait(clock, 0.2)
     assert connection.reasons == [CloseReason.IDLE]
     other = Connection(clock)
     watch = begin(other, clock, idle=1)
-    watch.idle = None
-    watch.visit(clock.seconds())
+    watch.setIdle(None, clock.seconds())
     wait(clock, 3)
     assert other.used == []
     assert clock.getDelayedCalls() == []
@@ -583,6 +583,49 @@ def connected(factory: TCPDemoFactory) -> tuple[Any, StringTransport]:
     protocol, transport = factory.buildProtocol(None), StringTransport()
     protocol.makeConnection(transport)
     return protocol, transport
+
+
+class Patient(TCPDemoProtocol):
+    """
+    Remembers its timeouts, and asks for another one, longer each time.
+    """
+
+    def __init__(self) -> None:
+        self.timeouts: list[float] = []
+
+    def timeoutConnection(self) -> None:
+        """
+        Another chance.
+        """
+        self.timeouts.append(self.age)
+        self.setTimeout(10 * len(self.timeouts))
+
+
+def test_setTimeoutAgain(clock: Clock) -> None:
+    """
+    In the hook a timeout may be set again, and counts from there.
+    """
+    protocol, _ = connected(TCPDemoFactory(Patient, clock=clock))
+    protocol.setTimeout(5)
+    wait(clock, 36)
+    protocol.setTimeout(None)
+    assert [round(at) for at in protocol.timeouts] == [5, 15, 35]
+    wait(clock, 100)
+    assert len(protocol.timeouts) == 3
+
+
+def test_setTimeoutAfterSilence(clock: Clock) -> None:
+    """
+    A timeout that is set after a silence begins with the call.
+    """
+    protocol, transport = connected(TCPDemoFactory(clock=clock))
+    wait(clock, 60)
+    protocol.setTimeout(30)
+    wait(clock, 29)
+    assert not transport.disconnecting
+    wait(clock, 1.1)
+    assert transport.disconnecting
+    protocol.connectionLost()
 
 
 class Producer:

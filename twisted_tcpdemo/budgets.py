@@ -143,6 +143,7 @@ class BudgetWatch:
         "_connection",
         "_due",
         "_handshakingSince",
+        "_idleSince",
         "_lifetime",
         "_sampledAt",
         "_sweep",
@@ -160,6 +161,7 @@ class BudgetWatch:
         self._sweep = sweep
         self._lifetime = (budgets.lifetime or 0) * (1 - budgets.lifetimeJitter * random())
         self._handshakingSince: float | None = None
+        self._idleSince = 0.0
         self._told = -1.0
         self._taken = 0
         self._due = 0
@@ -171,6 +173,15 @@ class BudgetWatch:
         """
         self._connection = None
         self._sweep.forget(self)
+
+    def setIdle(self, seconds: float | None, now: float) -> None:
+        """
+        Change the idle budget, and begin it anew.
+        """
+        self.idle = seconds
+        self._idleSince = now
+        self._told = -1.0
+        self.visit(now)
 
     def visitSoon(self) -> None:
         """
@@ -225,7 +236,7 @@ class BudgetWatch:
     def _idleEnd(self, connection: Budgeted, now: float) -> float | None:
         if self.idle is None:
             return None
-        last = connection.counts.lastActivity
+        last = max(connection.counts.lastActivity, self._idleSince)
         if last == self._told:
             return now + self.idle
         if last + self.idle <= now:

@@ -561,12 +561,11 @@ class Connection:
 
     def setTimeout(self, seconds: float | None) -> None:
         """
-        Change the idle budget.
+        Change the idle budget.  It begins with the call, as Node's does, also
+        where the one before has just been used up.
         """
         if self.closeReason is None:
-            watch = self.watch()
-            watch.idle = seconds
-            watch.visit(self._clock.seconds())
+            self.watch().setIdle(seconds, self._clock.seconds())
 
     @property
     def handshaking(self) -> bool:
