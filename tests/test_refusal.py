@@ -23,6 +23,7 @@ from tests.support.certificates import pemFile
 from tests.support.peers import Server, rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, refusal
+from twisted_tcpdemo.admission import Admission, DeniedNetworks
 from twisted_tcpdemo.programs import Discard
 from twisted_tcpdemo.refusal import LINGER, LINGER_BYTES, LINGERING, Farewell
 
@@ -246,6 +247,29 @@ async def test_many() -> None:
             assert await received(raw) == b""
             raw.close()
         await until(lambda: not server.factory._lingering)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "fasttcp"])
+async def test_nobodyIsRefusedForThem(scheme: str) -> None:
+    """
+    With the overflow "wait", clients that have been refused by a rule and still
+    hold the last descriptors keep others waiting, and no longer than they stay.
+    """
+    denied = Admission(DeniedNetworks("127.0.0.2"))
+    factory = TCPDemoFactory(Discard, overflow="wait", admission=denied)
+    factory.descriptorReserve = None
+    factory.descriptorLimit = 2
+    async with serving(factory, f"{scheme}:0:interface=127.0.0.1") as server:
+        address, source = ("127.0.0.1", server.port), ("127.0.0.2", 0)
+        strangers = [socket.create_connection(address, 5, source) for _ in range(2)]
+        await until(lambda: len(factory._lingering) == 2)
+        good = await server.connect()
+        strangers[0].close()
+        await until(lambda: factory.connectionCount)
+        assert factory.report().refusedBy == {"deniedNetworks": 2}
+        good.transport.loseConnection()
+        strangers[1].close()
+        await until(lambda: not factory._lingering)
 
 
 # In memory.

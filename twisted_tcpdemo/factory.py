@@ -308,11 +308,19 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return Farewell(
             partial(self._refused, rule),
             self._lingering,
+            gone=self._farewellSaid,
             message=self.refusalMessage,
             reset=self._overflow == "reset",
             linger=self._descriptorsLeft(),
             clock=self.clock,
         )
+
+    def _farewellSaid(self) -> None:
+        """
+        One who lingered has gone, and left a descriptor to those who wait.
+        """
+        if self._overflow == "wait":
+            self._listeners.adjust()
 
     def _refused(self, rule: str, host: IAddress, peer: IAddress) -> None:
         self._ledger.refuse(rule)
@@ -589,15 +597,18 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         if self._suspended:
             return 0
+        opened, descriptors = len(self._ledger.open), self.descriptorLimit
+        if descriptors is not None:
+            descriptors = max(0, descriptors - opened - len(self._lingering))
         if self._overflow == "wait":
-            limit = self.effectiveLimit
-            return None if limit is None else max(0, limit - len(self._ledger.open))
-        if self.descriptorLimit is None:
+            places = None if self._maxConnections is None else self._maxConnections - opened
+            left = [n for n in (places, descriptors) if n is not None]
+            return max(0, min(left)) if left else None
+        if descriptors is None:
             return None
         # A client that is refused has its descriptor until the next turn: the
         # reserve must hold a batch of them.
-        left = self.descriptorLimit - len(self._ledger.open) - len(self._lingering)
-        return max(0, left) + max(1, (self.descriptorReserve or 0) // 4)
+        return descriptors + max(1, (self.descriptorReserve or 0) // 4)
 
     def whenEmpty(self) -> Deferred[None]:
         """

@@ -47,6 +47,7 @@ class Farewell(Protocol):
         told: Callable[[IAddress, IAddress], None],
         lingering: set[Farewell],
         *,
+        gone: Callable[[], object] = lambda: None,
         message: bytes = b"",
         reset: bool = False,
         linger: bool = True,
@@ -55,6 +56,7 @@ class Farewell(Protocol):
         """
         @param told: is told the addresses of both sides.
         @param lingering: where it adds itself as long as it waits.
+        @param gone: is called when it has waited and does so no more.
         @param message: what the client is told before the FIN.
         @param reset: send RST instead, and no message.
         @param linger: whether it may wait at all.
@@ -62,6 +64,7 @@ class Farewell(Protocol):
         self.tick = 0
         self._told = told
         self._lingering = lingering
+        self._gone = gone
         self._message = message
         self._reset = reset
         self._linger = linger
@@ -134,9 +137,11 @@ class Farewell(Protocol):
         """
         It is gone.
         """
-        self._lingering.discard(self)
         if self.tick:
             sweepOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)
+        if self in self._lingering:
+            self._lingering.discard(self)
+            self._gone()
 
 
 def _canWait(bottom: Any) -> bool:
