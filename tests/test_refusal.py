@@ -22,7 +22,7 @@ from zope.interface.verify import verifyClass
 from tests.support.certificates import pemFile
 from tests.support.peers import Server, rawConnection, serving
 from tests.support.waiting import until
-from twisted_tcpdemo import TCPDemoFactory, refusal
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, refusal
 from twisted_tcpdemo.admission import Admission, DeniedNetworks
 from twisted_tcpdemo.programs import Discard
 from twisted_tcpdemo.refusal import LINGER, LINGER_BYTES, LINGERING, Farewell
@@ -332,6 +332,54 @@ def test_messageWithoutLingering() -> None:
     assert transport.disconnecting and not lingering
     clock.advance(LINGER + 0.1)
     assert transport.disconnected
+
+
+class Hearing(TCPDemoProtocol):
+    """
+    Remembers what it hears.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def connectionMade(self) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append(data.decode())
+
+    def connectionLost(self, reason: Failure = DONE) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("lost")
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_connectedAgain(lost: bool) -> None:
+    """
+    A protocol that was refused hears nothing of that, and all of a connection
+    that it has later.
+    """
+    factory, protocol = TCPDemoFactory(maxConnections=0, clock=Clock()), Hearing()
+    protocol.factory = factory
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"refused")
+    if lost:
+        protocol.connectionLost(DONE)
+    factory.maxConnections = 1
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"data")
+    assert factory.bytesRead == 4
+    protocol.connectionLost(DONE)
+    assert protocol.heard == ["made", "data", "lost"]
+    assert factory.connectionCount == 0
 
 
 def test_clientCloses() -> None:

@@ -226,11 +226,24 @@ class Connection:
 
     def refuse(self, farewell: Farewell) -> None:
         """
-        Send it away; its protocol hears nothing of it.
+        Send it away; its protocol hears nothing of it, and may be connected
+        again.
         """
+        protocol: Any = self.protocol
+
+        def lost(reason: Failure = connectionDone) -> None:
+            self.detach()
+            farewell.connectionLost(reason)
+
+        def connectAgain(transport: ITransport) -> None:
+            self.detach()
+            protocol.makeConnection(transport)
+
         self._shadows = shadows = Shadows()
-        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost", "connectionLost"):
-            shadows.place(self.protocol, hook, getattr(farewell, hook))
+        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost"):
+            shadows.place(protocol, hook, getattr(farewell, hook))
+        shadows.place(protocol, "connectionLost", lost)
+        shadows.place(protocol, "makeConnection", connectAgain)
         farewell.makeConnection(self.transport)
 
     def detach(self) -> None:
