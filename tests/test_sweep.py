@@ -104,6 +104,24 @@ def test_forget() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_forgetMany() -> None:
+    """
+    Deadlines that are far away and forgotten take no memory until then.
+    """
+    clock = Clock()
+    sweep, stays = Sweep(clock), Thing()
+    sweep.watch(stays, 1)
+    for number in range(10_000):
+        thing = Thing()
+        sweep.watch(thing, 1000 + number)
+        sweep.forget(thing)
+    assert len(sweep._buckets) == 1
+    assert len(sweep._ticks) < 100
+    clock.advance(1)
+    assert len(stays.visits) == 1
+    assert clock.getDelayedCalls() == []
+
+
 def test_past() -> None:
     """
     A deadline that is past is served in the next tick.

@@ -16,15 +16,18 @@ the reactor's, and no new ones.
 from __future__ import annotations
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from math import ceil
-from typing import Protocol
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 _log = Logger(namespace="tcpdemo")
+
+FEW: Final = 64
+"""Empty buckets that are never worth looking for."""
 
 
 class Watched(Protocol):
@@ -54,7 +57,6 @@ class Sweep:
         self._clock = clock
         self._buckets: dict[int, dict[Watched, None]] = {}
         self._ticks: list[int] = []
-        self._watching = 0
         self._serving = 0
         self._call: IDelayedCall | None = None
         self._callTick = 0
@@ -73,9 +75,8 @@ class Sweep:
         bucket = self._buckets.get(tick)
         if bucket is None:
             self._buckets[tick] = bucket = {}
-            heappush(self._ticks, tick)
+            self._queue(tick)
         bucket[watched] = None
-        self._watching += 1
         self._schedule()
 
     def forget(self, watched: Watched) -> None:
@@ -86,19 +87,32 @@ class Sweep:
         self._schedule()
 
     def _take(self, watched: Watched) -> None:
-        bucket = self._buckets.get(watched.tick)
-        watched.tick = 0
+        tick, watched.tick = watched.tick, 0
+        bucket = self._buckets.get(tick)
         if bucket is not None and watched in bucket:
             del bucket[watched]
-            self._watching -= 1
+            if not bucket:
+                del self._buckets[tick]
+
+    def _queue(self, tick: int) -> None:
+        """
+        Find a bucket again when its time has come.  Those that have become
+        empty before stay in the queue, but never so many that most of it is
+        theirs: with connections that may live for a day, and do for a moment,
+        that would be a day's.
+        """
+        if len(self._ticks) < 2 * len(self._buckets) + FEW:
+            heappush(self._ticks, tick)
+        else:
+            self._ticks = list(self._buckets)
+            heapify(self._ticks)
 
     def _schedule(self) -> None:
         """
         Keep one delayed call, for the first tick, as long as there is any.
         """
-        if not self._watching:
-            self._buckets.clear()
-            self._ticks.clear()
+        while self._ticks and self._ticks[0] not in self._buckets:
+            heappop(self._ticks)
         wanted = self._ticks[0] if self._ticks else 0
         if self._call is not None:
             if wanted and wanted >= self._callTick:
@@ -117,11 +131,9 @@ class Sweep:
         # rounding error.
         self._serving = last = int((now + 1e-9) / self.TICK)
         while self._ticks and self._ticks[0] <= last:
-            tick = heappop(self._ticks)
-            bucket = self._buckets.get(tick, {})
+            bucket = self._buckets.get(heappop(self._ticks), {})
             while bucket:
                 self._visit(next(iter(bucket)), now)
-            self._buckets.pop(tick, None)
         self._serving = 0
         self._schedule()
 
