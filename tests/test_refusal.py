@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.stdio import PipeAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.python.failure import Failure
@@ -406,6 +407,53 @@ def test_discards() -> None:
     assert not transport.disconnected
     protocol.dataReceived(b"x")
     assert transport.disconnected
+
+
+class Pipes:
+    """
+    A transport in memory as that of C{stdio:} is: nothing can break it off.
+    """
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.ended = self.halfClosed = False
+
+    def write(self, data: bytes) -> None:
+        """
+        Remember it.
+        """
+        self.said += data
+
+    def loseWriteConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.halfClosed = True
+
+    def loseConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.ended = True
+
+    def getHost(self) -> PipeAddress:
+        """
+        No address.
+        """
+        return PipeAddress()
+
+    getPeer = getHost
+
+
+@pytest.mark.parametrize(("reset", "said"), [(False, b"no"), (True, b"")])
+def test_stdio(reset: bool, said: bytes) -> None:
+    """
+    Where nothing could end the waiting, the connection is closed at once.
+    """
+    clock, transport = Clock(), Pipes()
+    _, _, lingering = farewell(transport, clock=clock, message=b"no", reset=reset)
+    assert (transport.said, transport.ended, transport.halfClosed) == (said, True, False)
+    assert not lingering and clock.getDelayedCalls() == []
 
 
 def test_withoutHalfClose() -> None:

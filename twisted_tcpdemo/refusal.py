@@ -77,13 +77,10 @@ class Farewell(Protocol):
         """
         self._told(self.transport.getHost(), self.transport.getPeer())
         bottom = bottomOf(self.transport)
-        if self._reset:
-            bottom.abortConnection()
-            return
         mayLinger = self._mayLinger(bottom)
         encrypted = tlsOf(self.transport) is not None
-        if encrypted and not mayLinger:
-            bottom.abortConnection()
+        if self._reset or (encrypted and not mayLinger):
+            self.end()
             return
         if self._message:
             self.transport.write(self._message)
@@ -112,7 +109,8 @@ class Farewell(Protocol):
         """
         Wait no longer.
         """
-        bottomOf(self.transport).abortConnection()
+        bottom = bottomOf(self.transport)
+        getattr(bottom, "abortConnection", bottom.loseConnection)()
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -146,6 +144,7 @@ class Farewell(Protocol):
 
 def _canWait(bottom: Any) -> bool:
     """
-    Whether a transport can end its own side alone.
+    Whether a transport can end its own side alone, and then be broken off; that
+    of C{stdio:} can do only one of them.
     """
-    return hasattr(bottom, "loseWriteConnection")
+    return hasattr(bottom, "loseWriteConnection") and hasattr(bottom, "abortConnection")
