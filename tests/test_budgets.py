@@ -381,6 +381,40 @@ def test_handshakeBeginsLate(connection: Connection, clock: Clock) -> None:
     assert connection.reasons == [CloseReason.HANDSHAKE]
 
 
+def test_handshakeHeld(connection: Connection, clock: Clock) -> None:
+    """
+    Where nothing is read, the handshake cannot begin, and neither does its
+    budget, unless the connection is closing already.
+    """
+    connection.handshaking = True
+    watch = begin(connection, clock, handshake=1)
+    watch.hold()
+    wait(clock, 3)
+    watch.release(clock.seconds())
+    wait(clock, 0.9)
+    assert connection.used == []
+    watch.hold()
+    close(connection, watch, clock)
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.HANDSHAKE]
+
+
+def test_releasedTwice(connection: Connection, clock: Clock) -> None:
+    """
+    Who is resumed again has no more time for that.
+    """
+    watch = begin(connection, clock, firstByte=2)
+    watch.hold()
+    wait(clock, 3)
+    watch.release(clock.seconds())
+    wait(clock, 1)
+    watch.release(clock.seconds())
+    wait(clock, 0.9)
+    assert connection.used == []
+    wait(clock, 0.2)
+    assert connection.reasons == [CloseReason.FIRST_BYTE]
+
+
 def close(connection: Connection, watch: BudgetWatch, clock: Clock) -> None:
     """
     This side closes.
@@ -583,6 +617,29 @@ def connected(factory: TCPDemoFactory) -> tuple[Any, StringTransport]:
     protocol, transport = factory.buildProtocol(None), StringTransport()
     protocol.makeConnection(transport)
     return protocol, transport
+
+
+@pytest.mark.parametrize("resumeAfter", [None, 5])
+def test_pauseOnConnect(clock: Clock, resumeAfter: float | None) -> None:
+    """
+    With pauseOnConnect, a peer has its time for the first byte from when it is
+    heard.
+    """
+    budgets = Budgets(firstByte=2)
+    factory = TCPDemoFactory(
+        clock=clock, budgets=budgets, pauseOnConnect=True, resumeAfter=resumeAfter
+    )
+    protocol, transport = connected(factory)
+    wait(clock, 5.01)
+    if resumeAfter is None:
+        protocol.resume()
+    wait(clock, 1.9)
+    assert (transport.producerState, transport.disconnecting) == ("producing", False)
+    wait(clock, 0.2)
+    assert transport.disconnecting
+    protocol.connectionLost()
+    assert clock.getDelayedCalls() == []
+    assert "resumeProducing" not in vars(transport)
 
 
 class Patient(TCPDemoProtocol):

@@ -51,7 +51,8 @@ class Budgets:
     @ivar maxPending: bytes that may wait for a peer that does not read; the
         write that exceeds it resets the connection.
 
-    @ivar firstByte: until the peer has sent anything at all.
+    @ivar firstByte: until the peer has sent anything at all.  With
+        C{pauseOnConnect} it begins when reading does, and so does C{handshake}.
     @ivar idle: without a byte moving in either direction.
     @ivar lifetime: in all.
     @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which each
@@ -145,6 +146,7 @@ class BudgetWatch:
         "_handshakingSince",
         "_idleSince",
         "_lifetime",
+        "_readingSince",
         "_sampledAt",
         "_sweep",
         "_taken",
@@ -160,6 +162,7 @@ class BudgetWatch:
         self._budgets = budgets
         self._sweep = sweep
         self._lifetime = (budgets.lifetime or 0) * (1 - budgets.lifetimeJitter * random())
+        self._readingSince: float | None = connection.openedAt
         self._handshakingSince: float | None = None
         self._idleSince = 0.0
         self._told = -1.0
@@ -173,6 +176,20 @@ class BudgetWatch:
         """
         self._connection = None
         self._sweep.forget(self)
+
+    def hold(self) -> None:
+        """
+        Nothing is read, so the peer cannot have begun.
+        """
+        self._readingSince = None
+
+    def release(self, now: float) -> None:
+        """
+        From now on, it can.  Nothing happens if it can already.
+        """
+        if self._readingSince is None:
+            self._readingSince = now
+            self.visit(now)
 
     def setIdle(self, seconds: float | None, now: float) -> None:
         """
@@ -216,7 +233,8 @@ class BudgetWatch:
     # when its budget is used up, or None when it does not apply.
 
     def _handshakeEnd(self, connection: Budgeted, now: float) -> float | None:
-        if self._budgets.handshake is None or not connection.handshaking:
+        held = self._readingSince is None and connection.closingAt is None
+        if self._budgets.handshake is None or held or not connection.handshaking:
             self._handshakingSince = None
             return None
         if self._handshakingSince is None:
@@ -224,9 +242,10 @@ class BudgetWatch:
         return self._handshakingSince + self._budgets.handshake
 
     def _firstByteEnd(self, connection: Budgeted, now: float) -> float | None:
-        if self._budgets.firstByte is None or connection.counts.bytesRead:
+        firstByte, since = self._budgets.firstByte, self._readingSince
+        if firstByte is None or since is None or connection.counts.bytesRead:
             return None
-        return connection.openedAt + self._budgets.firstByte
+        return since + firstByte
 
     def _lifetimeEnd(self, connection: Budgeted, now: float) -> float | None:
         if not self._lifetime:

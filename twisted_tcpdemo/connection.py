@@ -572,6 +572,23 @@ class Connection:
             self._watch = BudgetWatch(self, self._budgets, sweepOf(self._clock))
         return self._watch
 
+    def pauseFirst(self) -> None:
+        """
+        Read nothing until the transport is resumed; what the peer has to do in
+        time begins then.
+        """
+        shadows, transport = Shadows(), self.transport
+
+        def resumeProducing() -> None:
+            shadows.remove()
+            transport.resumeProducing()
+            if self.closeReason is None:
+                self.watch().release(self._clock.seconds())
+
+        transport.pauseProducing()
+        shadows.place(transport, "resumeProducing", resumeProducing)
+        self.watch().hold()
+
     def setTimeout(self, seconds: float | None) -> None:
         """
         Change the idle budget.  It begins with the call, as Node's does, also

@@ -345,7 +345,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         connection.attach()
         tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
         if self.pauseOnConnect:
-            transport.pauseProducing()
+            connection.pauseFirst()
             if self.resumeAfter is not None:
                 connection.later(self.resumeAfter, transport.resumeProducing)
         if self._observers:
