@@ -6,17 +6,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, LoopingCall
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
+from tests.support.crowds import endpointFor
+from tests.support.peers import serving
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch, positive
 from twisted_tcpdemo.connection import FinalCounts
+from twisted_tcpdemo.stack import tlsOf
 from twisted_tcpdemo.sweep import Sweep
 
 NAMES = [
@@ -715,6 +720,43 @@ def test_closedWithProducer(clock: Clock) -> None:
     for protocol, _ in (closing, open_):
         protocol.connectionLost()
     assert clock.getDelayedCalls() == []
+
+
+class Slow(TCPDemoProtocol):
+    """
+    Says a little now and then, and closes when that is done.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Begin.
+        """
+        self.loop = LoopingCall(self.transport.write, b"x")
+        self.loop.start(0.05)
+        # Twisted waits for any producer under TLS, else only for one that it asks.
+        self.transport.registerProducer(Producer(), tlsOf(self.transport) is not None)
+        self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """
+        Nobody listens.
+        """
+        self.loop.stop()
+
+
+@pytest.mark.parametrize("transport", ["tcp", "fast", "tls", "unix"])
+async def test_slowProducer(transport: str, tmp_path: Path) -> None:
+    """
+    A peer that reads all that a slow producer writes after the close gets it,
+    for longer than the close budget.
+    """
+    factory = TCPDemoFactory(Slow, budgets=Budgets(closeFlush=0.2))
+    async with serving(factory, **endpointFor(transport, tmp_path)) as server:
+        peer = await server.connect()
+        await peer.whenReceived(20)
+        [protocol] = factory.connections
+        protocol.transport.unregisterProducer()
+        await peer.whenEnded()
 
 
 def test_clockSetBack(clock: Clock) -> None:

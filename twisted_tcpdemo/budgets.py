@@ -142,15 +142,16 @@ class BudgetWatch:
     __slots__ = (
         "_budgets",
         "_connection",
-        "_due",
         "_handshakingSince",
         "_idleSince",
         "_lifetime",
+        "_owed",
         "_readingSince",
         "_sampledAt",
         "_sweep",
         "_taken",
         "_told",
+        "_wasProducing",
         "idle",
         "tick",
     )
@@ -167,7 +168,8 @@ class BudgetWatch:
         self._idleSince = 0.0
         self._told = -1.0
         self._taken = 0
-        self._due = 0
+        self._owed = 0
+        self._wasProducing = False
         self._sampledAt: float | None = None
 
     def stop(self) -> None:
@@ -282,20 +284,27 @@ class BudgetWatch:
             return None
         if self._sampledAt is None or self._sampledAt < closingAt:
             self._sample(connection, closingAt)
-        elif self._progress(connection) >= self._due:
+        elif self._progress(connection) >= self._share(connection, now):
             self._sample(connection, now)
         assert self._sampledAt is not None
         return self._sampledAt + period
 
     def _sample(self, connection: Budgeted, now: float) -> None:
         """
-        Begin a period: remember what the peer has taken, and what it has to
-        take until the end.
+        Begin a period: remember what the peer has taken, and what it has not.
         """
-        pending = connection.counts.bytesPending
-        self._taken = connection.counts.bytesWritten - pending
-        self._due = min(CLOSE_RATE, pending) if self._mayProduce(connection, now) else CLOSE_RATE
+        self._owed = connection.counts.bytesPending
+        self._taken = connection.counts.bytesWritten - self._owed
+        self._wasProducing = self._mayProduce(connection, now)
         self._sampledAt = now
+
+    def _share(self, connection: Budgeted, now: float) -> int:
+        """
+        What the peer of a closing connection has to take in this period.  There
+        need not be more, if there was a producer at either end of it.
+        """
+        producing = self._wasProducing or self._mayProduce(connection, now)
+        return min(CLOSE_RATE, self._owed) if producing else CLOSE_RATE
 
     def _mayProduce(self, connection: Budgeted, now: float) -> bool:
         """
