@@ -4,6 +4,7 @@ The peer's FIN behind wrappers of Twisted's, as if they were not there.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -21,12 +22,13 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import ProtocolWrapper, TimeoutFactory, WrappingFactory
 from zope.interface import implementer
 
 from tests.support.certificates import serverContext
-from tests.support.peers import Peer, Server, serving
+from tests.support.peers import Peer, Server, rawConnection, serving
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.budgets import Budgets
@@ -492,3 +494,19 @@ async def test_clientSide() -> None:
         assert protocol.bytesRead == SIZE
         assert client.told == ["read"]
         assert client.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_refusedAndGone(bottom: str) -> None:
+    """
+    A client that is refused where a PROXY header is due, and has ended its side
+    already, is still told why.
+    """
+    factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"full")
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        for _ in range(5):
+            with rawConnection(server.port) as peer:
+                peer.shutdown(socket.SHUT_WR)
+                peer.setblocking(True)
+                got = await deferToThread(peer.recv, 100)
+                assert got == b"full"
+        await until(lambda: not factory._lingering)

@@ -24,6 +24,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.halfclose import relayHalfClose
+from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import bottomOf, clockOf, tlsOf
 from twisted_tcpdemo.sweep import sweepOf
 
@@ -70,12 +72,14 @@ class Farewell(Protocol):
         self._linger = linger
         self._clock = clock
         self._discarded = 0
+        self._relays = Shadows()
 
     def connectionMade(self) -> None:
         """
         Say what is to be said, and end our side.
         """
         self._told(self.transport.getHost(), self.transport.getPeer())
+        self._relays = relayHalfClose(self.transport, self.end)
         bottom = bottomOf(self.transport)
         mayLinger = self._mayLinger(bottom)
         encrypted = tlsOf(self.transport) is not None
@@ -135,6 +139,7 @@ class Farewell(Protocol):
         """
         It is gone.
         """
+        self._relays.remove()
         if self.tick:
             sweepOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)
         if self in self._lingering:
