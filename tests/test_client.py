@@ -1350,14 +1350,47 @@ def test_badReactor(where: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "description", ["", "nonsense", "nonsense:1", "tcp:host", "tcp:h:port", "tcp:h:1:frobnicate=1"]
+    ("description", "why"),
+    [
+        ("", "Unknown endpoint type"),
+        ("nonsense", "Unknown endpoint type"),
+        ("nonsense:1", "Unknown endpoint type"),
+        ("tcp:host", "tcp:HOST:PORT"),
+        ("tcp:", "tcp:HOST:PORT"),
+        ("tcp:h:port", "port"),
+        ("tcp:h:1:frobnicate=1", "wrong arguments"),
+        ("tcp:h:1:2", "wrong arguments"),
+        ("tcp:a..b:80", "host"),
+        ("TCP:a..b:80", "host"),
+        ("tcp:host=a..b:80", "host"),
+        ("tcp:80:host=a..b", "host"),
+        ("ssl:a..b:80", "host"),
+        ("tls:a..b:80", "host"),
+        (r"tcp:\[\:\:1\]:80", "brackets"),
+        (f"tcp:{'a' * 64}.test:80", "host"),
+        ("tcp:h:0", "port"),
+        ("tcp:h:65536", "port"),
+        ("tcp:h:-1", "port"),
+        ("ssl:h:port=99999", "port"),
+    ],
 )
-def test_badString(description: str) -> None:
+def test_badString(description: str, why: str) -> None:
     """
-    A string that is no client endpoint is a clear error.
+    A string that is no client endpoint is a clear error when it is given.
     """
-    with pytest.raises(ValueError, match="no client endpoint"):
+    with pytest.raises(ValueError, match="no client endpoint") as raised:
         ClientEndpoint.fromString(description)
+    assert why in str(raised.value).partition("no client endpoint: ")[2]
+
+
+@pytest.mark.parametrize(
+    "description", [r"tcp:\:\:1:80", r"tcp:host=fe80\:\:1%lo:port=80", "tcp:my_server:80"]
+)
+def test_goodString(description: str) -> None:
+    """
+    An IPv6 address and a name with an underscore may be in a string.
+    """
+    assert description in repr(ClientEndpoint.fromString(description))
 
 
 def test_stringThatIsNone() -> None:

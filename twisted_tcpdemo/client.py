@@ -24,7 +24,7 @@ from zope.interface import implementer
 from twisted_tcpdemo.budgets import positive
 from twisted_tcpdemo.connecting import Connecting, Manner
 from twisted_tcpdemo.retry import Retry
-from twisted_tcpdemo.targets import SocketTarget, hostTarget, pathTarget, whole
+from twisted_tcpdemo.targets import SocketTarget, checkString, hostTarget, pathTarget, whole
 from twisted_tcpdemo.text import printable
 
 P = TypeVar("P", bound=IProtocol)
@@ -167,7 +167,11 @@ class ClientEndpoint:
         if not isinstance(description, str):
             raise TypeError(f"the description must be a str, not {description!r}")
         try:
+            checkString(description)
             endpoint = clientFromString(reactor, description)
+        except TypeError as error:
+            # It would tell of Python's functions inside Twisted.
+            raise ValueError(f"{description!r} is no client endpoint: wrong arguments") from error
         except Exception as error:
             raise ValueError(f"{description!r} is no client endpoint: {error}") from error
         self = cls.__new__(cls)

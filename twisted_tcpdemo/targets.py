@@ -9,6 +9,7 @@ for all stages together.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 from typing import Any
@@ -92,6 +93,33 @@ def hostTarget(
     literal = TCP4ClientEndpoint if family is IPv4Address else TCP6ClientEndpoint
     endpoint: IStreamClientEndpoint = literal(reactor, host, port, timeout=_NEVER, bindAddress=bind)
     return endpoint
+
+
+_ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
+
+
+def checkString(description: str) -> None:
+    """
+    Check host and port in a string for C{tcp:}, C{ssl:} or C{tls:}.  Twisted
+    does not: such a host would raise in a thread, and never tell, such a port
+    only fail to connect.
+
+    @raise ValueError: if they are missing or wrong.
+    """
+    kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
+    if kind.lower() not in ("tcp", "ssl", "tls"):
+        return
+    named = dict(part.split("=", 1) for part in arguments if "=" in part)
+    inOrder = [part for part in arguments if part and "=" not in part]
+    for name in ("host", "port"):
+        if name not in named and inOrder:
+            named[name] = inOrder.pop(0)
+    if "host" not in named or "port" not in named:
+        raise ValueError(f"it must have a host and a port: {kind}:HOST:PORT")
+    _checkHost(named["host"])
+    if not named["port"].isdecimal():
+        raise ValueError(f"port must be a whole number, not {named['port']!r}")
+    whole("port", int(named["port"]), 1, 65535)
 
 
 def _checkHost(host: object) -> type[IAddress] | None:
