@@ -39,7 +39,7 @@ from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.connect import explained
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
 from twisted_tcpdemo.cli.show import statusFrom
-from twisted_tcpdemo.cli.table import connections, count, duration, size, summary
+from twisted_tcpdemo.cli.table import connections, count, duration, limit, size, summary
 from twisted_tcpdemo.cli.web import Client
 from twisted_tcpdemo.programs import Discard, Echo
 
@@ -652,9 +652,10 @@ async def test_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert await told("limit", 100) == "limit 100, refuse beyond"
         assert factory.maxConnections == 100
         assert await told("limit") == "limit 100, refuse beyond"
-        assert await told("limit", "none") == "no limit, refuse beyond"
+        factory.descriptorLimit = 5000
+        assert await told("limit", "none") == "limit 5,000 (descriptors), refuse beyond"
         assert factory.maxConnections is None
-        assert await told("overflow", "wait") == "no limit, wait beyond"
+        assert await told("overflow", "wait") == "limit 5,000 (descriptors), wait beyond"
         assert await told("suspend") == "suspended, 2 connected"
         assert await told("resume") == "accepting, 2 connected"
         table = (await told("connections")).splitlines()
@@ -700,7 +701,7 @@ async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert await command("status", tmp_path / "control", "--json") == Outcome.DONE
         assert json.loads(capsys.readouterr().out)["connections"][0]["bytesRead"] == 2000
     assert f"accepting, listening on 127.0.0.1:{control.server.port}\n" in shown
-    assert "connections  1 of 1 (refuse beyond)\n" in shown
+    assert "connections  1 of 1, refuse beyond\n" in shown
     assert "refused      1 (maxConnections: 1)\n" in shown
     assert shown.splitlines()[-2].split() == [
         *("id", "peer", "host", "age", "idle", "read", "written", "pending")
@@ -944,6 +945,29 @@ def test_rates() -> None:
     assert "read         5.0 kB (2.5 kB/s)" in lines
     assert "accepted     5" in summary(before, now)
     assert count(1234567) == "1,234,567"
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [
+        ({"maxConnections": 5, "effectiveLimit": 5}, "limit 5"),
+        ({"maxConnections": None, "effectiveLimit": 19936}, "limit 19,936 (descriptors)"),
+        ({"maxConnections": 50_000, "effectiveLimit": 19936}, "limit 19,936 (descriptors)"),
+        ({"maxConnections": None, "effectiveLimit": None}, "no limit"),
+        ({"maxConnections": 5}, "limit 5"),
+        ({"maxConnections": None}, "no limit"),
+        ({}, "no limit"),
+    ],
+)
+def test_limit(status: dict[str, Any], shown: str) -> None:
+    """
+    The limit is the one that holds, with its cause; an older server tells only
+    the one that was given.
+    """
+    assert limit(status) == shown
+    assert f"connections  3 of {shown.removeprefix('limit ')}, wait beyond" in summary(
+        {**status, "connectionCount": 3, "overflow": "wait"}
+    )
 
 
 def test_manyConnections() -> None:

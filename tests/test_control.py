@@ -172,7 +172,7 @@ async def test_status(tmp_path: Path) -> None:
     assert status["time"] > 1_600_000_000
     where = {"address": "127.0.0.1", "port": control.server.port, "family": "IPv4"}
     assert status["listeners"] == [where]
-    counts = ("connectionCount", "maxConnections", "acceptedCount", "refusedCount", "closedCount")
+    counts = ("connectionCount", "effectiveLimit", "acceptedCount", "refusedCount", "closedCount")
     assert [status[name] for name in counts] == [1, 1, 1, 1, 0]
     assert (status["bytesRead"], status["bytesWritten"]) == (5, 5)
     assert (status["overflow"], status["refusedBy"]) == ("refuse", {"maxConnections": 1})
@@ -225,9 +225,11 @@ async def test_limits(tmp_path: Path, events: list[LogEvent]) -> None:
         changed = await control.ask("PATCH", "/limits", {"maxConnections": 100, "overflow": "wait"})
         assert (control.factory.maxConnections, control.factory.overflow) == (100, "wait")
         shown = await control.ask("GET", "/limits")
-        assert shown.value == changed.value == {"maxConnections": 100, "overflow": "wait"}
+        expected = {"maxConnections": 100, "effectiveLimit": 100, "overflow": "wait"}
+        assert shown.value == changed.value == expected
         lifted = await control.ask("PATCH", "/limits", {"maxConnections": None})
-        assert lifted.value == {"maxConnections": None, "overflow": "wait"}
+        holds = control.factory.descriptorLimit
+        assert lifted.value == {**expected, "maxConnections": None, "effectiveLimit": holds}
     who = f"by uid {os.getuid()}, pid {os.getpid()}"
     assert said(events) == [
         f"control: maxConnections from none to 100, {who}",

@@ -191,6 +191,20 @@ def test_opened(events: list[LogEvent], limit: int | None, text: str) -> None:
     assert (fields["localFamily"], fields["remoteFamily"]) == ("IPv4", "IPv6")
 
 
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [(None, "limit 50 (descriptors)"), (60, "limit 50 (descriptors)"), (9, "limit 9")],
+)
+def test_openedWithFewDescriptors(events: list[LogEvent], given: int | None, text: str) -> None:
+    """
+    The limit in the line is the one that holds, be it that of the descriptors.
+    """
+    factory = TCPDemoFactory(maxConnections=given)
+    factory.descriptorLimit = 50
+    LoggingObserver(factory).connectionOpened(FINAL)
+    assert formatEvent(events[-1]).endswith(f"; 0 connected, {text}")
+
+
 def test_refused(events: list[LogEvent]) -> None:
     """
     A refusal: both ends, and the rule.

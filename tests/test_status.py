@@ -151,6 +151,7 @@ async def test_schema() -> None:
             "listeners": [{"address": "127.0.0.1", "port": server.port, "family": "IPv4"}],
             "connectionCount": 1,
             "maxConnections": 3,
+            "effectiveLimit": 3,
             "overflow": "refuse",
             "acceptedCount": 1,
             "refusedCount": 0,

@@ -85,6 +85,18 @@ def inMemory(factory: TCPDemoFactory, count: int) -> list[Any]:
     return factory.connections
 
 
+async def test_descriptorsAreTheLimit(chromium: Browser) -> None:
+    """
+    Without a limit given, what the descriptors leave is what is free.
+    """
+    factory = TCPDemoFactory(Echo)
+    async with serving(factory) as server:
+        factory.descriptorLimit = 50
+        async with watching(factory, chromium):
+            await server.connect()
+            await chromium.wait(f"{TEXT} === '49 free'", "use")
+
+
 async def test_followsConnections(chromium: Browser) -> None:
     """
     The table follows connects, bytes and closes by itself, and the counts do

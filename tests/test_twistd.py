@@ -99,7 +99,7 @@ async def test_everyInterface() -> None:
         found = await child.whenPrinted(r"listening on (\S+):(\d+) \((IPv\d)\)")
         assert (found[1], found[3]) in {("[::]", "IPv6"), ("0.0.0.0", "IPv4")}
         peer = await connect(int(found[2]))
-        await child.whenPrinted(r"connection 1: 127\.0\.0\.1:\d+ \(IPv4\) .*; 1 connected, no")
+        await child.whenPrinted(r"connection 1: 127\.0\.0\.1:\d+ \(IPv4\) .*; 1 connected, limit")
         await leave(peer)
 
 

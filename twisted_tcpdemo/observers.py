@@ -107,7 +107,7 @@ class LoggingObserver:
             "{connectionCount} connected, {limit}",
             connectionID=report.connectionID,
             connectionCount=self._factory.connectionCount,
-            limit=_limit(self._factory.maxConnections),
+            limit=_limitOf(self._factory),
             **_fields(report),
         )
 
@@ -170,6 +170,14 @@ class LoggingObserver:
         """
         if not self._factory.listening and not self._factory.connectionCount:
             self._budget.flush()
+
+
+def _limitOf(factory: TCPDemoFactory) -> str:
+    """
+    The limit that holds, and its cause if nobody has given it.
+    """
+    limit = factory.effectiveLimit
+    return _limit(limit) + ("" if limit == factory.maxConnections else " (descriptors)")
 
 
 def _limit(limit: int | None) -> str:

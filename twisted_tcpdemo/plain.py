@@ -47,6 +47,7 @@ def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, An
         "listeners": [end._asdict() for end in factory.addresses()],
         "connectionCount": report.connectionCount,
         "maxConnections": report.maxConnections,
+        "effectiveLimit": factory.effectiveLimit,
         "overflow": factory.overflow,
         "acceptedCount": report.acceptedCount,
         "refusedCount": report.refusedCount,

@@ -8,7 +8,7 @@ from argparse import Namespace
 from typing import Any
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.cli.table import connections, count, text
+from twisted_tcpdemo.cli.table import connections, count, limit, text
 from twisted_tcpdemo.cli.web import Client
 
 
@@ -59,6 +59,4 @@ def _told(value: Any) -> list[str]:
         return [f"connection {text(value['id'])}: {text(value.get('state'))}"]
     if "state" in value:
         return [f"{text(value['state'])}, {count(value.get('connectionCount'))} connected"]
-    limit = value.get("maxConnections")
-    shown = "no limit" if limit is None else f"limit {count(limit)}"
-    return [f"{shown}, {text(value.get('overflow'))} beyond"]
+    return [f"{limit(value)}, {text(value.get('overflow'))} beyond"]

@@ -72,6 +72,18 @@ def _number(value: Any) -> float | None:
     return float(value)
 
 
+def limit(status: Mapping[str, Any]) -> str:
+    """
+    How many may be connected: C{limit 100}, C{limit 1,000 (descriptors)},
+    C{no limit}.
+    """
+    given = status.get("maxConnections")
+    holds = status.get("effectiveLimit", given)
+    if holds is None:
+        return "no limit"
+    return f"limit {count(holds)}{'' if holds == given else ' (descriptors)'}"
+
+
 def summary(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> list[str]:
     """
     The counters, a line each.
@@ -80,14 +92,13 @@ def summary(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     """
     get = status.get
     where = ", ".join(map(_listener, _list(get("listeners")))) or "nowhere"
-    limit = get("maxConnections")
     rows = [
         ("state", f"{text(get('state'))}, listening on {where}"),
         ("process", f"{text(get('pid'))}, up {duration(get('uptime'))}"),
         (
             "connections",
-            f"{count(get('connectionCount'))} of {'no limit' if limit is None else count(limit)}"
-            f" ({text(get('overflow'))} beyond)",
+            f"{count(get('connectionCount'))} of {limit(status).removeprefix('limit ')}, "
+            f"{text(get('overflow'))} beyond",
         ),
         ("accepted", count(get("acceptedCount")) + _rate(status, before, "acceptedCount")),
         ("refused", count(get("refusedCount")) + _parts(get("refusedBy"))),

@@ -279,6 +279,10 @@ def _drained(report: DrainReport) -> None:
 
 def _limitsOf(factory: TCPDemoFactory) -> dict[str, Any]:
     """
-    The limits that can be changed.
+    The limits that can be changed, and the one that holds.
     """
-    return {"maxConnections": factory.maxConnections, "overflow": factory.overflow}
+    return {
+        "maxConnections": factory.maxConnections,
+        "effectiveLimit": factory.effectiveLimit,
+        "overflow": factory.overflow,
+    }

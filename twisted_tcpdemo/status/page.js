@@ -95,7 +95,7 @@ function show(status) {
   showHead(status);
   showCards(status);
   const { interval, connections, bytesRead, bytesWritten } = status.history;
-  countPlot.show([connections], interval, status.maxConnections);
+  countPlot.show([connections], interval, status.effectiveLimit);
   bytesPlot.show([bytesRead, bytesWritten].map((values) => values.map((value) => value / interval)), interval);
   tally("closedBy", "closedNone", status.closedBy);
   tally("refusedBy", "refusedNone", status.refusedBy);
@@ -126,7 +126,7 @@ function showHead(status) {
 }
 
 function showCards(status) {
-  const limit = status.maxConnections;
+  const limit = status.effectiveLimit;
   write("count", count(status.connectionCount));
   write("limit", limit === null ? "" : `of ${count(limit)}`);
   const bar = byId("bar");
