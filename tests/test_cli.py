@@ -34,6 +34,7 @@ from tests.support.peers import serving
 from tests.support.processes import Child, running
 from tests.support.waiting import until
 from tests.test_control import controlled
+from tests.test_status import connected, showing
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.connect import explained
@@ -709,6 +710,56 @@ async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "2.0 kB   2.0 kB      0 B" in shown
 
 
+@pytest.mark.parametrize("option", ["--all", "--json", "--timeout=9"])
+async def test_manyOnAStatusPage(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Off a terminal, a status page is asked for more connections than a browser
+    is shown.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 250)
+    async with showing(factory) as port:
+        assert await command("status", f"http://127.0.0.1:{port}", option) == Outcome.DONE
+    shown = capsys.readouterr().out
+    if option == "--json":
+        assert len(json.loads(shown)["connections"]) == 250
+    else:
+        assert len(shown.partition("\n\n")[2].splitlines()) == 251
+
+
+async def test_tooManyForAStatusPage(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Those whom a status page does not tell of are counted.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 1003)
+    async with showing(factory) as port:
+        assert await command("status", f"http://127.0.0.1:{port}", "--all") == Outcome.DONE
+    assert capsys.readouterr().out.endswith("\n... and 3 more (control lists all)\n")
+
+
+@pytest.mark.deadline(30)
+async def test_statusOnATerminal() -> None:
+    """
+    On a terminal what fits is shown, and the rest counted.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 339)
+    ours, theirs = os.openpty()
+    try:
+        async with showing(factory) as port:
+            via = f'LINES=24 "$@" > {os.ttyname(theirs)}'
+            async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
+                status, _, err = await ended(child)
+        lines = os.read(ours, 65536).decode().splitlines()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (status, err, len(lines)) == (Outcome.DONE, "", 23)
+    told = sum(line.strip()[:1].isdecimal() for line in lines)
+    assert lines[-1] == f"... and {339 - told} more (--all)"
+
+
 @pytest.mark.deadline(30)
 async def test_watch(tmp_path: Path) -> None:
     """
@@ -980,3 +1031,16 @@ def test_manyConnections() -> None:
     assert len(lines) == 10
     assert lines[-1] == "... and 992 more (--all)"
     assert connections([]) == connections(None) == ["no connections"]
+
+
+def test_connectionsNotTold() -> None:
+    """
+    Those that match and were not sent are counted among what is left out; where
+    --all does not help, that is not what is said.
+    """
+    values = [{"id": n, "peer": "x"} for n in range(20)]
+    assert connections(values, 10, 339)[-1] == "... and 331 more (--all)"
+    assert connections(values, 100, 339)[-1] == "... and 319 more (--all)"
+    assert connections(values, None, 339)[-1] == "... and 319 more (control lists all)"
+    assert connections(values, None, 20) == connections(values)
+    assert connections(values, None, HOSTILE) == connections(values)

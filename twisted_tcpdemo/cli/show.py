@@ -15,6 +15,9 @@ from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.table import connections, summary
 from twisted_tcpdemo.cli.web import Client
 
+MOST = 300_000
+"""As many connections as an answer has room for."""
+
 HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
 
@@ -37,12 +40,12 @@ def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
     if options.watch and onTerminal:
         sys.stdout.write(HOME + REST_OF_SCREEN)
     while True:
-        status = statusFrom(client)
+        columns, rows = _terminalSize()
+        room = None if options.all or options.json or not onTerminal else rows
+        status = statusFrom(client, MOST if room is None else room)
         if options.json:
             print(json.dumps(status), flush=True)
         else:
-            columns, rows = _terminalSize()
-            room = None if options.all or not onTerminal else rows
             lines = _page(status, before, room)
             if options.watch and onTerminal:
                 lines = [f"{line[:columns]}{REST_OF_LINE}" for line in lines]
@@ -56,14 +59,16 @@ def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
         time.sleep(options.interval)
 
 
-def statusFrom(client: Client) -> dict[str, Any]:
+def statusFrom(client: Client, limit: int = MOST) -> dict[str, Any]:
     """
     The status with the connections in it, from the status page, or else from
     control.
 
+    @param limit: how many connections are wanted.  A status page gives fewer if
+        that is too much for it, and says how many there are; control gives all.
     @raise CommandError: if there is none.
     """
-    answer = client.ask("GET", "/status.json")
+    answer = client.ask("GET", f"/status.json?limit={limit}")
     if answer.status == 404:
         answer = client.ask("GET", "/status")
         if answer.status == 200 and isinstance(answer.value, dict):
@@ -88,6 +93,8 @@ def _page(status: dict[str, Any], before: dict[str, Any] | None, room: int | Non
     lines = [*summary(status, before), ""]
     # One line is left for the prompt of the shell.
     lines += connections(
-        status.get("connections"), None if room is None else max(3, room - len(lines) - 1)
+        status.get("connections"),
+        None if room is None else max(3, room - len(lines) - 1),
+        status.get("connectionsMatching"),
     )
     return lines

@@ -137,14 +137,15 @@ def _rate(status: Mapping[str, Any], before: Mapping[str, Any] | None, name: str
     return f" ({size(perSecond) if name.startswith('bytes') else f'{perSecond:,.1f}'}/s)"
 
 
-def connections(values: Any, room: int | None = None) -> list[str]:
+def connections(values: Any, room: int | None = None, matching: Any = None) -> list[str]:
     """
     A table of connections, a line each.
 
     @param room: how many lines it may have; L{None} for any number.
+    @param matching: how many there are, if the server has not told of all.
     """
     rows = [_row(value) for value in _list(values) if isinstance(value, dict)]
-    total = len(rows)
+    total = max(len(rows), int(_number(matching) or 0))
     if room is not None and total + 1 > room:
         rows = rows[: max(0, room - 2)]
     if not total:
@@ -154,7 +155,8 @@ def connections(values: Any, room: int | None = None) -> list[str]:
     lines = [_aligned([COLUMNS[i] for i in used], used, widths)]
     lines += [_aligned([row[i] for i in used], used, widths) for row in rows]
     if len(rows) < total:
-        lines.append(f"... and {total - len(rows):,} more (--all)")
+        how = "control lists all" if room is None else "--all"
+        lines.append(f"... and {total - len(rows):,} more ({how})")
     return lines
 
 
