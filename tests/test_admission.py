@@ -26,6 +26,7 @@ from twisted_tcpdemo.admission import (
     PeerRate,
     PerPeerLimit,
     Rule,
+    wouldRefuseBy,
 )
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
 from twisted_tcpdemo.networks import Networks
@@ -323,6 +324,31 @@ def test_dryRunOfOneRule() -> None:
     assert [arrives(policy, who) for _ in range(3)] == [None, None, "perPeerLimit"]
     assert tried.wouldRefuse == {"perPeerLimit": 1}
     assert policy.rules[0] is tried
+
+
+def test_wouldRefuseBy() -> None:
+    """
+    What dry runs let in can be asked of any policy, also where a dry run is one
+    rule among others.
+    """
+    who = peer("192.0.2.1")
+    inner = Admission(PerPeerLimit(1), dryRun=True)
+    policy = Admission(PerPeerLimit(2, name="two"), Admission(inner), dryRun=True)
+    for _ in range(4):
+        arrives(policy, who)
+    assert wouldRefuseBy(policy) == {"perPeerLimit": 1, "two": 2}
+    assert wouldRefuseBy(PerPeerLimit(1)) == wouldRefuseBy(None) == {}
+
+
+def test_wouldRefuseNobodyYet() -> None:
+    """
+    A dry run that has let nobody in is seen all the same; without one there is
+    nothing to see.
+    """
+    policy = Admission(PerPeerLimit(1), dryRun=True)
+    assert wouldRefuseBy(policy) == {"perPeerLimit": 0}
+    policy.dryRun = False
+    assert wouldRefuseBy(policy) == {}
 
 
 @implementer(IAdmissionPolicy)

@@ -36,6 +36,7 @@ from tests.support.waiting import until
 from tests.test_control import controlled
 from tests.test_status import connected, showing
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.admission import Admission, PerPeerLimit
 from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.connect import explained
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
@@ -687,6 +688,21 @@ async def test_controlWithToken(tmp_path: Path, capsys: pytest.CaptureFixture[st
         assert await command("control", url, *tokenFile, "suspend") == Outcome.DONE
 
 
+async def test_statusOfADryRun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Whom a dry run has let in is counted by rule.
+    """
+    factory = TCPDemoFactory(Echo, admission=Admission(PerPeerLimit(1), dryRun=True))
+    async with controlled(tmp_path, factory) as control:
+        assert await command("status", tmp_path / "control") == Outcome.DONE
+        assert "\nwould refuse 0 (perPeerLimit: 0)\n" in capsys.readouterr().out
+        for _ in range(3):
+            await control.server.connect()
+        await until(lambda: factory.connectionCount == 3)
+        assert await command("status", tmp_path / "control") == Outcome.DONE
+    assert "\nwould refuse 2 (perPeerLimit: 2)\n" in capsys.readouterr().out
+
+
 async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
     The status is a table with the counters and the connections.
@@ -703,7 +719,7 @@ async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         assert json.loads(capsys.readouterr().out)["connections"][0]["bytesRead"] == 2000
     assert f"accepting, listening on 127.0.0.1:{control.server.port}\n" in shown
     assert "connections  1 of 1, refuse beyond\n" in shown
-    assert "refused      1 (maxConnections: 1)\n" in shown
+    assert "refused      1 (maxConnections: 1)\nclosed" in shown
     assert shown.splitlines()[-2].split() == [
         *("id", "peer", "host", "age", "idle", "read", "written", "pending")
     ]
@@ -853,6 +869,7 @@ def test_hostileServer(capsys: pytest.CaptureFixture[str]) -> None:
         "bytesPending": True,
         "listeners": [HOSTILE, {"address": HOSTILE, "port": HOSTILE}, {"address": "::", "port": 1}],
         "refusedBy": {HOSTILE: HOSTILE},
+        "wouldRefuseBy": HOSTILE,
         "closedBy": [],
         "connections": [HOSTILE, {"id": HOSTILE, "peer": HOSTILE, "age": -1, "roundTripTime": 0.1}],
     }

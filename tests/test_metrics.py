@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.admission import Admission, PerPeerLimit
 from twisted_tcpdemo.metrics import TCPDemoCollector, collectorFor
 from twisted_tcpdemo.programs import Discard, Echo
 from twisted_tcpdemo.report import CloseReason
@@ -76,6 +77,20 @@ async def test_connections() -> None:
         assert scrape("connections_accepted_total") == 2
         assert scrape("connections_closed_total", reason="peer closed") == 1
         assert scrape("connections_closed_total", reason="reset") == 0
+
+
+async def test_dryRun() -> None:
+    """
+    Whom a dry run has let in is counted by rule.
+    """
+    factory = TCPDemoFactory(Discard, admission=Admission(PerPeerLimit(1), dryRun=True))
+    scrape = Scraper(factory)
+    assert scrape("connections_would_refuse_total", rule="perPeerLimit") == 0
+    async with serving(factory) as server:
+        for _ in range(3):
+            await server.connect()
+        await until(lambda: factory.connectionCount == 3)
+        assert scrape("connections_would_refuse_total", rule="perPeerLimit") == 2
 
 
 async def test_bytes() -> None:

@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.admission import Admission, PerPeerLimit
 from twisted_tcpdemo.metrics import collectorFor
 from twisted_tcpdemo.tap import Options
 
@@ -45,7 +46,8 @@ def samples() -> set[str]:
     The names of all that a server tells Prometheus.
     """
     registry = CollectorRegistry()
-    registry.register(collectorFor(TCPDemoFactory()))
+    dryRun = Admission(PerPeerLimit(1), dryRun=True)
+    registry.register(collectorFor(TCPDemoFactory(admission=dryRun)))
     families = list(text_string_to_metric_families(generate_latest(registry).decode()))
     # A family without a listener has no sample, but its type.
     return {family.name for family in families} | {

@@ -160,6 +160,7 @@ async def test_schema() -> None:
             "bytesWritten": 5,
             "bytesPending": 0,
             "refusedBy": {},
+            "wouldRefuseBy": {},
             "closedBy": {},
             "connectionsShown": 1,
             "connectionsMatching": 1,

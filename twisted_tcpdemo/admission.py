@@ -31,6 +31,7 @@ __all__ = [
     "PeerRate",
     "PerPeerLimit",
     "Rule",
+    "wouldRefuseBy",
 ]
 
 
@@ -179,6 +180,25 @@ class Admission:
         for peer in peers:
             for _ in range(uncounted.pop(peer)):
                 self.adopted(peer)
+
+
+def wouldRefuseBy(policy: IAdmissionPolicy | None) -> dict[str, int]:
+    """
+    Connections that came in only because of a dry run, be it that of a policy or
+    of one of its rules, by the name of the rule that would have refused them.
+    As long as it is dry, each rule with a C{name} is there from the start.
+
+    @param policy: any; whoever is no L{Admission} has no dry run.
+    """
+    counts: Counter[str] = Counter()
+    if isinstance(policy, Admission):
+        counts.update(policy.wouldRefuse)
+        for rule in policy.rules:
+            counts.update(wouldRefuseBy(rule))
+            name = getattr(rule, "name", None)
+            if policy.dryRun and isinstance(name, str):
+                counts[name] += 0
+    return dict(counts)
 
 
 def _lower(counts: Counter[IAddress], peer: IAddress) -> None:

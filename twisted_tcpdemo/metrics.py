@@ -26,6 +26,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.admission import wouldRefuseBy
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.observers import ConnectionObserver
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
@@ -128,6 +129,14 @@ class TCPDemoCollector(Collector):
         for rule, count in {"maxConnections": 0, **report.refusedBy}.items():
             refused.add_metric([rule], count)
         yield refused
+        tried = _counter(
+            "connections_would_refuse",
+            "Connections admitted only because of a dry run, by rule.",
+            label="rule",
+        )
+        for rule, count in wouldRefuseBy(self._factory.admission).items():
+            tried.add_metric([rule], count)
+        yield tried
         closed = _counter("connections_closed", "Connections ended, by reason.", label="reason")
         for reason in CloseReason:
             closed.add_metric([reason.value], report.closedBy.get(reason, 0))

@@ -12,6 +12,7 @@ import os
 from typing import Any, Final
 
 from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.admission import wouldRefuseBy
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.factory import TCPDemoFactory
 
@@ -55,6 +56,7 @@ def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, An
         "bytesRead": report.bytesRead,
         "bytesWritten": report.bytesWritten,
         "refusedBy": dict(report.refusedBy),
+        "wouldRefuseBy": wouldRefuseBy(factory.admission),
         "closedBy": {reason.value: count for reason, count in report.closedBy.items()},
     }
 

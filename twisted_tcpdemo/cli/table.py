@@ -106,6 +106,8 @@ def summary(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
         ("read", size(get("bytesRead")) + _rate(status, before, "bytesRead")),
         ("written", size(get("bytesWritten")) + _rate(status, before, "bytesWritten")),
     ]
+    if dryRun := get("wouldRefuseBy"):
+        rows.insert(5, ("would refuse", _sum(dryRun) + _parts(dryRun)))
     if "bytesPending" in status:
         rows.append(("pending", size(get("bytesPending"))))
     return [f"{name:<12} {value}" for name, value in rows]
@@ -124,6 +126,10 @@ def _parts(by: Any) -> str:
     if not isinstance(by, dict) or not by:
         return ""
     return f" ({', '.join(f'{text(name)}: {count(number)}' for name, number in by.items())})"
+
+
+def _sum(by: Any) -> str:
+    return count(sum(_number(n) or 0 for n in by.values()) if isinstance(by, dict) else by)
 
 
 def _rate(status: Mapping[str, Any], before: Mapping[str, Any] | None, name: str) -> str:
