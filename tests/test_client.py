@@ -5,6 +5,8 @@ Connecting: to what, how long, and what is left when it does not succeed.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
@@ -42,6 +44,7 @@ from tests.support.certificates import clientContext, pemFile
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.errors import ConnectCancelledError, TCPDemoError
 from twisted_tcpdemo.programs import Discard, Echo
 from twisted_tcpdemo.retry import Retry
@@ -1243,6 +1246,49 @@ async def test_foreignEndpointRaises(monkeypatch: pytest.MonkeyPatch) -> None:
     endpoint.connect = atOnce
     client = Client()
     assert await ClientEndpoint.fromString("stubborn:").connectProtocol(client) is client
+
+
+WITHOUT_TLS = "import sys; sys.modules['OpenSSL'] = sys.modules['service_identity'] = None;"
+TLS_MISSING = "TLS needs pyOpenSSL and service_identity: pip install 'twisted-tcpdemo[tls]'"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "ClientEndpoint(reactor, 'localhost', 443, tls=True)",
+        "ClientEndpoint.fromString('tls:localhost:443')",
+        "ClientEndpoint.fromString('ssl:localhost:443')",
+        "ServerEndpoint(reactor, 0, tls=object())",
+    ],
+)
+def test_TLSNotInstalled(call: str) -> None:
+    """
+    Without pyOpenSSL, whatever needs TLS says how to get it.
+    """
+    program = (
+        f"{WITHOUT_TLS} from twisted.internet import reactor;"
+        "from twisted_tcpdemo import ClientEndpoint, ServerEndpoint;"
+        f"from twisted_tcpdemo.errors import TLSNotInstalledError\ntry: {call}\n"
+        "except TLSNotInstalledError as error: print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (ran.stdout, ran.stderr) == (f"{TLS_MISSING}\n", "")
+
+
+def test_connectWithoutTLS() -> None:
+    """
+    The command line says it in one line.
+    """
+    program = f"{WITHOUT_TLS} from twisted_tcpdemo.cli import main; sys.exit(main(sys.argv[1:]))"
+    ran = subprocess.run(
+        [sys.executable, "-c", program, "connect", "tls:localhost:443"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stderr) == (Outcome.FAILED, f"tcpdemo: {TLS_MISSING}\n")
 
 
 # Bad arguments.

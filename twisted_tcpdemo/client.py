@@ -23,8 +23,16 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.budgets import positive
 from twisted_tcpdemo.connecting import Connecting, Manner
+from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.retry import Retry
-from twisted_tcpdemo.targets import SocketTarget, checkString, hostTarget, pathTarget, whole
+from twisted_tcpdemo.targets import (
+    SocketTarget,
+    checkString,
+    hostTarget,
+    needTLS,
+    pathTarget,
+    whole,
+)
 from twisted_tcpdemo.text import printable
 
 P = TypeVar("P", bound=IProtocol)
@@ -100,6 +108,7 @@ class ClientEndpoint:
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: for one that is out of range, or does not go with
             another.
+        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
         """
         given = {"host": host, "path": path, "fd": fd}
         if sum(value is not None for value in given.values()) != 1:
@@ -161,6 +170,7 @@ class ClientEndpoint:
         @param timeout: see C{__init__}, as for all the rest; what the string
             says of timeouts counts too, for each address.
         @raise ValueError: if the string is no client endpoint.
+        @raise TLSNotInstalledError: for one with TLS, without the extra C{tls}.
         """
         if reactor is None:
             from twisted.internet import reactor
@@ -169,6 +179,8 @@ class ClientEndpoint:
         try:
             checkString(description)
             endpoint = clientFromString(reactor, description)
+        except TLSNotInstalledError:
+            raise
         except TypeError as error:
             # It would tell of Python's functions inside Twisted.
             raise ValueError(f"{description!r} is no client endpoint: wrong arguments") from error
@@ -282,6 +294,7 @@ def _creator(tls: object, host: str | None) -> IOpenSSLClientConnectionCreator:
     @raise TypeError: if it is nothing that TLS can use.
     @raise ValueError: if it needs a host name, and there is none.
     """
+    needTLS()
     if tls is True:
         if host is None:
             raise ValueError("tls=True goes with host; else say what name to expect")

@@ -45,6 +45,17 @@ class ListeningStoppedError(TCPDemoError):
         super().__init__("the server was told to stop before it could listen")
 
 
+class TLSNotInstalledError(TCPDemoError, ImportError):
+    """
+    TLS is asked for, and what it needs is not installed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "TLS needs pyOpenSSL and service_identity: pip install 'twisted-tcpdemo[tls]'"
+        )
+
+
 class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledError):
     """
     C{connect()} was cancelled.

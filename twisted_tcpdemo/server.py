@@ -20,6 +20,7 @@ from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
 from twisted_tcpdemo.port import WriteThroughPort
+from twisted_tcpdemo.targets import needTLS
 
 
 @implementer(IStreamServerEndpoint)
@@ -57,7 +58,10 @@ class ServerEndpoint:
             L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
             often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
         @raise ValueError: if the port or the backlog is out of range.
+        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
         """
+        if tls is not None:
+            needTLS()
         if not 0 <= port <= 65535:
             raise ValueError(f"port must be from 0 to 65535, not {port!r}")
         if backlog < 1:

@@ -41,6 +41,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
+from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.stack import looksUp
 
 _NEVER: Any = None
@@ -61,6 +62,19 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     if not low <= value <= high:
         raise ValueError(f"{name} must be from {low} to {high}, not {value}")
     return value
+
+
+def needTLS() -> None:
+    """
+    Check that there is TLS: Twisted would tell of names that it has not
+    imported.
+
+    @raise TLSNotInstalledError: if there is none.
+    """
+    try:
+        import OpenSSL  # noqa: F401
+    except ImportError:
+        raise TLSNotInstalledError from None
 
 
 def hostTarget(
@@ -105,10 +119,13 @@ def checkString(description: str) -> None:
     only fail to connect.
 
     @raise ValueError: if they are missing or wrong.
+    @raise TLSNotInstalledError: see L{needTLS}.
     """
     kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
     if kind.lower() not in ("tcp", "ssl", "tls"):
         return
+    if kind.lower() != "tcp":
+        needTLS()
     named = dict(part.split("=", 1) for part in arguments if "=" in part)
     inOrder = [part for part in arguments if part and "=" not in part]
     for name in ("host", "port"):

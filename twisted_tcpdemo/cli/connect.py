@@ -19,6 +19,7 @@ from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.pipe import Pipe
 from twisted_tcpdemo.cli.progress import Progress
 from twisted_tcpdemo.client import ClientEndpoint
+from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.text import printable
 
 
@@ -86,6 +87,8 @@ def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
         return ClientEndpoint.fromString(where, reactor, timeout=timeout)
     except (TypeError, ValueError) as error:
         raise CommandError(Outcome.BAD_INPUT, printable(str(error))) from None
+    except TLSNotInstalledError as error:
+        raise CommandError(Outcome.FAILED, str(error)) from None
 
 
 def _run(reactor: Any, ended: Deferred[Any], interrupted: Any) -> Any:
