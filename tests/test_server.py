@@ -59,13 +59,47 @@ def test_interface() -> None:
     verifyObject(IStreamServerEndpoint, ServerEndpoint(MemoryReactor(), 0))
 
 
-@pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"port": 0, "backlog": 0}])
-def test_checked(wrong: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"port": -1}, ValueError),
+        ({"port": 65536}, ValueError),
+        ({"port": "18001"}, TypeError),
+        ({"port": 1.5}, TypeError),
+        ({"port": True}, TypeError),
+        ({"interface": 5}, TypeError),
+        ({"interface": None}, TypeError),
+        ({"backlog": 0}, ValueError),
+        ({"backlog": 2**31}, ValueError),
+        ({"backlog": "511"}, TypeError),
+        ({"reusePort": "no"}, TypeError),
+        ({"noDelay": 1}, TypeError),
+        ({"tls": True}, TypeError),
+        ({"tls": "certificate.pem"}, TypeError),
+    ],
+    ids=str,
+)
+def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
     """
-    Options are checked when they are given.
+    Options are checked when they are given, and the error names the option.
     """
-    with pytest.raises(ValueError):
-        ServerEndpoint(MemoryReactor(), **wrong)
+    with pytest.raises(kind, match=next(iter(wrong))):
+        ServerEndpoint(MemoryReactor(), **{"port": 0, **wrong})
+
+
+@pytest.mark.filterwarnings("ignore:.*does not explicitly provide")
+async def test_wrongCertificate() -> None:
+    """
+    Options for TLS that cannot be used fail the Deferred, as all that goes wrong
+    with listening.
+    """
+
+    class Broken:
+        def getContext(self) -> Any:
+            raise ZeroDivisionError
+
+    endpoint = ServerEndpoint(MemoryReactor(), 0, tls=Broken())
+    assert isinstance(await failureOf(endpoint.listen(Factory())), ZeroDivisionError)
 
 
 def test_otherReactors() -> None:
@@ -334,14 +368,30 @@ async def test_string() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", ["x", "70000", "0:backlog=0", "0:reusePort=perhaps", "0:interface=nowhere", "0:no=yes"]
+    ("wrong", "why"),
+    [
+        ("x", "port must be a whole number, not 'x'"),
+        ("70000", "port must be"),
+        ("0:backlog=0", "backlog must be"),
+        ("0:backlog=many", "backlog must be a whole number, not 'many'"),
+        ("0:reusePort=perhaps", "reusePort must be"),
+        ("0:interface=nowhere", "interface must be an IP address, not 'nowhere'"),
+    ],
 )
-def test_wrongString(wrong: str) -> None:
+def test_wrongString(wrong: str, why: str) -> None:
     """
-    A string that makes no sense is refused at once.
+    A string that makes no sense is refused at once, and told why.
     """
-    with pytest.raises((ValueError, OSError, TypeError)):
+    with pytest.raises(ValueError, match=why):
         serverFromString(installed(), f"fasttcp:{wrong}")
+
+
+def test_unknownInString() -> None:
+    """
+    So is a string with an argument that does not exist.
+    """
+    with pytest.raises(TypeError, match="frobnicate"):
+        serverFromString(installed(), "fasttcp:0:frobnicate=yes")
 
 
 def test_pluginIsLight() -> None:

@@ -8,10 +8,11 @@ import select
 import socket
 from typing import Any
 
-from twisted.internet.abstract import isIPv6Address
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import (
     IListeningPort,
+    IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IStreamServerEndpoint,
 )
@@ -20,7 +21,7 @@ from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
 from twisted_tcpdemo.port import WriteThroughPort
-from twisted_tcpdemo.targets import needTLS
+from twisted_tcpdemo.targets import needTLS, whole
 
 
 @implementer(IStreamServerEndpoint)
@@ -57,19 +58,21 @@ class ServerEndpoint:
         @param tls: what makes TLS connections, as for
             L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
             often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
+        @raise TypeError: for a value of the wrong type.
         @raise ValueError: if the port or the backlog is out of range.
         @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
         """
+        if not isinstance(interface, str):
+            raise TypeError(f"interface must be a str, not {interface!r}")
+        for name, value in {"reusePort": reusePort, "noDelay": noDelay}.items():
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, not {value!r}")
         if tls is not None:
-            needTLS()
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port must be from 0 to 65535, not {port!r}")
-        if backlog < 1:
-            raise ValueError(f"backlog must be 1 or more, not {backlog!r}")
+            _checkTLS(tls)
         self._reactor = reactor
-        self._port = port
+        self._port = whole("port", port, 0, 65535)
         self._interface = interface
-        self._backlog = backlog
+        self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = reusePort
         self._noDelay = noDelay
         self._tls = tls
@@ -81,13 +84,13 @@ class ServerEndpoint:
         """
         See L{IStreamServerEndpoint}.
         """
-        if self._tls is not None:
-            from twisted.protocols.tls import TLSMemoryBIOFactory
-
-            protocolFactory = TLSMemoryBIOFactory(self._tls, False, protocolFactory)
         return execute(self._listen, protocolFactory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self._tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            factory = TLSMemoryBIOFactory(self._tls, False, factory)
         interface = self._interface or ("::" if hasIPv6() else "")
         binding: Any = self._port
         if self._reusePort:
@@ -102,6 +105,16 @@ class ServerEndpoint:
         )
         port.startListening()
         return port
+
+
+def _checkTLS(tls: object) -> None:
+    """
+    @raise TypeError: if it is nothing that makes TLS connections.
+    """
+    needTLS()
+    creates = IOpenSSLServerConnectionCreator.providedBy(tls)
+    if not creates and not callable(getattr(tls, "getContext", None)):
+        raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
 
 
 def isFast(reactor: object) -> bool:
@@ -140,16 +153,22 @@ def parse(
 
     @raise ValueError: if a value makes no sense.
     """
-    if interface and not isIPv6Address(interface):
-        socket.inet_aton(interface)
+    if interface and not isIPv6Address(interface) and not isIPAddress(interface):
+        raise ValueError(f"interface must be an IP address, not {interface!r}")
     return ServerEndpoint(
         reactor,
-        int(port),
+        _number("port", port),
         interface,
-        int(backlog),
+        _number("backlog", backlog),
         reusePort=_isYes("reusePort", reusePort),
         noDelay=_isYes("noDelay", noDelay),
     )
+
+
+def _number(name: str, word: str) -> int:
+    if not word.isdecimal():
+        raise ValueError(f"{name} must be a whole number, not {word!r}")
+    return int(word)
 
 
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
