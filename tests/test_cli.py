@@ -554,6 +554,7 @@ def test_untrusted() -> None:
         "status",
         "status localhost",
         "status http://",
+        "status ftp://x/",
         "status http://[",
         "status http://x:99999",
         "status http://user@x",
@@ -581,6 +582,27 @@ def test_badInput(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert err.startswith("tcpdemo: ")
     assert err.count("\n") == 1
     assert "Errno" not in err
+
+
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("localhost:80", "connect HOST PORT, not HOST:PORT"),
+        ("127.0.0.1:80", "connect HOST PORT, not HOST:PORT"),
+        ("[::1]:80", "connect HOST PORT, not HOST:PORT"),
+        ("::1", "goes a port: connect HOST PORT"),
+        ("[::1]", "goes a port: connect HOST PORT"),
+        ("localhost", "goes a port: connect HOST PORT"),
+        ("tcp:80", "tcp:HOST:PORT"),
+        ("nonsense:1:2", "Unknown endpoint type"),
+    ],
+)
+def test_whereTo(where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A host and a port that are given in another way lead to the right one.
+    """
+    assert main(["connect", where]) == Outcome.BAD_INPUT
+    assert hint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"", b"two words", b"\xff", b"a\x1bb"])

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
 from argparse import Namespace
 from typing import Any
 
 from twisted.internet import error as errors
+from twisted.internet.abstract import isIPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -70,6 +72,9 @@ def connect(options: Namespace) -> int:
     return int(result)
 
 
+_HOST_PORT = re.compile(r"(?!(tcp|ssl|tls):)[^:]+:\d+|\[.*\]:\d+")
+
+
 def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
     """
     Where to connect to.
@@ -82,11 +87,12 @@ def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
             return ClientEndpoint(reactor, where.strip("[]"), port, timeout=timeout)
         if "/" in where.partition(":")[0]:
             return ClientEndpoint(reactor, path=where, timeout=timeout)
-        if ":" not in where:
+        if ":" not in where or isIPv6Address(where.strip("[]")):
             raise ValueError(f"with the host {where!r} goes a port: connect HOST PORT")
         return ClientEndpoint.fromString(where, reactor, timeout=timeout)
     except (TypeError, ValueError) as error:
-        raise CommandError(Outcome.BAD_INPUT, printable(str(error))) from None
+        hint = "; connect HOST PORT, not HOST:PORT" if _HOST_PORT.fullmatch(where) else ""
+        raise CommandError(Outcome.BAD_INPUT, printable(str(error)) + hint) from None
     except TLSNotInstalledError as error:
         raise CommandError(Outcome.FAILED, str(error)) from None
 

@@ -88,7 +88,7 @@ class Client:
             self._parse(server)
         elif server.startswith("unix:"):
             self._path = server.removeprefix("unix:")
-        elif "/" in server:
+        elif "/" in server and "://" not in server:
             self._path = server
         else:
             raise CommandError(
