@@ -214,6 +214,24 @@ async def test_stateAfterADrain(tmp_path: Path) -> None:
     assert status["closedBy"] == {"drain deadline": 1}
 
 
+@pytest.mark.parametrize(("path", "status"), [("/limits", 200), ("/drain", 405), ("/nowhere", 404)])
+async def test_head(path: str, status: int, tmp_path: Path, events: list[LogEvent]) -> None:
+    """
+    HEAD is answered as GET would be, without the body, and changes nothing.
+    """
+    async with controlled(tmp_path) as control:
+        peer = await control.connect()
+        peer.transport.write(f"HEAD {path} HTTP/1.0\r\n\r\n".encode())
+        await gone(peer)
+        asked = await control.ask("GET", path)
+        assert not control.factory.draining
+    head, _, body = bytes(peer.received).decode().partition("\r\n\r\n")
+    assert (int(head.split(" ", 2)[1]), asked.status, body) == (status, status, "")
+    length = len(json.dumps(asked.value)) + 1
+    assert f"content-length: {length}\r\n" in head.lower() + "\r\n"
+    assert not any("HEAD" in (formatEvent(event) or "") for event in events)
+
+
 # What it changes.
 
 

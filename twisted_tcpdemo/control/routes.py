@@ -109,7 +109,11 @@ class ControlResource(Resource):
         request.setHeader("cache-control", "no-store")
         for name, value in answer.headers.items():
             request.setHeader(name, value)
-        return json.dumps(answer.value).encode() + b"\n"
+        body = json.dumps(answer.value).encode() + b"\n"
+        if request.method != b"HEAD":
+            return body
+        request.setHeader("content-length", str(len(body)))
+        return b""
 
     def _answer(self, request: Any) -> Answer:
         if not self._mayAsk(request):
@@ -119,7 +123,7 @@ class ControlResource(Resource):
         if routes is None:
             return _error(404, f"there is no {json.dumps(path)}")
         method = request.method.decode("ascii", "replace")
-        route = routes.get(method)
+        route = routes.get("GET" if method == "HEAD" else method)
         if route is None:
             allowed = ", ".join(routes)
             return _error(405, f"{path} takes {allowed}", {"allow": allowed})
