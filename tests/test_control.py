@@ -294,7 +294,10 @@ async def test_drain(tmp_path: Path, events: list[LogEvent]) -> None:
         await until(lambda: not control.factory.draining)
     lines = said(events)
     assert lines[0].startswith("control: drains within 30 s, by uid ")
-    assert any(line.startswith("control: drained: 0 finished, 1 aborted") for line in lines)
+    drained = [line for line in lines if line.startswith("control: drained: ")]
+    assert [line.partition(" with ")[0] for line in drained] == [
+        "control: drained: 0 finished, 1 aborted"
+    ]
 
 
 async def test_closeOne(tmp_path: Path, events: list[LogEvent]) -> None:

@@ -90,6 +90,7 @@ class ControlResource(Resource):
         self._clock = clock
         self._token = token
         self._startedAt = clock.seconds()
+        self._drains = False
         self._routes: dict[str, dict[str, Route]] = {
             "/status": {"GET": self._status},
             "/connections": {"GET": self._connections},
@@ -188,8 +189,21 @@ class ControlResource(Resource):
         until = "without a deadline" if deadline is None else f"within {deadline:g} s"
         _changed(asker, f"drains {until}")
         drained: Deferred[DrainReport] = self._factory.drain(deadline, spread)
-        drained.addCallback(_drained)
+        if not self._drains:  # who asks for it again hastens it, and it ends once
+            self._drains = True
+            drained.addCallback(self._drained)
         return self._stateNow(202)
+
+    def _drained(self, report: DrainReport) -> None:
+        self._drains = False
+        _log.info(
+            "control: drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes "
+            "unsent, in {duration:.3f} s",
+            finished=report.finished,
+            aborted=report.aborted,
+            bytesUnsent=report.bytesUnsent,
+            duration=report.duration,
+        )
 
     def _stateNow(self, status: int) -> Answer:
         count = self._factory.connectionCount
@@ -267,17 +281,6 @@ def _changed(asker: Asker, what: str) -> None:
         uid=asker.uid,
         pid=asker.pid,
         address=asker.address,
-    )
-
-
-def _drained(report: DrainReport) -> None:
-    _log.info(
-        "control: drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, "
-        "in {duration:.3f} s",
-        finished=report.finished,
-        aborted=report.aborted,
-        bytesUnsent=report.bytesUnsent,
-        duration=report.duration,
     )
 
 
