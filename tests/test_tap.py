@@ -223,6 +223,15 @@ def test_listenBesidePort() -> None:
     assert [name for name, _ in service._endpoints] == ["127.0.0.1:0", "unix:/x"]
 
 
+@pytest.mark.parametrize("text", ["ssl:0:privateKey=x", "tls:0:x"])
+def test_endpointWithoutTLS(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without pyOpenSSL, an endpoint that needs it is refused with how to get it.
+    """
+    monkeypatch.setitem(sys.modules, "OpenSSL", None)
+    assert "pip install 'twisted-tcpdemo[tls]'" in refused("--listen", text)
+
+
 @pytest.mark.parametrize(
     "text", ["", "nonsense", "nonsense:1", "tcp:x", "tcp:1:nonsense=2", "tcp:"]
 )

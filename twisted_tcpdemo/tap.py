@@ -30,6 +30,7 @@ from twisted_tcpdemo.options import Options
 from twisted_tcpdemo.reclaim import Reclaiming
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import TCPDemoService, giveUp
+from twisted_tcpdemo.targets import needTLS
 
 __all__ = ["Options", "makeService"]
 
@@ -115,6 +116,8 @@ def _budgets(options: Options) -> Budgets:
 
 def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:
     try:
+        if text.startswith(("ssl:", "tls:")):
+            needTLS()
         return text, Reclaiming(serverFromString(reactor, text))
     except Exception as error:
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
