@@ -12,10 +12,10 @@ import resource
 import signal
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from twisted.internet.threads import deferToThread
 
 from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.peers import connectTo, serving
@@ -213,9 +213,15 @@ async def test_descriptors(transport: str) -> None:
         with storm("hold", port, 500) as crowd:
             await until(lambda: said(crowd))
             await until(lambda: refusals(server.out) == 500 - (200 - DESCRIPTOR_RESERVE))
-        with connectTo(port) as client:
-            client.sendall(b"hello")
-            assert await deferToThread(client.recv, 10) == b"hello"
+
+        def served() -> bool:
+            # Refused, until the server has read that the crowd has gone.
+            with suppress(ConnectionError), connectTo(port) as client:
+                client.sendall(b"hello")
+                return client.recv(10) == b"hello"
+            return False
+
+        await until(served)
     assert "EMFILE" not in server.out
     assert "Traceback" not in server.out
 
