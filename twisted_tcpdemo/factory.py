@@ -308,16 +308,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return Farewell(
             partial(self._refused, rule),
             self._lingering,
-            gone=self._farewellSaid,
+            gone=self._placeFreed,
             message=self.refusalMessage,
             reset=self._overflow == "reset",
             linger=self._descriptorsLeft(),
             clock=self.clock,
         )
 
-    def _farewellSaid(self) -> None:
+    def _placeFreed(self) -> None:
         """
-        One who lingered has gone, and left a descriptor to those who wait.
+        A connection has gone, or one who lingered: there is a slot, or at least
+        a descriptor, for those who wait.
         """
         if self._overflow == "wait":
             self._listeners.adjust()
@@ -363,8 +364,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._gate.leave(connection)
         if self._observers:
             self._observers.tell("connectionClosed", connection.report())
-        if self._overflow == "wait":
-            self._listeners.adjust()
+        self._placeFreed()
         self._checkWatermarks()
         self._ledger.tellEmpty()
         if self._draining is not None:
