@@ -618,7 +618,7 @@ class WriteThroughTransport(Server):
         """
         See L{ICountingTransport}.
         """
-        if not self._owesFlushed:
+        if self.watcher is not None and not self._owesFlushed:
             self._owesFlushed = True
             self._poller.soon(self)
 
