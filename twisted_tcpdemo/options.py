@@ -122,23 +122,23 @@ class Options(UsageOptions):
         ["interface", "", None, "Address to listen on. [default: all, IPv6 and IPv4]"],
         _count("backlog", None, "Connections that the kernel holds until they are accepted. "
                "[default: 511]", low=1, high=2**31 - 1),
-        _count("max-connections", None, "How many may connect. [default: as descriptors allow]",
-               short="m"),
+        _count("max-connections", None, "How many may connect; 0: nobody. "
+               "[default: as descriptors allow]", short="m"),
         ["overflow", "", "refuse",
          "What a client sees for whom there is no slot: refuse, reset or wait."],
         ["refusal-message", "", None,
          "Text that a refused client is sent before the FIN. [default: none]", _refusalMessage],
-        _count("max-per-peer", 0, "How many one peer may have: an IPv4 address, an IPv6 /64."),
-        _rate("peer-rate", 0, "Connections a second that one peer may make, in the long run."),
-        _count("peer-burst", None, "How many it may make at once before that rate holds. "
+        _count("max-per-peer", 0, "How many one peer (IPv4, or IPv6 /64) may have; 0: no limit."),
+        _rate("peer-rate", 0, "Connections a second of one peer, in the long run; 0: no limit."),
+        _count("peer-burst", None, "How many one peer may make before --peer-rate holds. "
                "[default: 10]", low=1),
         _seconds("idle-timeout", 300, "Close a connection on which no byte moves for this long."),
         _seconds("first-byte-timeout", 120, "Close a connection whose client has sent nothing."),
         _seconds("max-lifetime", 86400, "Close a connection this old, or up to a tenth younger."),
-        _seconds("write-timeout", 60, "Reset one whose client takes none of the bytes that wait."),
-        _seconds("close-timeout", 30, "Reset a closing one whose client does not read the rest."),
-        _seconds("handshake-timeout", 10, "Reset one whose TLS handshake does not end."),
-        _count("max-pending", 2**24, "Reset one for which more bytes wait; 0: no limit."),
+        _seconds("write-timeout", 60, "Reset a connection whose client takes nothing that waits."),
+        _seconds("close-timeout", 30, "Reset a closing connection whose client reads nothing."),
+        _seconds("handshake-timeout", 10, "Reset a connection whose TLS handshake does not end."),
+        _count("max-pending", 2**24, "Reset a connection for which more wait; 0: no limit."),
         _seconds("pause-on-connect", 0, "Read nothing from a new connection for this long."),
         _count("keep-alive-delay", 0, "Silence before a keep-alive probe; 0: the system's.",
                high=LONGEST_KEEP_ALIVE_DELAY),
@@ -151,7 +151,8 @@ class Options(UsageOptions):
         _seconds("drain", 10, "Time that connections have to end when the server stops."),
         _seconds("drain-spread", 0, "Close idle connections over this time when the server stops."),
         ["control", "", None, "UNIX socket or endpoint to be controlled on. [default: none]"],
-        ["control-token-file", "", None, "File with its token; TCP needs one. [default: none]"],
+        ["control-token-file", "", None,
+         "File with the token for --control; TCP needs one. [default: none]"],
     ]
     optFlags: ClassVar[list[list[str]]] = [
         ["allow-half-open", "", "Keep a connection after its client's FIN."],
