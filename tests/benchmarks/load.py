@@ -1,93 +1,29 @@
 """
-The load generator: C{python -m tests.benchmarks.load CASE} with a server's
-port and process.  Writes one JSON object.
+The load generator in Python, for where there is no compiler: C{python -m
+tests.benchmarks.load CASE PORT CONNECTIONS SIZE COUNTER}.
 
-It comes as close to not being waited for as Python can.  Where there is a
-compiler, C{load.c} makes the echoes, and this only looks on.
+It does what C{load.c} does, and comes as close to not being waited for as
+Python can.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import mmap
-import os
 import select
 import socket
-import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
-from typing import Any
+from typing import Final
 
-HOST = "127.0.0.1"
-
-
-def cpuTime(process: int) -> float:
-    """
-    Seconds of CPU time that a process has used so far, all threads together.
-    """
-    total = 0
-    for task in Path(f"/proc/{process}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
+HOST: Final = "127.0.0.1"
 
 
-def memory(process: int) -> int:
-    """
-    Bytes that a process holds in memory for itself.
-    """
-    fields = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    return sum(int(f.split()[1]) * 1024 for f in fields if f.startswith("Private_"))
-
-
-class Meter:
-    """
-    Counts round trips and the server's CPU time, after a warm-up.
-    """
-
-    def __init__(self, process: int, seconds: float) -> None:
-        self.done = 0
-        self._doneBefore = 0
-        self._process = process
-        self._seconds = seconds
-        self._begin = time.monotonic() + min(1.0, seconds / 3)
-        self._end = 0.0
-        self._cpu = 0.0
-
-    def going(self) -> bool:
-        """
-        Whether there is time left; called now and then.
-        """
-        now = time.monotonic()
-        if not self._end and now >= self._begin:
-            self._doneBefore = self.done
-            self._cpu = cpuTime(self._process)
-            self._begin = now
-            self._end = now + self._seconds
-        return not self._end or now < self._end
-
-    def result(self) -> dict[str, float]:
-        """
-        What has been measured.
-        """
-        used = cpuTime(self._process) - self._cpu
-        elapsed = time.monotonic() - self._begin
-        trips = self.done - self._doneBefore
-        return {
-            "microseconds": used / max(1, trips) * 1e6,
-            "perSecond": trips / elapsed,
-            "busy": used / elapsed,
-        }
-
-
-def echo(port: int, process: int, seconds: float, connections: int, size: int) -> Any:
+def echo(port: int, connections: int, size: int) -> Iterator[int]:
     """
     Each connection sends a message, and the next one when it has come back.
+
+    @return: how many have come back, now and then, without end.
     """
     message, buffer = memoryview(bytes(size)), bytearray(min(size, 1 << 18))
     epoll = select.epoll()
@@ -114,11 +50,11 @@ def echo(port: int, process: int, seconds: float, connections: int, size: int) -
             if unsent.pop(descriptor, None) is not None:
                 epoll.modify(descriptor, select.EPOLLIN)
 
-    meter = Meter(process, seconds)
+    done = 0
     for descriptor in peers:
         push(descriptor, 0)
-    while meter.going():
-        for descriptor, event in epoll.poll(1, 512):
+    while True:
+        for descriptor, event in epoll.poll(-1, 512):
             if event & select.EPOLLOUT:
                 push(descriptor, unsent[descriptor])
             if event & ~select.EPOLLOUT:
@@ -131,37 +67,16 @@ def echo(port: int, process: int, seconds: float, connections: int, size: int) -
                 left[descriptor] -= got
                 if not left[descriptor]:
                     left[descriptor] = size
-                    meter.done += 1
+                    done += 1
                     push(descriptor, 0)
-    return meter.result()
+        yield done
 
 
-def compiledEcho(program: str, port: int, process: int, seconds: float, *load: int) -> Any:
-    """
-    The same by C{load.c}, which runs on this process's core.
-
-    @param load: the number of connections, and the size of a message.
-    """
-    with tempfile.NamedTemporaryFile() as file:
-        file.truncate(8)
-        command = [program, str(port), *map(str, load), file.name]
-        with subprocess.Popen(command) as generator:
-            try:
-                counter = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
-                meter = Meter(process, seconds)
-                while meter.going():
-                    time.sleep(0.001)
-                    meter.done = int.from_bytes(counter[:], sys.byteorder)
-                    if generator.poll() is not None:
-                        raise SystemExit("the load generator has ended")
-                return meter.result()
-            finally:
-                generator.kill()
-
-
-def connect(port: int, process: int, seconds: float, connections: int, size: int) -> Any:
+def connect(port: int, connections: int, size: int) -> Iterator[int]:
     """
     So many clients at a time: connect, one message, close.
+
+    @return: how many have done so, now and then, without end.
     """
     message = bytes(size)
     epoll = select.epoll()
@@ -178,11 +93,11 @@ def connect(port: int, process: int, seconds: float, connections: int, size: int
         peers[peer.fileno()] = peer
         epoll.register(peer, select.EPOLLOUT)
 
-    meter = Meter(process, seconds)
+    done = 0
     for _ in range(connections):
         start()
-    while meter.going():
-        for descriptor, event in epoll.poll(1, 512):
+    while True:
+        for descriptor, event in epoll.poll(-1, 512):
             peer = peers[descriptor]
             if event & select.EPOLLOUT:
                 peer.send(message)
@@ -191,61 +106,26 @@ def connect(port: int, process: int, seconds: float, connections: int, size: int
                 peer.recv(65536)
                 del peers[descriptor]
                 peer.close()
-                meter.done += 1
+                done += 1
                 start()
-    return meter.result()
+        yield done
 
 
-def idle(port: int, process: int, seconds: float, connections: int, size: int) -> Any:
+CASES: Final[dict[str, Callable[[int, int, int], Iterator[int]]]] = {
+    "echo": echo,
+    "connect": connect,
+}
+
+
+def main(case: str, port: str, connections: str, size: str, counter: str) -> None:
     """
-    Connections that do nothing, after one message each.
+    Run one case, and count in a mapped file what is done.
     """
-
-    def talk(peer: socket.socket) -> None:
-        peer.sendall(bytes(size))
-        while peer.recv(65536) == b"":
-            raise SystemExit("the server has closed a connection")
-
-    # What a program has freed since its start is used up first.
-    first = [socket.create_connection((HOST, port)) for _ in range(connections // 2)]
-    for peer in first:
-        talk(peer)
-    before = memory(process)
-    peers = [socket.create_connection((HOST, port)) for _ in range(connections)]
-    for peer in peers:
-        talk(peer)
-    time.sleep(min(1.0, seconds))
-    return {"bytes": (memory(process) - before) / connections}
-
-
-CASES: dict[str, Callable[..., Any]] = {"echo": echo, "connect": connect, "idle": idle}
-
-
-def main() -> None:
-    """
-    Run one case.
-    """
-    parser = argparse.ArgumentParser()
-    parser.add_argument("case", choices=list(CASES))
-    for option in ("port", "process", "connections", "size", "core"):
-        parser.add_argument(f"--{option}", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    parser.add_argument("--compiled", help="load.c as a program, for echoes")
-    arguments = parser.parse_args()
-    if arguments.core >= 0:
-        os.sched_setaffinity(0, {arguments.core})
-    case = CASES[arguments.case]
-    if arguments.compiled and case is echo:
-        case = partial(compiledEcho, arguments.compiled)
-    result = case(
-        arguments.port,
-        arguments.process,
-        arguments.seconds,
-        arguments.connections,
-        arguments.size,
-    )
-    json.dump(result, sys.stdout)
+    with open(counter, "r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 8)
+    for done in CASES[case](int(port), int(connections), int(size)):
+        mapped[:] = done.to_bytes(8, sys.byteorder)
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

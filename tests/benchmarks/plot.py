@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from html import escape
 from statistics import median
 
+from tests.benchmarks.tables import shown
+
 WIDTH, LABEL, BAR, GAP = 720, 280, 16, 34
 
 
@@ -30,12 +32,11 @@ def plot(
         for name, value in medians.items():
             width = (WIDTH - LABEL - 80) * value / longest
             color = "#2a7" if name == "fast" else "#9ab"
-            shown = f"{value:.2f}" if value < 100 else f"{value:.0f}"
             title = escape(names[name])
             parts += [
                 f'<text x="{LABEL - 8}" y="{y + 12}" text-anchor="end">{title}</text>',
                 f'<rect x="{LABEL}" y="{y}" width="{width:.1f}" height="13" fill="{color}"/>',
-                f'<text x="{LABEL + width + 6:.1f}" y="{y + 12}">{shown}</text>',
+                f'<text x="{LABEL + width + 6:.1f}" y="{y + 12}">{shown(value)}</text>',
             ]
             y += BAR
         y += GAP - BAR

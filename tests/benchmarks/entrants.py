@@ -1,0 +1,186 @@
+"""
+A server under load, which can be measured in turns with others.
+
+A shared machine is slow and quick by turns of its own, for seconds.  Servers
+that are measured one after the other each meet another machine; so here all of
+them run, each with its load, and all but one are stopped.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.benchmarks.load import HOST
+
+DEADLINE: Final = 60.0
+"""Seconds after which a server or its load must have begun."""
+
+
+class Case(NamedTuple):
+    """
+    What is measured.
+
+    @ivar load: which of the load generator's; C{"idle"} for memory.
+    """
+
+    title: str
+    load: str
+    connections: int
+    size: int
+
+
+class Cores(NamedTuple):
+    """
+    Where servers and loads are pinned; L{None} where there is only one core.
+    """
+
+    server: int | None
+    load: int | None
+
+
+def cpuTime(process: int) -> float:
+    """
+    Seconds of CPU time that a process has used so far, all threads together.
+    """
+    total = 0
+    for task in Path(f"/proc/{process}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def memory(process: int) -> int:
+    """
+    Bytes that a process holds in memory for itself.
+    """
+    fields = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    return sum(int(f.split()[1]) * 1024 for f in fields if f.startswith("Private_"))
+
+
+@contextmanager
+def running(command: list[str], core: int | None) -> Generator[subprocess.Popen[str]]:
+    """
+    A process, as long as it is needed.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def portOf(server: subprocess.Popen[str]) -> int:
+    """
+    Where it listens, which it says in its first line.
+    """
+    assert server.stdout is not None
+    line = server.stdout.readline()
+    if not line:
+        raise SystemExit("a server has not started")
+    return int(line)
+
+
+class Entrant:
+    """
+    A server and its load, which is stopped except in its turn.
+    """
+
+    def __init__(
+        self, server: subprocess.Popen[str], load: subprocess.Popen[str], counter: mmap.mmap
+    ) -> None:
+        self._server = server
+        self._load = load
+        self._counter = counter
+        end = time.monotonic() + DEADLINE
+        while not self._done():
+            if load.poll() is not None or time.monotonic() > end:
+                raise SystemExit("the load generator does not get through")
+            time.sleep(0.01)
+        load.send_signal(signal.SIGSTOP)
+
+    def _done(self) -> int:
+        return int.from_bytes(self._counter[:], sys.byteorder)
+
+    def _settled(self) -> float:
+        """
+        CPU time used, once it has done what it had to do: exact only then.
+        """
+        used = cpuTime(self._server.pid)
+        for _ in range(50):
+            time.sleep(0.002)
+            before, used = used, cpuTime(self._server.pid)
+            if used == before:
+                break
+        return used
+
+    def turn(self, seconds: float) -> float:
+        """
+        Let the load run for a while.
+
+        @return: microseconds of the server's CPU time for each thing done.
+        """
+        used, done = self._settled(), self._done()
+        self._load.send_signal(signal.SIGCONT)
+        time.sleep(seconds)
+        self._load.send_signal(signal.SIGSTOP)
+        used = self._settled() - used
+        return used / max(1, self._done() - done) * 1e6
+
+
+@contextmanager
+def entered(
+    case: Case, server: list[str], generator: list[str], cores: Cores
+) -> Generator[Entrant]:
+    """
+    A server under the load of a case.
+
+    @param generator: the command of the load generator, without arguments.
+    """
+    with running(server, cores.server) as process, tempfile.NamedTemporaryFile() as file:
+        file.truncate(8)
+        load = [case.load, portOf(process), case.connections, case.size, file.name]
+        with (
+            running([*generator, *map(str, load)], cores.load) as loading,
+            mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as counter,
+        ):
+            yield Entrant(process, loading, counter)
+
+
+def idleMemory(case: Case, server: list[str]) -> float:
+    """
+    Bytes of a server's memory for each connection that does nothing, after one
+    message each.
+    """
+
+    def crowd(port: int, size: int) -> list[socket.socket]:
+        peers = [socket.create_connection((HOST, port)) for _ in range(size)]
+        for peer in peers:
+            peer.sendall(bytes(case.size))
+            if not peer.recv(65536):
+                raise SystemExit("the server has closed a connection")
+        return peers
+
+    with running(server, None) as process:
+        port = portOf(process)
+        # What a program has freed since its start is used up first.
+        peers = crowd(port, case.connections // 2)
+        before = memory(process.pid)
+        peers += crowd(port, case.connections)
+        time.sleep(0.5)  # some free a little more when they have nothing to do
+        used = memory(process.pid) - before
+        for peer in peers:
+            peer.close()
+    return used / case.connections
