@@ -4,10 +4,12 @@ What holds over every transport: the same tests over TCP, TLS and UNIX sockets.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from weakref import ReferenceType, ref
 
 import pytest
 
@@ -364,3 +366,38 @@ async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
         [report] = server.events.of("connectionClosed")
         assert report.closeReason is CloseReason.HANDSHAKE
         assert report.bytesRead == 8
+
+
+# Twisted's own TLS leaves cycles where it is aborted.
+@pytest.mark.parametrize(
+    ("transport", "paused"),
+    [*((t, False) for t in TRANSPORTS), *((t, True) for t in TRANSPORTS if "tls" not in t)],
+)
+async def test_freed(serve: Serve, paused: bool) -> None:
+    """
+    A connection that is over is freed at once: nothing is left to the garbage
+    collector, which would stop the server for it.
+    """
+    transports: list[ReferenceType[Any]] = []
+
+    class Remembered(Echo):
+        def connectionMade(self) -> None:
+            transports.append(ref(self.transport))
+            super().connectionMade()
+
+    async with serve(Remembered, pauseOnConnect=paused) as server:
+        gc.collect()
+        gc.disable()
+        try:
+            peer = await server.connect()
+            await until(lambda: transports)
+            if paused:
+                transports[0]().abortConnection()
+            else:
+                peer.transport.write(b"hello")
+                await peer.whenReceived(5)
+                peer.transport.loseConnection()
+            await until(lambda: server.factory.closedCount)
+            await until(lambda: transports[0]() is None)
+        finally:
+            gc.enable()

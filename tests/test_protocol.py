@@ -190,15 +190,16 @@ def test_afterTheLoss() -> None:
 
 def test_doubleLoss() -> None:
     """
-    A second loss reaches nobody.
+    A second loss, which no transport tells of, is not accounted for.
     """
-    reasons: list[Any] = []
-    protocol = type("P", (TCPDemoProtocol,), {"connectionLost": lambda s, r: reasons.append(r)})()
+    factory = TCPDemoFactory(TCPDemoProtocol)
+    protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
     connected(protocol)
     protocol.connectionLost(DONE)
     protocol.connectionLost(Failure(ConnectionLost()))
-    assert reasons == [DONE]
     assert protocol.closeReason is CloseReason.PEER_CLOSED
+    assert factory.closedCount == 1
+    assert factory.conservation() == []
 
 
 def test_identity() -> None:

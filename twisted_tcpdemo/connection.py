@@ -132,10 +132,10 @@ class Connection:
         "_identified",
         "_peer",
         "_readEnded",
-        "_relays",
         "_shadows",
         "_slots",
         "_tcpInfo",
+        "_untilLost",
         "_waiters",
         "_watch",
         "_writeEnded",
@@ -183,7 +183,7 @@ class Connection:
         self._watch: BudgetWatch | None = None
         self._errand: Errand | None = None
         self._shadows: Shadows | None = None
-        self._relays: Shadows | None = None
+        self._untilLost: tuple[Shadows, ...] = ()
         self._tcpInfo: TCPInfo | None = None
 
     def __repr__(self) -> str:
@@ -222,7 +222,9 @@ class Connection:
         shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
         shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
         close = partial(self.close, CloseReason.PEER_CLOSED)
-        self._relays = relayHalfClose(self.transport, close)
+        relays = relayHalfClose(self.transport, close)
+        if relays is not None:
+            self._untilLost += (relays,)
 
     def refuse(self, farewell: Farewell) -> None:
         """
@@ -358,8 +360,8 @@ class Connection:
             counts.detach()
         else:
             self.transport.watcher = None
-        if self._relays is not None:
-            self._relays.remove()
+        for shadows in self._untilLost:
+            shadows.remove()
         if self._watch is not None:
             self._watch.stop()
         if self._errand is not None:
@@ -440,6 +442,9 @@ class Connection:
         self.transportLost(reason)
         hooks, self._hooks = self._hooks, None
         if hooks is not None:
+            # What stands before the protocol holds this, which holds it: with
+            # that undone, nothing is left to the garbage collector.
+            self.detach()
             hooks.lost(reason)
 
     def _readConnectionLost(self) -> None:
@@ -577,7 +582,9 @@ class Connection:
         Read nothing until the transport is resumed; what the peer has to do in
         time begins then.
         """
-        shadows, transport = Shadows(), self.transport
+        transport = self.transport
+        shadows = Shadows()
+        self._untilLost += (shadows,)
 
         def resumeProducing() -> None:
             shadows.remove()

@@ -26,7 +26,7 @@ from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import tlsOf
 
 
-def relayHalfClose(transport: Any, close: Callable[[], object]) -> Shadows:
+def relayHalfClose(transport: Any, close: Callable[[], object]) -> Shadows | None:
     """
     Let a protocol hear of its halves through all wrappers below it.
 
@@ -35,11 +35,11 @@ def relayHalfClose(transport: Any, close: Callable[[], object]) -> Shadows:
     @param close: is called at the peer's FIN if something that cannot be
         half-closed has taken the protocol's place behind a wrapper.
     @return: what has been placed for that, to be removed when the connection
-        is over.
+        is over; L{None} if there was nothing to do.
     """
-    shadows = Shadows()
     if not isinstance(transport, ProtocolWrapper) or tlsOf(transport) is not None:
-        return shadows
+        return None
+    shadows = Shadows()
     while isinstance(transport, ProtocolWrapper):
         if not _knowsItself(transport):
             shadows.place(transport, "readConnectionLost", partial(_readEnded, transport, close))

@@ -72,7 +72,7 @@ class Farewell(Protocol):
         self._linger = linger
         self._clock = clock
         self._discarded = 0
-        self._relays = Shadows()
+        self._relays: Shadows | None = None
 
     def connectionMade(self) -> None:
         """
@@ -139,7 +139,8 @@ class Farewell(Protocol):
         """
         It is gone.
         """
-        self._relays.remove()
+        if self._relays is not None:
+            self._relays.remove()
         if self.tick:
             sweepOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)
         if self in self._lingering:

@@ -29,14 +29,15 @@ class Shadows:
     __slots__ = ("_placed",)
 
     def __init__(self) -> None:
-        self._placed: list[tuple[dict[str, Any], str, Any, Any]] = []
+        # In fours: an object that holds others costs the garbage collector time.
+        self._placed: list[Any] = []
 
     def place(self, target: object, name: str, shadow: Callable[..., Any]) -> None:
         """
         Let C{target.name} be C{shadow} until L{remove}.
         """
         attributes = vars(target)
-        self._placed.append((attributes, name, shadow, attributes.get(name, _ABSENT)))
+        self._placed += (attributes.get(name, _ABSENT), shadow, name, attributes)
         attributes[name] = shadow
 
     def declare(self, target: object, interface: InterfaceClass) -> None:
@@ -50,14 +51,15 @@ class Shadows:
         attributes = vars(target)
         before = attributes.get("__provides__", _ABSENT)
         alsoProvides(target, interface)
-        self._placed.append((attributes, "__provides__", attributes["__provides__"], before))
+        self._placed += (before, attributes["__provides__"], "__provides__", attributes)
 
     def remove(self) -> None:
         """
         Put everything back, except what somebody else has replaced meanwhile.
         """
+        take = self._placed.pop
         while self._placed:
-            attributes, name, shadow, before = self._placed.pop()
+            attributes, name, shadow, before = take(), take(), take(), take()
             if attributes.get(name) is not shadow:
                 continue
             if before is _ABSENT:
