@@ -362,6 +362,56 @@ async def test_readsOn(size: int, reads: int) -> None:
             await closed(protocol)
 
 
+async def test_asksForWhatIsLikely() -> None:
+    """
+    After little came, little is asked for; if that is all there, the rest is
+    read at once, and much is asked for until little comes again.
+    """
+    asked: list[int] = []
+
+    class Recording(Plenty):
+        """
+        Notes how much is asked for, and has so much in all.
+        """
+
+        def recv(self, most: int) -> bytes:
+            asked.append(most)
+            piece = super().recv(most)
+            self._size -= len(piece)
+            if not piece:
+                raise BlockingIOError
+            return piece
+
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            transport, real = protocol.transport, protocol.transport.socket
+            little, much = module.SMALL, module.READ_SIZE
+            for size in (64, 64, little - 1, little, little, 64, 64, 9000, 64):
+                transport.socket = Recording(real, size)
+                assert transport.doRead() is None
+            assert asked == [
+                much,
+                little,
+                little,
+                little,
+                much,
+                much,
+                much,
+                little,
+                little,
+                much,
+                much,
+            ]
+            assert (
+                transport.bytesRead
+                == len(protocol.received)
+                == sum((64, 64, 447, 448, 448, 64, 64, 9000, 64))
+            )
+            transport.socket = real
+            await closed(protocol)
+
+
 async def test_readsOnUnlessPaused() -> None:
     """
     Nothing follows a read after which the protocol has paused.

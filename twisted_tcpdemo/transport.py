@@ -74,6 +74,11 @@ READ_SIZE: Final = 262144
 """What is asked of the kernel at a time.  What comes is most often less, and
 holds no more memory than it has bytes."""
 
+SMALL: Final = 448
+"""What is asked for where less came the last time.  Python has such a piece of
+memory at hand (pymalloc's are up to 512 bytes), which saves one part in thirty
+of a small round trip."""
+
 A_LOT: Final = 65536
 """Who had more than this to read is likely to have still more."""
 
@@ -141,6 +146,7 @@ class WriteThroughTransport(Server):
         self.protocol = protocol
         self._direct = True
         self.bytesWritten = 0
+        self._readSize = READ_SIZE
         self.reactor = reactor
         self.server = server
         self.client = client
@@ -203,9 +209,10 @@ class WriteThroughTransport(Server):
         Read, and deliver: once, or a few times where there is a lot.
         """
         reads = READS
+        wanted = self._readSize
         while True:
             try:
-                data = self.socket.recv(READ_SIZE)
+                data = self.socket.recv(wanted)
             except BlockingIOError:
                 return None
             except OSError:
@@ -221,7 +228,12 @@ class WriteThroughTransport(Server):
                 if self.watcher is not None:
                     self.watcher.deliveryFailed()
                 raise
-            if size <= A_LOT:
+            if size < SMALL:
+                self._readSize = SMALL
+                return None
+            if wanted == SMALL:
+                self._readSize = wanted = READ_SIZE
+            elif size <= A_LOT:
                 return None
             reads -= 1
             if not (reads and self.reading):
