@@ -125,6 +125,8 @@ def accepts(transport: Any) -> bool:
     bottom = bottomOf(transport)
     if not getattr(bottom, "connected", True) or getattr(bottom, "_writeDisconnected", False):
         return False
+    if bottom is transport and not getattr(transport, "TLS", False):
+        return True  # the most common one, found without another look
     tls = tlsOf(transport)
     return tls is None or not tls.disconnecting or tls._producer is not None
 
