@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 from tests.support.crowds import endpointFor
 from tests.support.peers import serving
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch, positive
+from twisted_tcpdemo.budgets import CLOSE_RATE, DEFAULT_BUDGETS, Budgets, BudgetWatch
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.connection import FinalCounts
 from twisted_tcpdemo.stack import tlsOf
 from twisted_tcpdemo.sweep import Sweep

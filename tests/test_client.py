@@ -1418,6 +1418,8 @@ def test_badReactor(where: dict[str, Any]) -> None:
         ("tcp:h:65536", "port"),
         ("tcp:h:-1", "port"),
         ("ssl:h:port=99999", "port"),
+        ("unix:", "path"),
+        (f"unix:path=/{'x' * 200}:timeout=3", "fewer than"),
     ],
 )
 def test_badString(description: str, why: str) -> None:

@@ -461,6 +461,9 @@ BAD = {
     "--interface nonsense": "cannot listen on nonsense:18001: ",
     "--listen nonsense": "--listen 'nonsense' is no endpoint: Unknown endpoint type",
     "--listen tcp:x": "--listen 'tcp:x' is no endpoint: ",
+    "--listen systemd:index=0:domain=INET": (
+        "--listen 'systemd:index=0:domain=INET' is no endpoint: systemd has handed over no such"
+    ),
     "--listen tcp:65536": "cannot listen on tcp:65536: ",
     "--listen unix:/nowhere/at/all": "cannot listen on unix:/nowhere/at/all: No such file",
     "--protocol nonsense": "--protocol must be one of report, echo, discard, or the dotted name",

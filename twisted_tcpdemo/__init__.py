@@ -26,7 +26,8 @@ Where to look:
     L{poller<twisted_tcpdemo.poller>}; what the kernel does not take waits in a
     L{writebuffer<twisted_tcpdemo.writebuffer>}.
   - L{client<twisted_tcpdemo.client>}: connecting, to one of the
-    L{targets<twisted_tcpdemo.targets>}, by way of
+    L{targets<twisted_tcpdemo.targets>} or by one of Twisted's
+    L{descriptions<twisted_tcpdemo.descriptions>}, by way of
     L{connecting<twisted_tcpdemo.connecting>}.
   - L{observers<twisted_tcpdemo.observers>},
     L{logbudget<twisted_tcpdemo.logbudget>}, L{tcpinfo<twisted_tcpdemo.tcpinfo>}
@@ -41,7 +42,8 @@ Where to look:
     line client is C{twisted_tcpdemo.cli}.  UNIX sockets that were left behind
     are taken over by L{reclaim<twisted_tcpdemo.reclaim>}.
   - L{report<twisted_tcpdemo.report>}, L{errors<twisted_tcpdemo.errors>},
-    L{interfaces<twisted_tcpdemo.interfaces>}: values, errors, contracts.
+    L{interfaces<twisted_tcpdemo.interfaces>}, L{checks<twisted_tcpdemo.checks>}:
+    values, errors, contracts, and what is asked of arguments.
 """
 
 from twisted_tcpdemo.client import ClientEndpoint

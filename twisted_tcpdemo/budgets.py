@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from math import isfinite
 from random import random
 from typing import Any, Final, Protocol
 
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.report import CloseReason
 from twisted_tcpdemo.sweep import Sweep
 
@@ -25,22 +25,6 @@ CLOSE_RATE: Final = 16384
 """Bytes that a peer must take in each period of the close budget for a closing
 connection to be given another one: slow is allowed, a drip is not.  Where our
 own producer is the slow one, all that was pending will do."""
-
-
-def positive(name: str, value: float | None) -> float | None:
-    """
-    Check a budget: C{None} and C{0} both mean that there is none.
-
-    @raise TypeError: if it is no number.
-    @raise ValueError: if it is negative or not finite.
-    """
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number or None, not {value!r}")
-    if value < 0 or not isfinite(value):
-        raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
-    return value or None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint
-from twisted_tcpdemo.budgets import Budgets, positive
+from twisted_tcpdemo.budgets import Budgets
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.drain import Drain
 from twisted_tcpdemo.gate import Gate

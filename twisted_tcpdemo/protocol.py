@@ -10,7 +10,7 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint, endpointOf
-from twisted_tcpdemo.budgets import positive
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.connection import Connection
 from twisted_tcpdemo.errors import NotConnectedError
 from twisted_tcpdemo.interfaces import IConnectionHooks, ISlots

@@ -11,8 +11,7 @@ from random import random
 
 from twisted.application.internet import backoffPolicy
 
-from twisted_tcpdemo.budgets import positive
-from twisted_tcpdemo.targets import whole
+from twisted_tcpdemo.checks import positive, whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
+from twisted_tcpdemo.checks import needTLS, whole
 from twisted_tcpdemo.port import WriteThroughPort
-from twisted_tcpdemo.targets import needTLS, whole
 
 
 @implementer(IStreamServerEndpoint)

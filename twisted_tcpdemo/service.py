@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.addresses import endpointOf
-from twisted_tcpdemo.budgets import positive
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.report import DrainReport
 from twisted_tcpdemo.signals import StopSignals

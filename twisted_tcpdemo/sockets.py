@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from twisted.internet.interfaces import IUNIXTransport
 
-from twisted_tcpdemo.budgets import positive
+from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.stack import bottomOf
 
 LONGEST_KEEP_ALIVE_DELAY: Final = 32767

@@ -23,6 +23,7 @@ from twisted_tcpdemo.admission import (
     Rule,
 )
 from twisted_tcpdemo.budgets import Budgets
+from twisted_tcpdemo.checks import needTLS
 from twisted_tcpdemo.companions import Accompanied
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.observers import LoggingObserver
@@ -30,7 +31,6 @@ from twisted_tcpdemo.options import Options
 from twisted_tcpdemo.reclaim import Reclaiming
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import TCPDemoService, giveUp
-from twisted_tcpdemo.targets import needTLS
 
 __all__ = ["Options", "makeService"]
 
@@ -120,7 +120,10 @@ def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerE
             needTLS()
         return text, Reclaiming(serverFromString(reactor, text))
     except Exception as error:
-        giveUp(f"--{option} {text!r} is no endpoint: {error}")
+        why = str(error)
+        if text.startswith("systemd:") and isinstance(error, LookupError):
+            why = "systemd has handed over no such socket"
+        giveUp(f"--{option} {text!r} is no endpoint: {why}")
 
 
 def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:

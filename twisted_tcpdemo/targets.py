@@ -9,7 +9,6 @@ for all stages together.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from typing import Any
@@ -41,40 +40,13 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
-from twisted_tcpdemo.errors import TLSNotInstalledError
+from twisted_tcpdemo.checks import whole
 from twisted_tcpdemo.stack import looksUp
 
 _NEVER: Any = None
 
 _PATH_BYTES = 108 if sys.platform.startswith("linux") else 104
 """The size of C{sun_path}, with the NUL that ends a path (unix(7))."""
-
-
-def whole(name: str, value: object, low: int, high: int) -> int:
-    """
-    Check a whole number.
-
-    @raise TypeError: if it is none.
-    @raise ValueError: if it is out of range.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be a whole number, not {value!r}")
-    if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
-    return value
-
-
-def needTLS() -> None:
-    """
-    Check that there is TLS: Twisted would tell of names that it has not
-    imported.
-
-    @raise TLSNotInstalledError: if there is none.
-    """
-    try:
-        import OpenSSL  # noqa: F401
-    except ImportError:
-        raise TLSNotInstalledError from None
 
 
 def hostTarget(
@@ -88,7 +60,7 @@ def hostTarget(
     """
     _require(reactor, IReactorTCP, "connect over TCP")
     whole("port", port, 1, 65535)
-    family = _checkHost(host)
+    family = checkHost(host)
     local = _localFamily(localAddress)
     bind = None
     if localAddress is not None or localPort is not None:
@@ -109,38 +81,10 @@ def hostTarget(
     return endpoint
 
 
-_ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
-
-
-def checkString(description: str) -> None:
+def checkHost(host: object) -> type[IAddress] | None:
     """
-    Check host and port in a string for C{tcp:}, C{ssl:} or C{tls:}.  Twisted
-    does not: such a host would raise in a thread, and never tell, such a port
-    only fail to connect.
+    Check a host's name or address.
 
-    @raise ValueError: if they are missing or wrong.
-    @raise TLSNotInstalledError: see L{needTLS}.
-    """
-    kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
-    if kind.lower() not in ("tcp", "ssl", "tls"):
-        return
-    if kind.lower() != "tcp":
-        needTLS()
-    named = dict(part.split("=", 1) for part in arguments if "=" in part)
-    inOrder = [part for part in arguments if part and "=" not in part]
-    for name in ("host", "port"):
-        if name not in named and inOrder:
-            named[name] = inOrder.pop(0)
-    if "host" not in named or "port" not in named:
-        raise ValueError(f"it must have a host and a port: {kind}:HOST:PORT")
-    _checkHost(named["host"])
-    if not named["port"].isdecimal():
-        raise ValueError(f"port must be a whole number, not {named['port']!r}")
-    whole("port", int(named["port"]), 1, 65535)
-
-
-def _checkHost(host: object) -> type[IAddress] | None:
-    """
     @return: the family of a literal, or L{None} for a name.
     """
     if not isinstance(host, str):
@@ -232,14 +176,22 @@ def pathTarget(
     _require(reactor, IReactorUNIX, "connect to UNIX sockets")
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"path must be a path, not {path!r}")
+    name = pathName(path)
+    endpoint: IStreamClientEndpoint = UNIXClientEndpoint(reactor, name, timeout=_NEVER)
+    return name, endpoint
+
+
+def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
+    """
+    The path of a UNIX socket as the system knows it, checked.
+    """
     name = os.fsencode(path)
     if not name or b"\0" in name[1:]:
         raise ValueError(f"path must be the path of a UNIX socket, not {path!r}")
     # Twisted would let this one raise in the reactor, and never tell.
     if len(name) > _PATH_BYTES - (name[0] != 0):
         raise ValueError(f"path must have fewer than {_PATH_BYTES} bytes, not {path!r}")
-    endpoint: IStreamClientEndpoint = UNIXClientEndpoint(reactor, name, timeout=_NEVER)
-    return name, endpoint
+    return name
 
 
 @implementer(IStreamClientEndpoint)

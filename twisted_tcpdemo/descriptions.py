@@ -1,0 +1,54 @@
+"""
+The strings of Twisted's client endpoints, checked before Twisted takes them.
+
+Twisted looks at little in them: a wrong host would raise in a thread, a path
+that is too long in the reactor, and neither would ever be told of; a port out
+of range only fails to connect.
+"""
+
+from __future__ import annotations
+
+import re
+
+from twisted_tcpdemo.checks import needTLS, whole
+from twisted_tcpdemo.targets import checkHost, pathName
+
+_ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
+
+
+def checkString(description: str) -> None:
+    """
+    Check host and port in a string for C{tcp:}, C{ssl:} or C{tls:}, and the
+    path in one for C{unix:}.
+
+    @raise ValueError: if they are missing or wrong.
+    @raise TLSNotInstalledError: see L{needTLS}.
+    """
+    kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
+    if kind.lower() == "unix":
+        pathName(_named(arguments, "path").get("path", ""))
+    elif kind.lower() in ("tcp", "ssl", "tls"):
+        if kind.lower() != "tcp":
+            needTLS()
+        _checkHostAndPort(kind, _named(arguments, "host", "port"))
+
+
+def _named(arguments: list[str], *order: str) -> dict[str, str]:
+    """
+    The arguments by their names; those without one have it from their order.
+    """
+    named = dict(part.split("=", 1) for part in arguments if "=" in part)
+    inOrder = [part for part in arguments if part and "=" not in part]
+    for name in order:
+        if name not in named and inOrder:
+            named[name] = inOrder.pop(0)
+    return named
+
+
+def _checkHostAndPort(kind: str, named: dict[str, str]) -> None:
+    if "host" not in named or "port" not in named:
+        raise ValueError(f"it must have a host and a port: {kind}:HOST:PORT")
+    checkHost(named["host"])
+    if not named["port"].isdecimal():
+        raise ValueError(f"port must be a whole number, not {named['port']!r}")
+    whole("port", int(named["port"]), 1, 65535)
