@@ -68,6 +68,8 @@ def test_badLimit(limit: Any) -> None:
         ("refusalMessage", "text"),
         ("resumeAfter", -1),
         ("keepAliveInitialDelay", float("nan")),
+        ("budgets", 30),
+        ("watermarks", (0.8, 0.6)),
     ],
 )
 def test_badOption(option: str, value: Any) -> None:

@@ -161,6 +161,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             raise TypeError(f"refusalMessage must be bytes, not {refusalMessage!r}")
         self.refusalMessage = refusalMessage
         self.admission = admission
+        if not isinstance(watermarks, Watermarks | None):
+            raise TypeError(f"watermarks must be Watermarks, not {watermarks!r}")
         self.watermarks = watermarks
         self.allowHalfOpen = allowHalfOpen
         self.pauseOnConnect = pauseOnConnect
@@ -169,6 +171,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self.keepAlive = keepAlive
         self.keepAliveInitialDelay = keepAliveDelay(keepAliveInitialDelay)
         if budgets is not None:
+            if not isinstance(budgets, Budgets):
+                raise TypeError(f"budgets must be Budgets, not {budgets!r}")
             self.budgets = budgets
         self.clock = clock
 

@@ -225,3 +225,9 @@ class DrainReport:
     aborted: int
     bytesUnsent: int
     duration: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.finished} finished, {self.aborted} aborted with {self.bytesUnsent} bytes "
+            f"unsent, in {self.duration:.3f} s"
+        )

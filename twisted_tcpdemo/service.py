@@ -180,14 +180,7 @@ class TCPDemoService(Service):
 
     def _drained(self, report: DrainReport) -> DrainReport:
         if report.finished or report.aborted:
-            _log.info(
-                "drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, "
-                "in {duration:.3f} s",
-                finished=report.finished,
-                aborted=report.aborted,
-                bytesUnsent=report.bytesUnsent,
-                duration=report.duration,
-            )
+            _log.info("drained: {report}", report=report)
         return report
 
     def _shutdown(self) -> None:

@@ -196,14 +196,7 @@ class ControlResource(Resource):
 
     def _drained(self, report: DrainReport) -> None:
         self._drains = False
-        _log.info(
-            "control: drained: {finished} finished, {aborted} aborted with {bytesUnsent} bytes "
-            "unsent, in {duration:.3f} s",
-            finished=report.finished,
-            aborted=report.aborted,
-            bytesUnsent=report.bytesUnsent,
-            duration=report.duration,
-        )
+        _log.info("control: drained: {report}", report=report)
 
     def _stateNow(self, status: int) -> Answer:
         count = self._factory.connectionCount
