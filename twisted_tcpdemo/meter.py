@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
-from twisted_tcpdemo.shadows import Shadows
+from twisted_tcpdemo.shadows import Shadows, methodOf
 from twisted_tcpdemo.stack import accepts, bottomOf, queuedBytes
 
 if TYPE_CHECKING:
@@ -49,11 +49,13 @@ class Meter:
         "_bottomWrite",
         "_deliver",
         "_delivering",
+        "_descriptor",
         "_doWrite",
         "_lastActivity",
         "_left",
         "_lose",
         "_loseTransport",
+        "_protocol",
         "_seconds",
         "_settled",
         "_shadows",
@@ -93,31 +95,33 @@ class Meter:
         Begin to count what passes between the transport and C{protocol}.
         """
         place, transport = self._shadows.place, self._transport
-        self._deliver = protocol.dataReceived
+        self._protocol = protocol
+        self._deliver: Callable[[Any, bytes], None] = methodOf(protocol, "dataReceived")
         place(protocol, "dataReceived", self._dataReceived)
-        self._write = transport.write
+        self._write = methodOf(transport, "write")
         place(transport, "write", self._countWrite)
         place(transport, "writeSequence", self._countWriteSequence)
-        self._lose = transport.loseConnection
+        self._lose = methodOf(transport, "loseConnection")
         place(transport, "loseConnection", self._loseConnection)
         if hasattr(transport, "abortConnection"):
-            self._abort = transport.abortConnection
+            self._abort = methodOf(transport, "abortConnection")
             place(transport, "abortConnection", self._abortConnection)
         if hasattr(transport, "startTLS"):
-            self._startTLS = transport.startTLS
+            self._startTLS = methodOf(transport, "startTLS")
             place(transport, "startTLS", self._encrypt)
         if hasattr(transport, "connectionLost"):
-            self._loseTransport = transport.connectionLost
+            self._loseTransport = methodOf(transport, "connectionLost")
             place(transport, "connectionLost", self._connectionLost)
         bottom = bottomOf(transport)
         if ICountingTransport.providedBy(bottom):
             self._bottom = bottom
             bottom.watcher = _BottomWatcher(self._moved)
             if bottom is not transport:
-                self._bottomWrite = bottom.write
+                self._bottomWrite = methodOf(bottom, "write")
                 place(bottom, "write", self._writeBelow)
         elif isinstance(bottom, FileDescriptor):
-            self._doWrite = bottom.doWrite
+            self._descriptor = bottom
+            self._doWrite = methodOf(bottom, "doWrite")
             place(bottom, "doWrite", self._flush)
 
     def detach(self) -> None:
@@ -155,12 +159,12 @@ class Meter:
 
     def _dataReceived(self, data: bytes) -> None:
         if self._delivering:
-            return self._deliver(data)
+            return self._deliver(self._protocol, data)
         self._delivering = True
         self.bytesRead += len(data)
         self._lastActivity = self._seconds()
         try:
-            return self._deliver(data)
+            return self._deliver(self._protocol, data)
         except BaseException:
             self.watcher.deliveryFailed()
             raise
@@ -171,7 +175,7 @@ class Meter:
         if self._aborted:
             return  # Twisted would keep them until the end of the turn
         accepted = accepts(self._transport)
-        self._write(data)
+        self._write(self._transport, data)
         if accepted:
             self.bytesWritten += len(data)
             self.watcher.transportWaiting()
@@ -183,22 +187,22 @@ class Meter:
 
     def _loseConnection(self, *args: Any) -> None:
         self.watcher.transportClosing()
-        self._lose(*args)
+        self._lose(self._transport, *args)
 
     def _abortConnection(self) -> None:
         self.watcher.transportAborting()
         self._aborted = True
-        self._abort()
+        self._abort(self._transport)
 
     def _encrypt(self, *args: Any) -> object:
         self.watcher.transportEncrypting()
-        return self._startTLS(*args)
+        return self._startTLS(self._transport, *args)
 
     def _flush(self) -> object:
         """
         C{doWrite} of the socket: the kernel has room, so bytes have moved.
         """
-        result = self._doWrite()
+        result = self._doWrite(self._descriptor)
         if not isinstance(result, Exception):
             self._moved()
         return result
@@ -208,7 +212,7 @@ class Meter:
         C{write} of a socket that takes bytes at once: a layer between may have
         kept them until now.
         """
-        self._bottomWrite(data)
+        self._bottomWrite(self._bottom, data)
         self._bottom.tellFlushedSoon()
 
     def _moved(self) -> None:
@@ -227,7 +231,7 @@ class Meter:
         # The layers are taken apart before anybody is told.
         self._left = self.bytesPending
         try:
-            self._loseTransport(reason)
+            self._loseTransport(self._transport, reason)
         finally:
             self.watcher.transportLost(reason)
 

@@ -12,12 +12,28 @@ same to itself in C{startTLS} and in its buffering TLS transport.
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from zope.interface import alsoProvides
 from zope.interface.interface import InterfaceClass
 
 _ABSENT: Any = object()
+
+
+def methodOf(target: object, name: str) -> Callable[..., Any]:
+    """
+    What C{target.name} is now, to be called with the target first.
+
+    That of its class serves all targets: one object less for each of them to
+    be made, kept, and looked through by the garbage collector.
+    """
+    if name not in vars(target):
+        function = getattr(type(target), name, None)
+        if isinstance(function, FunctionType):
+            return function
+    bound = getattr(target, name)
+    return lambda _, *arguments: bound(*arguments)
 
 
 class Shadows:
