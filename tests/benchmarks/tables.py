@@ -56,7 +56,7 @@ def _rows(
         cells = [cell(runs, name) if runs.get(name) else "-" for runs in results.values()]
         if any(c != "-" for c in cells):
             lines.append(f"| {NAMES[name]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
 
 
 def shown(value: float) -> str:
