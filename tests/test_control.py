@@ -298,6 +298,8 @@ async def test_drain(tmp_path: Path, events: list[LogEvent]) -> None:
     assert [line.partition(" with ")[0] for line in drained] == [
         "control: drained: 0 finished, 1 aborted"
     ]
+    [event] = [event for event in events if "aborted" in event]
+    assert (event["finished"], event["aborted"], event["bytesUnsent"]) == (0, 1, 0)
 
 
 async def test_closeOne(tmp_path: Path, events: list[LogEvent]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from twisted.internet.interfaces import IAddress
 
@@ -210,6 +211,12 @@ class ServerReport:
     closedBy: Mapping[CloseReason, int]
 
 
+DRAIN_SUMMARY: Final = (
+    "{finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, in {duration:.3f} s"
+)
+"""How a log line has a L{DrainReport}, whose fields are then the event's."""
+
+
 @dataclass(frozen=True, slots=True)
 class DrainReport:
     """
@@ -225,9 +232,3 @@ class DrainReport:
     aborted: int
     bytesUnsent: int
     duration: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.finished} finished, {self.aborted} aborted with {self.bytesUnsent} bytes "
-            f"unsent, in {self.duration:.3f} s"
-        )

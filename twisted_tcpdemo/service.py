@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn
 
 from twisted.application.service import Service
@@ -20,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.addresses import endpointOf
 from twisted_tcpdemo.checks import positive
 from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.report import DrainReport
+from twisted_tcpdemo.report import DRAIN_SUMMARY, DrainReport
 from twisted_tcpdemo.signals import StopSignals
 
 _log = Logger(namespace="tcpdemo")
@@ -180,7 +181,7 @@ class TCPDemoService(Service):
 
     def _drained(self, report: DrainReport) -> DrainReport:
         if report.finished or report.aborted:
-            _log.info("drained: {report}", report=report)
+            _log.info(f"drained: {DRAIN_SUMMARY}", **asdict(report))
         return report
 
     def _shutdown(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from hmac import compare_digest
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -25,7 +26,7 @@ from twisted_tcpdemo.control import values
 from twisted_tcpdemo.control.access import Asker, askerOf
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.plain import connectionOf, stateOf, statusOf
-from twisted_tcpdemo.report import CloseReason, DrainReport
+from twisted_tcpdemo.report import DRAIN_SUMMARY, CloseReason, DrainReport
 
 _log = Logger(namespace="tcpdemo")
 
@@ -196,7 +197,7 @@ class ControlResource(Resource):
 
     def _drained(self, report: DrainReport) -> None:
         self._drains = False
-        _log.info("control: drained: {report}", report=report)
+        _log.info(f"control: drained: {DRAIN_SUMMARY}", **asdict(report))
 
     def _stateNow(self, status: int) -> Answer:
         count = self._factory.connectionCount
