@@ -59,6 +59,21 @@ def cpuTime(process: int) -> float:
     return total / 1e9
 
 
+def settledCPUTime(process: int, interval: float = 0.002) -> float:
+    """
+    The same, once it has done what it had to do: exact only then.
+
+    @param interval: seconds in which it must have done nothing.
+    """
+    used = cpuTime(process)
+    for _ in range(50):
+        time.sleep(interval)
+        before, used = used, cpuTime(process)
+        if used == before:
+            break
+    return used
+
+
 def memory(process: int) -> int:
     """
     Bytes that a process holds in memory for itself.
@@ -114,29 +129,17 @@ class Entrant:
     def _done(self) -> int:
         return int.from_bytes(self._counter[:], sys.byteorder)
 
-    def _settled(self) -> float:
-        """
-        CPU time used, once it has done what it had to do: exact only then.
-        """
-        used = cpuTime(self._server.pid)
-        for _ in range(50):
-            time.sleep(0.002)
-            before, used = used, cpuTime(self._server.pid)
-            if used == before:
-                break
-        return used
-
     def turn(self, seconds: float) -> float:
         """
         Let the load run for a while.
 
         @return: microseconds of the server's CPU time for each thing done.
         """
-        used, done = self._settled(), self._done()
+        used, done = settledCPUTime(self._server.pid), self._done()
         self._load.send_signal(signal.SIGCONT)
         time.sleep(seconds)
         self._load.send_signal(signal.SIGSTOP)
-        used = self._settled() - used
+        used = settledCPUTime(self._server.pid) - used
         return used / max(1, self._done() - done) * 1e6
 
 

@@ -26,6 +26,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from tests.benchmarks.entrants import settledCPUTime
+
 ROOT = Path(__file__).parent.parent.parent
 NODE_PROGRAM = Path(__file__).with_suffix(".js")
 TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -83,26 +85,6 @@ def running(command: list[str], log: Path) -> Generator[tuple[subprocess.Popen[b
         process.wait()
 
 
-def cpuOf(process: subprocess.Popen[bytes]) -> float:
-    """
-    Seconds of processor time that a process has used, all threads together.
-    """
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def settledCPUOf(process: subprocess.Popen[bytes]) -> float:
-    """
-    The same, once the process has finished what it had to do.
-    """
-    used = cpuOf(process)
-    while True:
-        time.sleep(0.2)
-        before, used = used, cpuOf(process)
-        if used == before:
-            return used
-
-
 def flood(port: int, connections: int) -> float:
     """
     Connect, read the greeting, close.
@@ -146,9 +128,9 @@ def measure(process: subprocess.Popen[bytes], port: int, log: Path, connections:
     """
     One round.
     """
-    cpu, (lines, size) = settledCPUOf(process), logged(log)
+    cpu, (lines, size) = settledCPUTime(process.pid, 0.2), logged(log)
     seconds = flood(port, connections)
-    used = settledCPUOf(process) - cpu
+    used = settledCPUTime(process.pid, 0.2) - cpu
     linesNow, sizeNow = logged(log)
     return Round(connections / seconds, used / connections * 1e6, linesNow - lines, sizeNow - size)
 
