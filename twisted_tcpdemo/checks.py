@@ -11,7 +11,7 @@ from twisted_tcpdemo.errors import TLSNotInstalledError
 
 def positive(name: str, value: float | None) -> float | None:
     """
-    Check a budget: C{None} and C{0} both mean that there is none.
+    Check a time or a size of which L{None} and C{0} both mean that there is none.
 
     @raise TypeError: if it is no number.
     @raise ValueError: if it is negative or not finite.

@@ -86,6 +86,8 @@ def checkHost(host: object) -> type[IAddress] | None:
     Check a host's name or address.
 
     @return: the family of a literal, or L{None} for a name.
+    @raise TypeError: if it is no text.
+    @raise ValueError: if it is neither.
     """
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, not {host!r}")
@@ -184,6 +186,8 @@ def pathTarget(
 def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
     """
     The path of a UNIX socket as the system knows it, checked.
+
+    @raise ValueError: if it cannot be one.
     """
     name = os.fsencode(path)
     if not name or b"\0" in name[1:]:
