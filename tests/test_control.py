@@ -598,6 +598,7 @@ def started(*arguments: str) -> Any:
         (["--control", "tcp:0", "--control-token-file", "/nowhere"], "No such file"),
         (["--control", "nonsense"], "--control 'nonsense': it is no endpoint"),
         (["--control", "unix:/x:mode=abc"], "it is no endpoint"),
+        (["--control", "systemd:index=0:domain=INET"], "systemd has handed over no such socket"),
         (["--control-token-file", "/x"], "goes with --control"),
     ],
 )

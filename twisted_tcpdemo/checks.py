@@ -39,6 +39,17 @@ def whole(name: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def decimal(name: str, word: str) -> int:
+    """
+    Understand a whole number in an endpoint's string.
+
+    @raise ValueError: if it is none.
+    """
+    if not word.isdecimal():
+        raise ValueError(f"{name} must be a whole number, not {word!r}")
+    return int(word)
+
+
 def needTLS() -> None:
     """
     Check that there is TLS: Twisted would tell of names that it has not

@@ -1,25 +1,49 @@
 """
-The strings of Twisted's client endpoints, checked before Twisted takes them.
+The strings of Twisted's endpoints, and what Twisted does not say of them.
 
-Twisted looks at little in them: a wrong host would raise in a thread, a path
+Of a client's it looks at little: a wrong host would raise in a thread, a path
 that is too long in the reactor, and neither would ever be told of; a port out
-of range only fails to connect.
+of range only fails to connect.  Of a server's, what it says where something is
+not there is for those who know its code.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-from twisted_tcpdemo.checks import needTLS, whole
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from twisted_tcpdemo.checks import decimal, needTLS, whole
 from twisted_tcpdemo.targets import checkHost, pathName
 
 _ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
 
 
+def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """
+    The endpoint that a string stands for.
+
+    @raise TLSNotInstalledError: see L{needTLS}.
+    @raise LookupError: if systemd has not handed the socket over.
+    @raise Exception: if it is no endpoint, what the endpoint's kind raises.
+    """
+    if description.startswith(("ssl:", "tls:")):
+        needTLS()
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except LookupError as error:
+        if not description.startswith("systemd:"):
+            raise
+        raise LookupError("systemd has handed over no such socket") from error
+    return endpoint
+
+
 def checkString(description: str) -> None:
     """
-    Check host and port in a string for C{tcp:}, C{ssl:} or C{tls:}, and the
-    path in one for C{unix:}.
+    Check host and port in a client's string for C{tcp:}, C{ssl:} or C{tls:},
+    and the path in one for C{unix:}.
 
     @raise ValueError: if they are missing or wrong.
     @raise TLSNotInstalledError: see L{needTLS}.
@@ -49,6 +73,4 @@ def _checkHostAndPort(kind: str, named: dict[str, str]) -> None:
     if "host" not in named or "port" not in named:
         raise ValueError(f"it must have a host and a port: {kind}:HOST:PORT")
     checkHost(named["host"])
-    if not named["port"].isdecimal():
-        raise ValueError(f"port must be a whole number, not {named['port']!r}")
-    whole("port", int(named["port"]), 1, 65535)
+    whole("port", decimal("port", named["port"]), 1, 65535)

@@ -20,7 +20,7 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
-from twisted_tcpdemo.checks import needTLS, whole
+from twisted_tcpdemo.checks import decimal, needTLS, whole
 from twisted_tcpdemo.port import WriteThroughPort
 
 
@@ -157,18 +157,12 @@ def parse(
         raise ValueError(f"interface must be an IP address, not {interface!r}")
     return ServerEndpoint(
         reactor,
-        _number("port", port),
+        decimal("port", port),
         interface,
-        _number("backlog", backlog),
+        decimal("backlog", backlog),
         reusePort=_isYes("reusePort", reusePort),
         noDelay=_isYes("noDelay", noDelay),
     )
-
-
-def _number(name: str, word: str) -> int:
-    if not word.isdecimal():
-        raise ValueError(f"{name} must be a whole number, not {word!r}")
-    return int(word)
 
 
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

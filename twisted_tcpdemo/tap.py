@@ -7,11 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import (
-    TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    serverFromString,
-)
+from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from twisted_tcpdemo.admission import (
@@ -23,8 +19,8 @@ from twisted_tcpdemo.admission import (
     Rule,
 )
 from twisted_tcpdemo.budgets import Budgets
-from twisted_tcpdemo.checks import needTLS
 from twisted_tcpdemo.companions import Accompanied
+from twisted_tcpdemo.descriptions import serverEndpoint
 from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.options import Options
@@ -116,14 +112,9 @@ def _budgets(options: Options) -> Budgets:
 
 def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:
     try:
-        if text.startswith(("ssl:", "tls:")):
-            needTLS()
-        return text, Reclaiming(serverFromString(reactor, text))
+        return text, Reclaiming(serverEndpoint(reactor, text))
     except Exception as error:
-        why = str(error)
-        if text.startswith("systemd:") and isinstance(error, LookupError):
-            why = "systemd has handed over no such socket"
-        giveUp(f"--{option} {text!r} is no endpoint: {why}")
+        giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
 
 def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:

@@ -16,12 +16,13 @@ import struct
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import UNIXServerEndpoint, serverFromString
+from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import endpointOf
+from twisted_tcpdemo.descriptions import serverEndpoint
 from twisted_tcpdemo.reclaim import Reclaiming, vacate
 from twisted_tcpdemo.stack import bottomOf
 
@@ -67,7 +68,7 @@ def controlEndpoint(reactor: Any, text: str) -> Access:
         # Of two arguments with one name, Twisted takes the later.
         text = f"unix:mode=600:{rest}"
     try:
-        endpoint = serverFromString(reactor, text)
+        endpoint = serverEndpoint(reactor, text)
     except Exception as error:
         raise AccessError(f"it is no endpoint: {error}") from None
     return Access(Reclaiming(endpoint), isinstance(endpoint, UNIXServerEndpoint))
