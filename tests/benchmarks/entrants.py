@@ -138,6 +138,8 @@ class Entrant:
         used, done = settledCPUTime(self._server.pid), self._done()
         self._load.send_signal(signal.SIGCONT)
         time.sleep(seconds)
+        if self._load.poll() is not None:
+            raise SystemExit("the load generator has ended")
         self._load.send_signal(signal.SIGSTOP)
         used = settledCPUTime(self._server.pid) - used
         return used / max(1, self._done() - done) * 1e6
