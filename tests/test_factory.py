@@ -22,7 +22,8 @@ from tests.support.certificates import pemFile
 from tests.support.peers import Events, rawConnection, reset, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.interfaces import IConnectionObserver, ISlots
+from twisted_tcpdemo.connection import ISlots
+from twisted_tcpdemo.interfaces import IConnectionObserver
 from twisted_tcpdemo.observers import ConnectionObserver
 from twisted_tcpdemo.programs import Discard, Echo
 

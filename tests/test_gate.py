@@ -25,7 +25,7 @@ from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, factory, limits
 from twisted_tcpdemo.admission import Admission, DeniedNetworks, PeerRate, PerPeerLimit, Rule
 from twisted_tcpdemo.limits import Watermarks
-from twisted_tcpdemo.observers import LoggingObserver
+from twisted_tcpdemo.log import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo
 
 

@@ -27,8 +27,8 @@ from twisted.python.logfile import LogFile
 from tests.support.peers import serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, logbudget
+from twisted_tcpdemo.log import LoggingObserver
 from twisted_tcpdemo.logbudget import LogBudget, boundedFile, boundedLog
-from twisted_tcpdemo.observers import LoggingObserver
 from twisted_tcpdemo.programs import Report
 from twisted_tcpdemo.tap import Options, makeService
 

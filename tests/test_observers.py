@@ -18,7 +18,8 @@ from tests.support.peers import Events, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, ConnectionReport, TCPDemoFactory
 from twisted_tcpdemo.interfaces import IConnectionObserver
-from twisted_tcpdemo.observers import ConnectionObserver, LoggingObserver, Observers
+from twisted_tcpdemo.log import LoggingObserver
+from twisted_tcpdemo.observers import ConnectionObserver, Observers
 from twisted_tcpdemo.report import Refusal
 
 HOST, PEER = IPv4Address("TCP", "192.0.2.1", 80), IPv6Address("TCP", "2001:db8::7", 4000)

@@ -21,7 +21,7 @@ from twisted.plugin import IPlugin, getPlugins
 from zope.interface.verify import verifyObject
 
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, tap
-from twisted_tcpdemo.observers import LoggingObserver
+from twisted_tcpdemo.log import LoggingObserver
 from twisted_tcpdemo.programs import Discard, Echo, Hosted, Report
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import StartError, TCPDemoService

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from math import isfinite
 
-from twisted_tcpdemo.errors import TLSNotInstalledError
-
 
 def positive(name: str, value: float | None) -> float | None:
     """
@@ -48,16 +46,3 @@ def decimal(name: str, word: str) -> int:
     if not word.isdecimal():
         raise ValueError(f"{name} must be a whole number, not {word!r}")
     return int(word)
-
-
-def needTLS() -> None:
-    """
-    Check that there is TLS: Twisted would tell of names that it has not
-    imported.
-
-    @raise TLSNotInstalledError: if there is none.
-    """
-    try:
-        import OpenSSL  # noqa: F401
-    except ImportError:
-        raise TLSNotInstalledError from None

@@ -21,10 +21,10 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from twisted_tcpdemo.checks import needTLS, positive, whole
+from twisted_tcpdemo.checks import positive, whole
 from twisted_tcpdemo.connecting import Connecting, Manner
 from twisted_tcpdemo.descriptions import checkString
-from twisted_tcpdemo.errors import TLSNotInstalledError
+from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
 from twisted_tcpdemo.retry import Retry
 from twisted_tcpdemo.targets import SocketTarget, hostTarget, pathTarget
 from twisted_tcpdemo.text import printable

@@ -11,33 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
-from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import Attribute, Interface, implementer
 
-from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, BudgetWatch
+from twisted_tcpdemo.budgets import DEFAULT_BUDGETS, Budgets, BudgetWatch
+from twisted_tcpdemo.counts import NOTHING, Counts, FinalCounts
 from twisted_tcpdemo.errors import WriteFailedError
-from twisted_tcpdemo.halfclose import relayHalfClose
-from twisted_tcpdemo.interfaces import ISlots, ITransportWatcher
+from twisted_tcpdemo.interfaces import IConnectionHooks, ITransportWatcher
 from twisted_tcpdemo.meter import Meter
-from twisted_tcpdemo.refusal import Farewell
 from twisted_tcpdemo.report import CloseReason, ConnectionReport, TCPInfo
 from twisted_tcpdemo.shadows import Shadows
 from twisted_tcpdemo.stack import bottomOf, clockOf, countsItself, hasLateAddresses, isHandshaking
 from twisted_tcpdemo.sweep import Errand, sweepOf
 from twisted_tcpdemo.tcpinfo import tcpInfoOf
 from twisted_tcpdemo.waiters import LOW_WATER, WriteWaiters
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.protocol import TCPDemoProtocol
 
 _log = Logger(namespace="tcpdemo")
 _identities = count(1)
@@ -52,57 +46,26 @@ _GRACEFUL = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
 """Budgets that may have caught a live peer: it gets what was written."""
 
 
-class FinalCounts(NamedTuple):
+class ISlots(Interface):
     """
-    The counts of a connection that is over.
-    """
-
-    bytesRead: int
-    bytesWritten: int
-    bytesPending: int
-    lastActivity: float
-
-
-_NOTHING = FinalCounts(0, 0, 0, 0.0)
-
-
-class _Hooks(NamedTuple):
-    """
-    A protocol's own methods, while ours stand before them.
+    Who keeps the places of a server: what a connection asks of its factory.
     """
 
-    lost: Callable[[Failure], object]
-    readEnded: Callable[[], object]
-    writeEnded: Callable[[], object]
+    budgets: Budgets = Attribute("The time budgets of its connections.")
+    allowHalfOpen: bool = Attribute("Whether a connection outlives the peer's FIN.")
+    clock: IReactorTime | None = Attribute("The clock of its connections, or the reactor's.")
 
-
-class Counts(Protocol):
-    """
-    What L{ICountingTransport} counts, whoever counts it.
-    """
-
-    @property
-    def bytesRead(self) -> int:
+    def admit(connection: Connection) -> bool:
         """
-        Bytes delivered.
+        Take a slot for a connection, and account for it from now on.
+
+        @return: C{False} if there is no slot; then the connection is being sent
+            away, and its protocol must hear nothing of it.
         """
 
-    @property
-    def bytesWritten(self) -> int:
+    def release(connection: Connection) -> None:
         """
-        Bytes accepted.
-        """
-
-    @property
-    def bytesPending(self) -> int:
-        """
-        Bytes accepted and not taken.
-        """
-
-    @property
-    def lastActivity(self) -> float:
-        """
-        When a byte last moved.
+        Give back the slot of a connection, which is over.
         """
 
 
@@ -127,15 +90,13 @@ class Connection:
         "_clock",
         "_countsItself",
         "_errand",
-        "_hooks",
         "_host",
         "_identified",
+        "_pause",
         "_peer",
         "_readEnded",
-        "_shadows",
         "_slots",
         "_tcpInfo",
-        "_untilLost",
         "_waiters",
         "_watch",
         "_writeEnded",
@@ -151,7 +112,7 @@ class Connection:
 
     def __init__(
         self,
-        protocol: TCPDemoProtocol,
+        protocol: IConnectionHooks,
         transport: ITransport,
         slots: ISlots | None = None,
     ) -> None:
@@ -160,8 +121,8 @@ class Connection:
             counts, as for most clients.
         """
         self.connectionID = next(_identities)
-        self.protocol: TCPDemoProtocol | None = protocol
-        self.counts: Counts = _NOTHING
+        self.protocol: IConnectionHooks | None = protocol
+        self.counts: Counts = NOTHING
         self.openedAt = 0.0
         self.closingAt: float | None = None
         self.closedAt: float | None = None
@@ -178,12 +139,10 @@ class Connection:
         self._cause: CloseReason | None = None
         self._readEnded = False
         self._writeEnded = False
-        self._hooks: _Hooks | None = None
         self._waiters: WriteWaiters | None = None
         self._watch: BudgetWatch | None = None
         self._errand: Errand | None = None
-        self._shadows: Shadows | None = None
-        self._untilLost: tuple[Shadows, ...] = ()
+        self._pause: Shadows | None = None
         self._tcpInfo: TCPInfo | None = None
 
     def __repr__(self) -> str:
@@ -203,57 +162,17 @@ class Connection:
             self.counts = transport
             transport.watcher = self
         else:
-            self._standBefore(protocol)
             self.counts = meter = Meter(transport, self, self._clock)
             meter.attach(protocol)
         if self._budgets.fromTheStart or (not self._countsItself and self.handshaking):
             self.watch().visit(self.openedAt)
 
-    def _standBefore(self, protocol: TCPDemoProtocol) -> None:
-        """
-        Hear of the end before the protocol does, where the transport does not
-        tell, and of either half of it through wrappers.
-        """
-        self._hooks = _Hooks(
-            protocol.connectionLost, protocol.readConnectionLost, protocol.writeConnectionLost
-        )
-        self._shadows = shadows = Shadows()
-        shadows.place(protocol, "connectionLost", self._connectionLost)
-        shadows.place(protocol, "readConnectionLost", self._readConnectionLost)
-        shadows.place(protocol, "writeConnectionLost", self._writeConnectionLost)
-        close = partial(self.close, CloseReason.PEER_CLOSED)
-        relays = relayHalfClose(self.transport, close)
-        if relays is not None:
-            self._untilLost += (relays,)
-
-    def refuse(self, farewell: Farewell) -> None:
-        """
-        Send it away; its protocol hears nothing of it, and may be connected
-        again.
-        """
-        protocol: Any = self.protocol
-
-        def lost(reason: Failure = connectionDone) -> None:
-            self.detach()
-            farewell.connectionLost(reason)
-
-        def connectAgain(transport: ITransport) -> None:
-            self.detach()
-            protocol.makeConnection(transport)
-
-        self._shadows = shadows = Shadows()
-        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost"):
-            shadows.place(protocol, hook, getattr(farewell, hook))
-        shadows.place(protocol, "connectionLost", lost)
-        shadows.place(protocol, "makeConnection", connectAgain)
-        farewell.makeConnection(self.transport)
-
     def detach(self) -> None:
         """
         Give the protocol back its own methods, for another connection.
         """
-        if self._shadows is not None:
-            self._shadows.remove()
+        if isinstance(self.counts, Meter):
+            self.counts.leave()
 
     def close(self, cause: CloseReason) -> None:
         """
@@ -338,7 +257,6 @@ class Connection:
         """
         protocol, counts = self.protocol, self.counts
         if protocol is not None and not isinstance(counts, Meter):
-            self._standBefore(protocol)
             self.counts = meter = Meter(self.transport, self, self._clock, counts)
             meter.attach(protocol)
         if self._budgets.handshake is not None:
@@ -360,8 +278,8 @@ class Connection:
             counts.detach()
         else:
             self.transport.watcher = None
-        for shadows in self._untilLost:
-            shadows.remove()
+        if self._pause is not None:
+            self._pause.remove()
         if self._watch is not None:
             self._watch.stop()
         if self._errand is not None:
@@ -435,25 +353,6 @@ class Connection:
     def _mayStayHalfOpen(self) -> bool:
         own = None if self.protocol is None else self.protocol.allowHalfOpen
         return own if own is not None else self._slots is not None and self._slots.allowHalfOpen
-
-    # What a transport that does not tell us tells the protocol.
-
-    def _connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.transportLost(reason)
-        hooks, self._hooks = self._hooks, None
-        if hooks is not None:
-            # What stands before the protocol holds this, which holds it: with
-            # that undone, nothing is left to the garbage collector.
-            self.detach()
-            hooks.lost(reason)
-
-    def _readConnectionLost(self) -> None:
-        if self._hooks is not None:
-            self.transportReadEnded(self._hooks.readEnded)
-
-    def _writeConnectionLost(self) -> None:
-        if self._hooks is not None:
-            self.transportWriteEnded(self._hooks.writeEnded)
 
     # What its protocol asks.
 
@@ -583,8 +482,7 @@ class Connection:
         time begins then.
         """
         transport = self.transport
-        shadows = Shadows()
-        self._untilLost += (shadows,)
+        self._pause = shadows = Shadows()
 
         def resumeProducing() -> None:
             shadows.remove()

@@ -10,34 +10,12 @@ not there is for those who know its code.
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IStreamServerEndpoint
-
-from twisted_tcpdemo.checks import decimal, needTLS, whole
+from twisted_tcpdemo.checks import decimal, whole
+from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.targets import checkHost, pathName
 
 _ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
-
-
-def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
-    """
-    The endpoint that a string stands for.
-
-    @raise TLSNotInstalledError: see L{needTLS}.
-    @raise LookupError: if systemd has not handed the socket over.
-    @raise Exception: if it is no endpoint, what the endpoint's kind raises.
-    """
-    if description.startswith(("ssl:", "tls:")):
-        needTLS()
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
-    except LookupError as error:
-        if not description.startswith("systemd:"):
-            raise
-        raise LookupError("systemd has handed over no such socket") from error
-    return endpoint
 
 
 def checkString(description: str) -> None:

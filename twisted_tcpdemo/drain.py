@@ -18,18 +18,16 @@ Nothing here polls for the end: the factory tells of each connection that ends.
 from __future__ import annotations
 
 from random import random
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.ledger import Ledger
+from twisted_tcpdemo.listeners import Listeners
 from twisted_tcpdemo.report import CloseReason, DrainReport
-from twisted_tcpdemo.stack import clockOf
 from twisted_tcpdemo.sweep import Errand, sweepOf
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.factory import TCPDemoFactory
 
 IDLE_AFTER: Final = 1.0
 """Seconds without a byte after which a draining server takes a connection for
@@ -45,10 +43,15 @@ class Drain:
     @ivar tick: see L{Watched<twisted_tcpdemo.sweep.Watched>}.
     """
 
-    def __init__(self, factory: TCPDemoFactory) -> None:
+    def __init__(self, listeners: Listeners, ledger: Ledger, clock: IReactorTime) -> None:
+        """
+        @param listeners: are stopped.
+        @param ledger: has the connections that are waited for.
+        """
         self.tick = 0
-        self._factory = factory
-        self._clock: IReactorTime = factory.clock or clockOf(None)
+        self._listeners = listeners
+        self._ledger = ledger
+        self._clock = clock
         self._waiters: list[Deferred[DrainReport]] = []
         self._report: DrainReport | None = None
         self._deadline: float | None = None
@@ -69,7 +72,7 @@ class Drain:
         called here may drain the factory, which must know of this drain by then.
         """
         self._stopping += 1
-        stopped = self._factory.stopListening()
+        stopped = self._listeners.stop()
         self._takeIn()
         stopped.addCallback(self._stopped)
 
@@ -133,8 +136,8 @@ class Drain:
         Wait for each connection that is there, and tell it, once; unless the
         factory listens again, and they are not to end.
         """
-        if self._factory.draining:
-            self._left.update(dict.fromkeys(self._factory.records))
+        if not self._listeners.open:
+            self._left.update(self._ledger.open)
         self._tell([c for c in self._left if _isMade(c)])
         if self._rest is None and not self._told.issuperset(self._left):
             # An observer of connectionOpened drains: the next turn finds the
@@ -197,7 +200,7 @@ def _isMade(connection: Connection) -> bool:
     Whether its protocol has its transport, and so can be told anything.
     """
     protocol = connection.protocol
-    return protocol is not None and protocol.transport is not None
+    return getattr(protocol, "transport", None) is not None
 
 
 class _IdleCloser:

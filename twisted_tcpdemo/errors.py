@@ -66,3 +66,16 @@ class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledErr
     @ivar address: where it was connecting to; L{None} where that is known only
         to an endpoint's string, or is a descriptor.
     """
+
+
+def needTLS() -> None:
+    """
+    Check that there is TLS: Twisted would tell of names that it has not
+    imported.
+
+    @raise TLSNotInstalledError: if there is none.
+    """
+    try:
+        import OpenSSL  # noqa: F401
+    except ImportError:
+        raise TLSNotInstalledError from None

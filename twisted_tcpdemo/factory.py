@@ -27,10 +27,10 @@ from zope.interface import implementer
 from twisted_tcpdemo.addresses import Endpoint
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.checks import positive
-from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.connection import Connection, ISlots
 from twisted_tcpdemo.drain import Drain
 from twisted_tcpdemo.gate import Gate
-from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver, ISlots
+from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
 from twisted_tcpdemo.ledger import Ledger
 from twisted_tcpdemo.limits import DESCRIPTOR_RESERVE, Watermarks, descriptorLimit
 from twisted_tcpdemo.listeners import Listeners
@@ -345,7 +345,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
         if rule is not None:
-            connection.refuse(self._farewell(rule))
+            self._farewell(rule).standInFor(connection.protocol, transport)
             return False
         self._ledger.enter(connection)
         connection.attach()
@@ -403,7 +403,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         The protocols that are connected now, the oldest first.
         """
-        return [c.protocol for c in self._ledger.open if c.protocol is not None]
+        protocols: list[Any] = [connection.protocol for connection in self._ledger.open]
+        return [protocol for protocol in protocols if protocol is not None]
 
     @property
     def acceptedCount(self) -> int:
@@ -644,7 +645,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         positive("spread", spread)
         draining = self._draining
         if draining is None:
-            draining = self._draining = Drain(self)
+            draining = self._draining = Drain(
+                self._listeners, self._ledger, self.clock or clockOf(None)
+            )
             draining.until(None, 0.0).addCallback(self._drained)
         draining.gather()
         return draining.until(deadline, spread)

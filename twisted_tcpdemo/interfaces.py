@@ -7,23 +7,17 @@ Nothing here has an implementation; each docstring is the whole contract.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IProtocol,
-    IReactorTime,
     ITransport,
 )
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from twisted_tcpdemo.report import ConnectionReport, Refusal, WatermarkCrossing
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.budgets import Budgets
-    from twisted_tcpdemo.connection import Connection
 
 
 class ITransportWatcher(Interface):
@@ -148,6 +142,10 @@ class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
     L{CloseReason.ERROR}, and the accounting stays right.
     """
 
+    allowHalfOpen: bool | None = Attribute(
+        "Whether the connection outlives the peer's FIN; L{None}: as the factory says."
+    )
+
     def readConnectionLost() -> None:
         """
         The peer has ended its side (its FIN; Node's C{end} event).  Afterwards,
@@ -267,27 +265,4 @@ class IAdmissionPolicy(Interface):
     def closed(peer: IAddress) -> None:
         """
         A connection of which this policy was told is over.
-        """
-
-
-class ISlots(Interface):
-    """
-    Who keeps the places of a server: what a connection asks of its factory.
-    """
-
-    budgets: Budgets = Attribute("The time budgets of its connections.")
-    allowHalfOpen: bool = Attribute("Whether a connection outlives the peer's FIN.")
-    clock: IReactorTime | None = Attribute("The clock of its connections, or the reactor's.")
-
-    def admit(connection: Connection) -> bool:
-        """
-        Take a slot for a connection, and account for it from now on.
-
-        @return: C{False} if there is no slot; then the connection is being sent
-            away, and its protocol must hear nothing of it.
-        """
-
-    def release(connection: Connection) -> None:
-        """
-        Give back the slot of a connection, which is over.
         """

@@ -15,19 +15,24 @@ zero exactly when everything has been taken.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.interfaces import IProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
+from twisted_tcpdemo.counts import Counts
+from twisted_tcpdemo.halfclose import relayHalfClose
+from twisted_tcpdemo.interfaces import (
+    IConnectionHooks,
+    ICountingTransport,
+    ITransportWatcher,
+)
 from twisted_tcpdemo.shadows import Shadows, methodOf
 from twisted_tcpdemo.stack import accepts, bottomOf, queuedBytes
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.connection import Counts
 
 
 class Meter:
@@ -51,11 +56,13 @@ class Meter:
         "_delivering",
         "_descriptor",
         "_doWrite",
+        "_hooks",
         "_lastActivity",
         "_left",
         "_lose",
         "_loseTransport",
         "_protocol",
+        "_relays",
         "_seconds",
         "_settled",
         "_shadows",
@@ -89,13 +96,29 @@ class Meter:
         self._aborted = False
         self._left: int | None = None
         self._shadows = Shadows()
+        self._hooks = Shadows()
+        self._relays: Shadows | None = None
 
-    def attach(self, protocol: IProtocol) -> None:
+    def attach(self, protocol: IConnectionHooks) -> None:
         """
         Begin to count what passes between the transport and C{protocol}.
         """
         place, transport = self._shadows.place, self._transport
-        self._protocol = protocol
+        self._protocol: Any = protocol
+        watcher, hook = self.watcher, self._hooks.place
+        hook(protocol, "connectionLost", partial(self._lost, protocol.connectionLost))
+        hook(
+            protocol,
+            "readConnectionLost",
+            partial(watcher.transportReadEnded, protocol.readConnectionLost),
+        )
+        hook(
+            protocol,
+            "writeConnectionLost",
+            partial(watcher.transportWriteEnded, protocol.writeConnectionLost),
+        )
+        close = partial(watcher.transportReadEnded, transport.loseConnection)
+        self._relays = relayHalfClose(transport, close)
         self._deliver: Callable[[Any, bytes], None] = methodOf(protocol, "dataReceived")
         place(protocol, "dataReceived", self._dataReceived)
         self._write = methodOf(transport, "write")
@@ -129,8 +152,17 @@ class Meter:
         Let go of transport and protocol.
         """
         self._shadows.remove()
+        self._hooks.remove()
+        if self._relays is not None:
+            self._relays.remove()
         if self._bottom is not None:
             self._bottom.watcher = None
+
+    def leave(self) -> None:
+        """
+        Let the protocol have its own hooks back, for another connection.
+        """
+        self._hooks.remove()
 
     @property
     def lastActivity(self) -> float:
@@ -170,6 +202,10 @@ class Meter:
             raise
         finally:
             self._delivering = False
+
+    def _lost(self, tell: Callable[[Failure], object], reason: Failure = connectionDone) -> None:
+        self.watcher.transportLost(reason)
+        tell(reason)
 
     def _countWrite(self, data: bytes) -> None:
         if self._aborted:

@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.checks import positive
-from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.connection import Connection, ISlots
 from twisted_tcpdemo.errors import NotConnectedError
-from twisted_tcpdemo.interfaces import IConnectionHooks, ISlots
+from twisted_tcpdemo.interfaces import IConnectionHooks
 from twisted_tcpdemo.report import CloseReason, ConnectionReport
 
 

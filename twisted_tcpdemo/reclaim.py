@@ -13,11 +13,34 @@ import os
 import socket
 import stat
 from contextlib import suppress
+from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
+
+from twisted_tcpdemo.errors import needTLS
+
+
+def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    """
+    The endpoint that a string stands for.
+
+    @raise TLSNotInstalledError: see L{needTLS}.
+    @raise LookupError: if systemd has not handed the socket over.
+    @raise Exception: if it is no endpoint, what the endpoint's kind raises.
+    """
+    if description.startswith(("ssl:", "tls:")):
+        needTLS()
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except LookupError as error:
+        if not description.startswith("systemd:"):
+            raise
+        raise LookupError("systemd has handed over no such socket") from error
+    return endpoint
 
 
 def vacate(path: str | bytes) -> bool:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -73,6 +73,27 @@ class Farewell(Protocol):
         self._clock = clock
         self._discarded = 0
         self._relays: Shadows | None = None
+
+    def standInFor(self, protocol: Any, transport: ITransport) -> None:
+        """
+        Take the place of a protocol that was built before it was refused.  It
+        hears nothing of the connection, and may be connected again.
+        """
+        shadows = Shadows()
+
+        def lost(reason: Failure = connectionDone) -> None:
+            shadows.remove()
+            self.connectionLost(reason)
+
+        def connectAgain(transport: ITransport) -> None:
+            shadows.remove()
+            protocol.makeConnection(transport)
+
+        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost"):
+            shadows.place(protocol, hook, getattr(self, hook))
+        shadows.place(protocol, "connectionLost", lost)
+        shadows.place(protocol, "makeConnection", connectAgain)
+        self.makeConnection(transport)
 
     def connectionMade(self) -> None:
         """

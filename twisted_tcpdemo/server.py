@@ -20,7 +20,8 @@ from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
-from twisted_tcpdemo.checks import decimal, needTLS, whole
+from twisted_tcpdemo.checks import decimal, whole
+from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.port import WriteThroughPort
 
 

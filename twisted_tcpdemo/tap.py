@@ -20,11 +20,10 @@ from twisted_tcpdemo.admission import (
 )
 from twisted_tcpdemo.budgets import Budgets
 from twisted_tcpdemo.companions import Accompanied
-from twisted_tcpdemo.descriptions import serverEndpoint
 from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.observers import LoggingObserver
+from twisted_tcpdemo.log import LoggingObserver
 from twisted_tcpdemo.options import Options
-from twisted_tcpdemo.reclaim import Reclaiming
+from twisted_tcpdemo.reclaim import Reclaiming, serverEndpoint
 from twisted_tcpdemo.server import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.service import TCPDemoService, giveUp
 

@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from errno import ENOBUFS
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -38,7 +38,7 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
-from twisted.internet.tcp import Server
+from twisted.internet.tcp import Port, Server
 from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -47,9 +47,6 @@ from zope.interface import implementer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.poller import READ, WRITE, Poller, pollerOf
 from twisted_tcpdemo.writebuffer import WriteBuffer
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.port import WriteThroughPort
 
 _log = Logger(namespace="tcpdemo")
 
@@ -123,7 +120,7 @@ class WriteThroughTransport(Server):
         sock: socket,
         protocol: IProtocol,
         client: Any,
-        server: WriteThroughPort | None,
+        server: Port | None,
         sessionno: int,
         reactor: Any,
     ) -> None:

@@ -22,8 +22,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from twisted_tcpdemo.addresses import endpointOf
-from twisted_tcpdemo.descriptions import serverEndpoint
-from twisted_tcpdemo.reclaim import Reclaiming, vacate
+from twisted_tcpdemo.reclaim import Reclaiming, serverEndpoint, vacate
 from twisted_tcpdemo.stack import bottomOf
 
 MAX_TOKEN_FILE = 4096

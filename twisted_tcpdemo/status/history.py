@@ -9,13 +9,12 @@ was collected is dropped: a history has no holes.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-if TYPE_CHECKING:
-    from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.factory import TCPDemoFactory
 
 
 class History:

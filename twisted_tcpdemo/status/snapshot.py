@@ -5,17 +5,15 @@ A server at one moment, as data: what C{/status.json} says.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.factory import TCPDemoFactory
 from twisted_tcpdemo.plain import connectionOf, statusOf
 from twisted_tcpdemo.status.history import History
 from twisted_tcpdemo.status.query import Query, roundTripTime
-
-if TYPE_CHECKING:
-    from twisted_tcpdemo.factory import TCPDemoFactory
 
 
 class Snapshots:
