@@ -7,7 +7,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectingCancelledError
 
-from twisted_tcpdemo.report import CloseReason
+from twisted_tcpdemo.values.report import CloseReason
 
 
 class TCPDemoError(Exception):

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
-from twisted_tcpdemo.report import ConnectionReport, Refusal, WatermarkCrossing
+from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCrossing
 
 
 class ITransportWatcher(Interface):
@@ -94,7 +94,7 @@ class ICountingTransport(ITransport):
     between it and the protocol.
 
     Everything that is not a transport of this kind is metered from outside;
-    see L{twisted_tcpdemo.meter}.
+    see L{twisted_tcpdemo.transports.meter}.
     """
 
     bytesRead: int = Attribute("Bytes delivered to the protocol; never falls.")

@@ -10,7 +10,7 @@ factory.maxConnections = 0  # nobody
 factory.maxConnections = None  # no limit of its own
 
 
-from twisted_tcpdemo.admission import (
+from twisted_tcpdemo import (
     Admission,
     DeniedNetworks,
     PeerRate,
@@ -34,7 +34,7 @@ print(dict(trial.wouldRefuse))  # {"perPeerLimit": 12}
 trial.dryRun = False  # from now on it is meant
 
 
-from twisted_tcpdemo.admission import Rule
+from twisted_tcpdemo import Rule
 
 
 class OfficeHours(Rule):
@@ -51,8 +51,8 @@ class OfficeHours(Rule):
 factory.admission = Admission(OfficeHours(lambda: True), PerPeerLimit(20))
 
 
-from twisted_tcpdemo.limits import Watermarks
-from twisted_tcpdemo.observers import ConnectionObserver
+from twisted_tcpdemo import Watermarks
+from twisted_tcpdemo import ConnectionObserver
 
 
 class Alarm(ConnectionObserver):

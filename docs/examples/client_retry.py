@@ -8,7 +8,7 @@ from twisted.internet.defer import TimeoutError
 from twisted.internet.task import react
 
 from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
-from twisted_tcpdemo.retry import Retry
+from twisted_tcpdemo import Retry
 
 
 async def main(reactor, host, port):

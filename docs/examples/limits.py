@@ -5,9 +5,9 @@ A server with a limit, an idle timeout, events and a drain.
 from twisted.internet.task import deferLater, react
 
 from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
-from twisted_tcpdemo.budgets import Budgets
-from twisted_tcpdemo.observers import ConnectionObserver
-from twisted_tcpdemo.programs import Echo
+from twisted_tcpdemo import Budgets
+from twisted_tcpdemo import ConnectionObserver
+from twisted_tcpdemo.twistd import Echo
 
 
 class Printing(ConnectionObserver):

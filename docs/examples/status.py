@@ -7,7 +7,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import react
 
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.programs import Echo
+from twisted_tcpdemo.twistd import Echo
 from twisted_tcpdemo.status import StatusService
 
 

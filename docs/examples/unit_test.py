@@ -7,7 +7,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo import CloseReason, TCPDemoFactory
-from twisted_tcpdemo.programs import Echo
+from twisted_tcpdemo.twistd import Echo
 
 
 def test_echo():

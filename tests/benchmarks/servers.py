@@ -72,7 +72,7 @@ def serveTwisted(name: str) -> None:
     from twisted.internet.protocol import Factory, Protocol
 
     from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
-    from twisted_tcpdemo.server import ServerEndpoint
+    from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 
     class Plain(Protocol):
         """

@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.support.certificates import pemFile
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.observers import ConnectionObserver
+from twisted_tcpdemo.server.observers import ConnectionObserver
 
 
 class Greeter(TCPDemoProtocol):

@@ -11,8 +11,8 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from tests.support.peers import Peer
-from twisted_tcpdemo.poller import Poller
-from twisted_tcpdemo.server import ServerEndpoint
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint
+from twisted_tcpdemo.fast.poller import Poller
 
 
 class Remembering(Peer):

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from tests.support.certificates import clientContext
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.observers import ConnectionObserver
+from twisted_tcpdemo.server.observers import ConnectionObserver
 
 
 @implementer(IHalfCloseableProtocol)

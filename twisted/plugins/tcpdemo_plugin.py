@@ -23,16 +23,16 @@ class FastTCP:
 
     def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> Any:
         """
-        See L{twisted_tcpdemo.server.parse}.
+        See L{twisted_tcpdemo.fast.endpoint.parse}.
         """
-        from twisted_tcpdemo.server import parse
+        from twisted_tcpdemo.fast.endpoint import parse
 
         return parse(reactor, *args, **kwargs)
 
 
 tcpdemo = ServiceMaker(
     "twisted-tcpdemo",
-    "twisted_tcpdemo.tap",
+    "twisted_tcpdemo.twistd.tap",
     "A TCP server that reports who connects, from where, and how many bytes.",
     "tcpdemo",
 )

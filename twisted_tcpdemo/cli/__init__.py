@@ -1,63 +1,9 @@
 """
-The command line client.
+The command line client, C{tcpdemo}: connect, show a status, control a server.
 
-  - L{arguments<twisted_tcpdemo.cli.arguments>}: what can be said.
-  - L{outcome<twisted_tcpdemo.cli.outcome>}: the exit statuses.
-  - L{connect<twisted_tcpdemo.cli.connect>}, with L{pipe<twisted_tcpdemo.cli.pipe>},
-    L{streams<twisted_tcpdemo.cli.streams>} and
-    L{progress<twisted_tcpdemo.cli.progress>}: standard input to a socket, the
-    socket to standard output.
-  - L{show<twisted_tcpdemo.cli.show>} and L{steer<twisted_tcpdemo.cli.steer>}:
-    the status of a server, and its control, over L{web<twisted_tcpdemo.cli.web>}.
+It may import client, and all below; a server is asked over its endpoints.
 """
 
-from __future__ import annotations
+from twisted_tcpdemo.cli.command import main
 
-import os
-import sys
-from collections.abc import Sequence
-
-from twisted_tcpdemo.cli.arguments import parser
-from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """
-    Run a command.
-
-    @param arguments: those of the process, if none are given.
-    @return: the exit status.
-    """
-    _fillStandardFiles()
-    try:
-        options = parser().parse_args(arguments)
-        try:
-            status: int = options.run(options)
-        finally:
-            sys.stdout.flush()
-    except CommandError as failed:
-        print(f"tcpdemo: {failed}", file=sys.stderr)
-        return failed.outcome
-    except BrokenPipeError:
-        # Python flushes once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return Outcome.CLOSED_OUTPUT
-    except KeyboardInterrupt:
-        return Outcome.INTERRUPTED
-    return status
-
-
-def _fillStandardFiles() -> None:
-    """
-    Where the process was started with one of its three files closed, the next
-    socket would get its number, and be taken for it.
-    """
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
-            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+__all__ = ["main"]

@@ -104,7 +104,7 @@ def _connect(commands: Any) -> None:
         help="when the peer ends first, send the rest of the input all the same")  # fmt: skip
     add("--progress", action="store_true", help="show on standard error how it goes")
     add("--quiet", "-q", action="store_true", help="no line about the connection at its end")
-    command.set_defaults(run=_runConnect)
+    command.set_defaults(command="connect")
 
 
 def _status(commands: Any) -> None:
@@ -121,7 +121,7 @@ def _status(commands: Any) -> None:
         help="how often to look [default: %(default)g]")  # fmt: skip
     add("--all", "-a", action="store_true", help="all connections, not only what fits")
     add("--json", action="store_true", help="as JSON, in one line")
-    command.set_defaults(run=_runStatus)
+    command.set_defaults(command="status")
 
 
 def _control(commands: Any) -> None:
@@ -136,7 +136,7 @@ def _control(commands: Any) -> None:
 
     def verb(name: str, about: str) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
-        added.set_defaults(run=_runControl, verb=name)
+        added.set_defaults(command="control", verb=name)
         return added
 
     limit = verb("limit", "show or set how many may be connected")
@@ -162,27 +162,6 @@ def _server(command: argparse.ArgumentParser) -> None:
     command.add_argument("--token-file", metavar="FILE", help="the token that control asks for")
     command.add_argument("--timeout", metavar="SECONDS", type=_interval, default=10.0,
                          help="time for an answer [default: %(default)g]")  # fmt: skip
-
-
-# What is wanted is imported now.
-
-
-def _runConnect(options: argparse.Namespace) -> int:
-    from twisted_tcpdemo.cli.connect import connect
-
-    return connect(options)
-
-
-def _runStatus(options: argparse.Namespace) -> int:
-    from twisted_tcpdemo.cli.show import show
-
-    return show(options)
-
-
-def _runControl(options: argparse.Namespace) -> int:
-    from twisted_tcpdemo.cli.steer import steer
-
-    return steer(options)
 
 
 # Values.

@@ -20,9 +20,9 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.pipe import Pipe
 from twisted_tcpdemo.cli.progress import Progress
-from twisted_tcpdemo.client import ClientEndpoint
+from twisted_tcpdemo.client.endpoint import ClientEndpoint
 from twisted_tcpdemo.errors import TLSNotInstalledError
-from twisted_tcpdemo.text import printable
+from twisted_tcpdemo.values.text import printable
 
 
 def connect(options: Namespace) -> int:

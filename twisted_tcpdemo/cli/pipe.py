@@ -17,10 +17,10 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.streams import PIECE, Sink, Source
-from twisted_tcpdemo.protocol import TCPDemoProtocol
-from twisted_tcpdemo.report import CloseReason
-from twisted_tcpdemo.stack import bottomOf, tlsOf
-from twisted_tcpdemo.waiters import LOW_WATER
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.transports.layers import bottomOf, tlsOf
+from twisted_tcpdemo.values.report import CloseReason
 
 _OUTCOMES = {
     CloseReason.PEER_CLOSED: Outcome.DONE,
@@ -63,6 +63,7 @@ class Pipe(TCPDemoProtocol):
         self.done: Deferred[Outcome] = Deferred()
         self.trouble: str | None = None
         self.source = Source(reactor, input, self._inputReceived, self._inputEnded)
+        self.inputSize = self.source.size
         self.sink = Sink(reactor, output, self._outputEmptied, self._outputFailed)
         self._reactor = reactor
         self._idle = idle

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.task import LoopingCall
 
-from twisted_tcpdemo.cli.pipe import Pipe
 from twisted_tcpdemo.cli.table import duration, size
 
 ON_TERMINAL, IN_FILE = 0.5, 5.0
@@ -18,17 +17,51 @@ ON_TERMINAL, IN_FILE = 0.5, 5.0
 elsewhere."""
 
 
+class Transfer(Protocol):
+    """
+    What is known of a transfer.
+
+    @ivar inputSize: bytes of the whole input; L{None} where nobody knows.
+    """
+
+    inputSize: int | None
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes that have come.
+        """
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes given to the connection.
+        """
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        Of those, bytes that wait to be sent.
+        """
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since it began.
+        """
+
+
 class Progress:
     """
     Tells how much has moved, and how fast.
     """
 
-    def __init__(self, pipe: Pipe, reactor: Any) -> None:
+    def __init__(self, transfer: Transfer, reactor: Any) -> None:
         """
-        @param pipe: whose progress.
+        @param transfer: what is told about.
         @param reactor: whose time.
         """
-        self._pipe = pipe
+        self._transfer = transfer
         self._onTerminal = sys.stderr.isatty()
         self._reactor = reactor
         self._last = (reactor.seconds(), 0, 0)
@@ -59,17 +92,17 @@ class Progress:
         """
         How it goes: totals, and rates since the last time.
         """
-        now, pipe = self._reactor.seconds(), self._pipe
-        sent = pipe.bytesWritten - pipe.bytesPending
+        now, transfer = self._reactor.seconds(), self._transfer
+        sent = transfer.bytesWritten - transfer.bytesPending
         then, readThen, sentThen = self._last
-        self._last = (now, pipe.bytesRead, sent)
+        self._last = (now, transfer.bytesRead, sent)
         passed = max(now - then, 0.001)
-        inRate, outRate = (pipe.bytesRead - readThen) / passed, (sent - sentThen) / passed
+        inRate, outRate = (transfer.bytesRead - readThen) / passed, (sent - sentThen) / passed
         line = (
-            f"{duration(pipe.age)}: {size(pipe.bytesRead)} read ({size(inRate)}/s), "
+            f"{duration(transfer.age)}: {size(transfer.bytesRead)} read ({size(inRate)}/s), "
             f"{size(sent)} sent ({size(outRate)}/s)"
         )
-        total = pipe.source.size
+        total = transfer.inputSize
         if total:
             line += f", {min(100, 100 * sent // total)} % of the input"
             if outRate and total > sent:

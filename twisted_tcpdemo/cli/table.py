@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from twisted_tcpdemo.text import printable
+from twisted_tcpdemo.values.text import printable
 
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 

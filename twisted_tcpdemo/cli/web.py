@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.text import printable
+from twisted_tcpdemo.values.text import printable
 
 MAX_ANSWER = 64 * 2**20
 """Bytes; 300,000 connections have room in it."""

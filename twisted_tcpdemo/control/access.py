@@ -21,9 +21,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
-from twisted_tcpdemo.addresses import endpointOf
-from twisted_tcpdemo.reclaim import Reclaiming, serverEndpoint, vacate
-from twisted_tcpdemo.stack import bottomOf
+from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint, vacate
+from twisted_tcpdemo.transports.layers import bottomOf
+from twisted_tcpdemo.values.addresses import endpointOf
 
 MAX_TOKEN_FILE = 4096
 

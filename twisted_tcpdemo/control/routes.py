@@ -21,12 +21,12 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from twisted_tcpdemo.addresses import endpointOf
-from twisted_tcpdemo.control import values
+from twisted_tcpdemo.control import requests as values
 from twisted_tcpdemo.control.access import Asker, askerOf
-from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.plain import connectionOf, stateOf, statusOf
-from twisted_tcpdemo.report import DRAIN_SUMMARY, CloseReason, DrainReport
+from twisted_tcpdemo.monitoring.snapshot import connectionOf, stateOf, statusOf
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.report import DRAIN_SUMMARY, CloseReason, DrainReport
 
 _log = Logger(namespace="tcpdemo")
 

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted_tcpdemo.companions import Companion
 from twisted_tcpdemo.control.access import AccessError, controlEndpoint, tokenFrom
 from twisted_tcpdemo.control.routes import ControlSite
-from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.service import giveUp
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.service.companion import Companion
+from twisted_tcpdemo.service.startup import giveUp
 
 
 def companionFor(

@@ -14,7 +14,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.server.factory import TCPDemoFactory
 
 
 class History:

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IAddress
 
-from twisted_tcpdemo.addresses import Endpoint, endpointOf
-from twisted_tcpdemo.connection import Connection
+from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.errors import TCPDemoError
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 
 _ROUND_TRIP_TIME: Final = "roundTripTime"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
-from twisted_tcpdemo.companions import Companion
-from twisted_tcpdemo.factory import TCPDemoFactory
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.status.site import StatusSite
 
 

@@ -24,11 +24,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
-from twisted_tcpdemo.addresses import endpointOf
-from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.plain import stateOf
+from twisted_tcpdemo.monitoring.snapshot import stateOf
+from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.status.query import Query, QueryError
 from twisted_tcpdemo.status.snapshot import Snapshots
+from twisted_tcpdemo.values.addresses import endpointOf
 
 TIMEOUT: Final = 30.0
 """Seconds without a request after which a connection to the page is closed."""
@@ -152,7 +152,7 @@ class Metrics(Resource):
         try:
             from prometheus_client import CollectorRegistry
 
-            from twisted_tcpdemo.metrics import collectorFor
+            from twisted_tcpdemo.monitoring.metrics import collectorFor
         except ImportError:
             return
         # Now and not at the first request: what it measures begins with it.

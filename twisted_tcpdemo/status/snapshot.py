@@ -9,9 +9,9 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_tcpdemo.connection import Connection
-from twisted_tcpdemo.factory import TCPDemoFactory
-from twisted_tcpdemo.plain import connectionOf, statusOf
+from twisted_tcpdemo.connection.record import Connection
+from twisted_tcpdemo.monitoring.snapshot import connectionOf, statusOf
+from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.status.history import History
 from twisted_tcpdemo.status.query import Query, roundTripTime
 

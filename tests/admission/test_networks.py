@@ -1,0 +1,145 @@
+"""
+Networks, and who counts as one peer.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address as IPv4
+from ipaddress import IPv6Address as IPv6
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+
+from twisted_tcpdemo.admission.networks import Networks, hasNetwork, peerKey
+
+
+def address(host: str, port: int = 1) -> IAddress:
+    """
+    One of Twisted's addresses.
+    """
+    kind = IPv6Address if ":" in host else IPv4Address
+    return kind("TCP", host, port)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "::FFFF:c000:201", True),
+        ("192.0.2.1", "0:0:0:0:0:ffff:192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:2", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("::1", "0.0.0.0", False),
+        ("no address", "nor this", True),
+        ("no address", "::1", False),
+    ],
+)
+def test_peers(one: str, other: str, same: bool) -> None:
+    """
+    A peer is an IPv4 address, however it is spelled, or an IPv6 /64.
+    """
+    first, second = peerKey(address(one, 1)), peerKey(address(other, 2))
+    assert first is not None and second is not None
+    assert (first == second) is same
+
+
+@pytest.mark.parametrize("nowhere", [UNIXAddress(b"/tmp/socket"), UNIXAddress(None), None])
+def test_noNetwork(nowhere: IAddress | None) -> None:
+    """
+    The peer of a UNIX socket is in no network, and is nobody in particular.
+    """
+    assert peerKey(nowhere) is None
+    assert not hasNetwork(nowhere)
+    assert nowhere not in Networks(["0.0.0.0/0", "::/0"])
+
+
+@pytest.mark.parametrize(
+    ("network", "host", "inside"),
+    [
+        ("192.0.2.0/24", "192.0.2.255", True),
+        ("192.0.2.0/24", "192.0.3.0", False),
+        ("192.0.2.0/24", "::ffff:192.0.2.7", True),
+        ("192.0.2.7", "192.0.2.7", True),
+        ("::ffff:192.0.2.0/120", "192.0.2.9", True),
+        ("0.0.0.0/0", "198.51.100.1", True),
+        ("0.0.0.0/0", "::1", False),
+        ("::/0", "::1", True),
+        ("::/0", "192.0.2.1", False),
+        ("2001:db8::/32", "2001:db8:ffff::1", True),
+        ("fe80::/10", "fe80::1%eth0", True),
+        ("0.0.0.0/0", "no address", False),
+    ],
+)
+def test_inside(network: str, host: str, inside: bool) -> None:
+    """
+    An address is in a network of its own family, mapped addresses in that of
+    IPv4.
+    """
+    assert (address(host) in Networks([network])) is inside
+
+
+@pytest.mark.parametrize("wrong", ["192.0.2.1/24", "192.0.2.0/33", "example.org", ""])
+def test_noSuchNetwork(wrong: str) -> None:
+    """
+    What is no network is named at once.
+    """
+    with pytest.raises(ValueError, match=r"does not appear|has host bits"):
+        Networks([wrong])
+
+
+def test_oneNetwork() -> None:
+    """
+    A single network need not be wrapped; what is given can be read again.
+    """
+    networks = Networks("192.0.2.0/24")
+    assert list(networks) == [ip_network("192.0.2.0/24")]
+    assert list(Networks(networks)) == list(networks)
+    assert (len(networks), repr(networks)) == (1, "Networks(['192.0.2.0/24'])")
+
+
+ADDRESSES = st.one_of(
+    st.integers(0, 2**32 - 1).map(IPv4),
+    st.integers(0, 2**32 - 1).map(lambda low: IPv4((10 << 24) + low % 1024)),
+    st.integers(2**64, 2**128 - 1).map(IPv6),  # clear of the mapped ones
+    st.integers(0, 2**66 - 1).map(lambda low: IPv6((0x20010DB8 << 96) + low)),
+)
+"""Addresses from everywhere, and some that are neighbours."""
+
+
+@given(st.lists(st.tuples(ADDRESSES, st.integers(0, 128))), ADDRESSES)
+@settings(deadline=None)
+def test_asTheStandardLibrary(ends: list[tuple[IPv4 | IPv6, int]], asked: IPv4 | IPv6) -> None:
+    """
+    Membership is what C{ipaddress} says of each network in turn.
+    """
+    networks = [
+        ip_network(f"{end}/{min(prefix, end.max_prefixlen)}", strict=False) for end, prefix in ends
+    ]
+    plain = getattr(asked, "ipv4_mapped", None) or asked
+    expected = any(plain in network for network in networks)
+    assert (address(str(asked)) in Networks(networks)) is expected
+
+
+@given(ADDRESSES, ADDRESSES)
+@settings(deadline=None)
+def test_peersAsTheStandardLibrary(one: IPv4 | IPv6, other: IPv4 | IPv6) -> None:
+    """
+    Two addresses have one key if, and only if, they are the same IPv4 address
+    or lie in the same /64.
+    """
+
+    def network(host: IPv4 | IPv6) -> object:
+        plain = ip_address(host)
+        plain = getattr(plain, "ipv4_mapped", None) or plain
+        return ip_network(f"{plain}/{32 if plain.version == 4 else 64}", strict=False)
+
+    same = network(one) == network(other)
+    assert (peerKey(address(str(one))) == peerKey(address(str(other)))) is same

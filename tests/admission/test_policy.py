@@ -1,0 +1,517 @@
+"""
+Who may come in: single rules and their composition.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from zope.interface import implementer
+from zope.interface.verify import verifyClass, verifyObject
+
+from tests.support.places import DOCS
+from twisted_tcpdemo.admission.networks import Networks
+from twisted_tcpdemo.admission.policy import Admission, wouldRefuseBy
+from twisted_tcpdemo.admission.rate import PeerRate
+from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
+from twisted_tcpdemo.interfaces import IAdmissionPolicy
+
+HOST = IPv4Address("TCP", "127.0.0.1", 80)
+UNIX = UNIXAddress(b"/tmp/socket")
+
+
+def peer(host: str, port: int = 1) -> IAddress:
+    """
+    The address of a peer.
+    """
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, port)
+
+
+def arrives(policy: IAdmissionPolicy, who: IAddress, now: float = 0.0) -> str | None:
+    """
+    Let a peer come, and tell which rule refuses it.
+    """
+    name = policy.decide(HOST, who, now)
+    if name is None:
+        policy.opened(HOST, who, now)
+    return name
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Rule(),
+        AllowedNetworks(),
+        DeniedNetworks(),
+        PerPeerLimit(1),
+        PeerRate(1),
+        Admission(),
+    ],
+)
+def test_interface(policy: IAdmissionPolicy) -> None:
+    """
+    Every rule, and the composition of them, is a policy.
+    """
+    verifyClass(IAdmissionPolicy, type(policy))
+    verifyObject(IAdmissionPolicy, policy)
+
+
+def test_ruleAdmits() -> None:
+    """
+    A rule of one's own says only what it refuses.
+    """
+
+    class Odd(Rule):
+        name = "odd"
+
+        def decide(self, host: IAddress, peer: Any, now: float) -> str | None:
+            return self.name if peer.port % 2 else None
+
+    policy = Admission(Odd(), Rule())
+    assert arrives(policy, peer("192.0.2.1", 1)) == "odd"
+    assert arrives(policy, peer("192.0.2.1", 2)) is None
+    policy.closed(peer("192.0.2.1", 2))
+
+
+def test_allowed() -> None:
+    """
+    Only the allowed networks come in; UNIX sockets have none to be asked for.
+    """
+    allowed = AllowedNetworks("192.0.2.0/24", "2001:db8::/32")
+    admitted = ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::9"]
+    assert [arrives(allowed, peer(host)) for host in admitted] == [None] * 3
+    assert arrives(allowed, UNIX) is None
+    for host in ("192.0.3.1", "::1", "no address"):
+        assert arrives(allowed, peer(host)) == "allowedNetworks"
+
+
+def test_allowedNobody() -> None:
+    """
+    No allowed network is nobody, and not everybody.
+    """
+    assert arrives(AllowedNetworks(), peer("127.0.0.1")) == "allowedNetworks"
+
+
+def test_denied() -> None:
+    """
+    The denied networks do not come in.
+    """
+    denied = DeniedNetworks("192.0.2.0/24", name="blocked")
+    assert arrives(denied, peer("::ffff:192.0.2.9")) == "blocked"
+    assert arrives(denied, peer("192.0.3.1")) is None
+    assert arrives(denied, UNIX) is None
+
+
+@pytest.mark.parametrize("networks", [["192.0.3.0/24"], "192.0.3.0/24", Networks(["192.0.3.0/24"])])
+def test_otherNetworks(networks: Any) -> None:
+    """
+    The networks of a rule can be changed, to whatever they can be given as.
+    """
+    denied, allowed = DeniedNetworks("192.0.2.0/24"), AllowedNetworks("192.0.2.0/24")
+    denied.networks = allowed.networks = networks
+    assert list(denied.networks) == [ip_network("192.0.3.0/24")]
+    for host, isInside in (("192.0.2.1", False), ("192.0.3.1", True)):
+        assert (arrives(denied, peer(host)) is not None) is isInside
+        assert (arrives(allowed, peer(host)) is None) is isInside
+
+
+def test_noOtherNetworks() -> None:
+    """
+    What is no network changes nothing, and is named.
+    """
+    denied = DeniedNetworks("192.0.2.0/24")
+    with pytest.raises(ValueError, match="'nonsense' does not appear"):
+        denied.networks = "nonsense"
+    assert arrives(denied, peer("192.0.2.1")) == "deniedNetworks"
+
+
+def test_perPeerLimit() -> None:
+    """
+    Full refuses, a release admits again, the count returns to zero.
+    """
+    limit = PerPeerLimit(2)
+    mine = [peer("192.0.2.1", port) for port in range(4)]
+    assert [arrives(limit, who) for who in mine[:3]] == [None, None, "perPeerLimit"]
+    assert arrives(limit, peer("192.0.2.2")) is None
+    limit.closed(mine[0])
+    assert arrives(limit, mine[3]) is None
+    assert (limit.connectionsOf(mine[0]), len(limit)) == (2, 2)
+    for who in (mine[1], mine[3], peer("192.0.2.2")):
+        limit.closed(who)
+    assert (limit.connectionsOf(mine[0]), len(limit)) == (0, 0)
+
+
+def test_perPeerLimitOfIPv6() -> None:
+    """
+    All addresses of a /64 are one peer, and a mapped address is that of IPv4.
+    """
+    limit = PerPeerLimit(1)
+    assert arrives(limit, peer("2001:db8::1")) is None
+    assert arrives(limit, peer("2001:db8::2")) == "perPeerLimit"
+    assert arrives(limit, peer("2001:db8:0:1::1")) is None
+    assert arrives(limit, peer("192.0.2.1")) is None
+    assert arrives(limit, peer("::ffff:192.0.2.1")) == "perPeerLimit"
+
+
+def test_perPeerLimitOfUNIX() -> None:
+    """
+    On a UNIX socket there are no peers to be told apart.
+    """
+    limit = PerPeerLimit(0)
+    assert arrives(limit, UNIX) is None
+    limit.closed(UNIX)
+    assert (limit.connectionsOf(UNIX), len(limit)) == (0, 0)
+
+
+def test_perPeerLimitChanged() -> None:
+    """
+    The limit can be lowered, raised and taken away.
+    """
+    limit = PerPeerLimit(3)
+    who = peer("192.0.2.1")
+    assert [arrives(limit, who) for _ in range(3)] == [None] * 3
+    limit.limit = 1
+    limit.closed(who)
+    limit.closed(who)
+    assert arrives(limit, who) == "perPeerLimit"
+    limit.limit = 2
+    assert [arrives(limit, who) for _ in range(2)] == [None, "perPeerLimit"]
+    limit.limit = None
+    assert [arrives(limit, who) for _ in range(5)] == [None] * 5
+
+
+def test_closedTwice() -> None:
+    """
+    A count never falls below zero: that would be a slot too many for ever.
+    """
+    limit = PerPeerLimit(1)
+    arrives(limit, peer("192.0.2.1"))
+    limit.closed(peer("192.0.2.1"))
+    with pytest.raises(KeyError):
+        limit.closed(peer("192.0.2.1"))
+    assert len(limit) == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"), [(-1, ValueError), (True, TypeError), (1.5, TypeError), ("1", TypeError)]
+)
+def test_noSuchLimit(limit: Any, error: type[Exception]) -> None:
+    """
+    A limit is a whole number or None.
+    """
+    with pytest.raises(error, match="limit must be"):
+        PerPeerLimit(limit)
+
+
+def test_firstRuleNames() -> None:
+    """
+    The first rule that refuses gives its name, and no rule counts the refused.
+    """
+    limit, rate = PerPeerLimit(1), PeerRate(1, burst=2)
+    policy = Admission(DeniedNetworks("192.0.2.0/24"), limit, rate)
+    assert arrives(policy, peer("192.0.2.1")) == "deniedNetworks"
+    who = peer("198.51.100.1")
+    assert arrives(policy, who) is None
+    assert arrives(policy, who) == "perPeerLimit"
+    limit.limit = 2
+    assert arrives(policy, who) is None
+    limit.limit = 9
+    assert arrives(policy, who) == "peerRate"
+    assert limit.connectionsOf(who) == 2
+
+
+def test_noRule() -> None:
+    """
+    A rule is a policy, or an error at once.
+    """
+    with pytest.raises(TypeError, match="does not provide IAdmissionPolicy"):
+        Admission(object())  # type: ignore[arg-type]
+
+
+def test_exempt() -> None:
+    """
+    Exempt networks are neither refused nor counted, until they are not exempt.
+    """
+    limit = PerPeerLimit(1)
+    policy = Admission(limit, exempt=["192.0.2.0/24"])
+    mine = [peer("192.0.2.1", port) for port in range(3)]
+    assert [arrives(policy, who) for who in mine] == [None] * 3
+    assert limit.connectionsOf(mine[0]) == 0
+    policy.exempt = ()
+    assert limit.connectionsOf(mine[0]) == 3
+    for who in mine:
+        policy.closed(who)
+    assert len(limit) == 0
+    assert list(policy.exempt) == []
+
+
+def test_dryRun() -> None:
+    """
+    A dry run admits everybody, and counts whom it would not have admitted.
+    """
+    limit, rate = PerPeerLimit(2), PeerRate(1, burst=3)
+    policy = Admission(limit, rate, dryRun=True)
+    mine = [peer("192.0.2.1", port) for port in range(4)]
+    assert [arrives(policy, who) for who in mine] == [None] * 4
+    assert policy.wouldRefuse == {"perPeerLimit": 2}
+    assert limit.connectionsOf(mine[0]) == 2
+    policy.closed(mine[0])
+    assert [arrives(policy, peer("192.0.2.1", 9)) for _ in range(1)] == [None]
+    assert policy.wouldRefuse == {"perPeerLimit": 2}
+    policy.closed(mine[1])
+    assert arrives(policy, mine[1]) is None
+    assert policy.wouldRefuse == {"perPeerLimit": 2, "peerRate": 1}
+
+
+def test_dryRunOfTheRate() -> None:
+    """
+    A dry run of the rate counts what the rate would have refused, and no more.
+    """
+    tried, real = Admission(PeerRate(1), dryRun=True), Admission(PeerRate(1))
+    who = peer("192.0.2.1")
+    times = [step / 2 for step in range(41)]
+    refused = sum(arrives(real, who, now) is not None for now in times)
+    assert [arrives(tried, who, now) for now in times] == [None] * 41
+    assert tried.wouldRefuse == {"peerRate": refused} == {"peerRate": 20}
+
+
+def test_dryRunEnds() -> None:
+    """
+    When a dry run is over the rules count everybody who is there.
+    """
+    limit = PerPeerLimit(1)
+    policy = Admission(limit, dryRun=True)
+    mine = [peer("192.0.2.1", port) for port in range(3)]
+    for who in mine:
+        arrives(policy, who)
+    policy.dryRun = False
+    assert limit.connectionsOf(mine[0]) == 3
+    assert arrives(policy, peer("192.0.2.1", 9)) == "perPeerLimit"
+    for who in mine:
+        policy.closed(who)
+    assert len(limit) == 0
+
+
+def test_dryRunOfOneRule() -> None:
+    """
+    A composition is a rule, so one rule can be tried out among others.
+    """
+    tried = Admission(PerPeerLimit(1), dryRun=True)
+    policy = Admission(tried, PerPeerLimit(2))
+    who = peer("192.0.2.1")
+    assert [arrives(policy, who) for _ in range(3)] == [None, None, "perPeerLimit"]
+    assert tried.wouldRefuse == {"perPeerLimit": 1}
+    assert policy.rules[0] is tried
+
+
+def test_wouldRefuseBy() -> None:
+    """
+    What dry runs let in can be asked of any policy, also where a dry run is one
+    rule among others.
+    """
+    who = peer("192.0.2.1")
+    inner = Admission(PerPeerLimit(1), dryRun=True)
+    policy = Admission(PerPeerLimit(2, name="two"), Admission(inner), dryRun=True)
+    for _ in range(4):
+        arrives(policy, who)
+    assert wouldRefuseBy(policy) == {"perPeerLimit": 1, "two": 2}
+    assert wouldRefuseBy(PerPeerLimit(1)) == wouldRefuseBy(None) == {}
+
+
+def test_wouldRefuseNobodyYet() -> None:
+    """
+    A dry run that has let nobody in is seen all the same; without one there is
+    nothing to see.
+    """
+    policy = Admission(PerPeerLimit(1), dryRun=True)
+    assert wouldRefuseBy(policy) == {"perPeerLimit": 0}
+    policy.dryRun = False
+    assert wouldRefuseBy(policy) == {}
+
+
+@implementer(IAdmissionPolicy)
+class Broken(Rule):
+    """
+    A rule with one method that raises.
+    """
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        setattr(self, method, self._raise)
+
+    def _raise(self, *args: object) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("method", ["opened", "adopted", "closed"])
+def test_brokenRule(method: str) -> None:
+    """
+    A rule that raises leaves no other with a count that nobody gives back.
+    """
+    before, after = PerPeerLimit(1), PerPeerLimit(1)
+    policy = Admission(before, Broken(method), after)
+    who = peer("192.0.2.1")
+    with pytest.raises(ZeroDivisionError):
+        if method == "adopted":
+            policy.adopted(who)
+        else:
+            policy.opened(HOST, who, 0)
+            policy.closed(who)
+    assert (len(before), len(after)) == (0, 0)
+
+
+HOSTS = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
+
+
+class Door(RuleBasedStateMachine):
+    """
+    A composition, against a list of who is inside and whether he counts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limit = PerPeerLimit(2)
+        self.policy = Admission(self.limit)
+        self.inside: list[tuple[IAddress, str, str]] = []
+        self.port = 0
+        self.would = 0
+
+    def counted(self, key: str) -> int:
+        """
+        How many of a peer count.
+        """
+        return sum(1 for _, its, how in self.inside if its == key and how == "counted")
+
+    @property
+    def exempt(self) -> bool:
+        """
+        Whether the IPv4 peers are exempt.
+        """
+        return len(self.policy.exempt) > 0
+
+    @rule(host=st.sampled_from(HOSTS), asks=st.integers(1, 3))
+    def arrive(self, host: str, asks: int) -> None:
+        """
+        A peer comes; to ask more than once changes nothing.
+        """
+        self.port += 1
+        who = peer(host, self.port)
+        key = "2001:db8::" if ":" in host else host
+        exempt = self.exempt and "." in host
+        full = self.limit.limit is not None and self.counted(key) >= self.limit.limit
+        for _ in range(asks):
+            name = self.policy.decide(HOST, who, 0.0)
+        if full and not exempt and not self.policy.dryRun:
+            assert name == "perPeerLimit"
+            return
+        assert name is None
+        self.policy.opened(HOST, who, 0.0)
+        tried = full and not exempt
+        self.would += tried
+        self.inside.append((who, key, "exempt" if exempt else "tried" if tried else "counted"))
+
+    @precondition(lambda self: self.inside)
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        """
+        Somebody goes.
+        """
+        who, _, _ = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
+        self.policy.closed(who)
+
+    @rule(limit=st.none() | st.integers(0, 4))
+    def changeLimit(self, limit: int | None) -> None:
+        """
+        The limit changes.
+        """
+        self.limit.limit = limit
+
+    @rule(exempt=st.booleans())
+    def changeExempt(self, exempt: bool) -> None:
+        """
+        The IPv4 peers are exempt from now on, or no longer.
+        """
+        self.policy.exempt = ["192.0.2.0/24"] if exempt else []
+        if not exempt:
+            self.recount("exempt")
+
+    @rule(dryRun=st.booleans())
+    def changeDryRun(self, dryRun: bool) -> None:
+        """
+        A dry run begins or ends.
+        """
+        self.policy.dryRun = dryRun
+        if not dryRun:
+            self.recount("tried")
+
+    def recount(self, was: str) -> None:
+        """
+        Who did not count does, or is exempt by now.
+        """
+        self.inside = [
+            (who, key, how if how != was else "exempt" if self.exempt and "." in key else "counted")
+            for who, key, how in self.inside
+        ]
+
+    @rule()
+    def replace(self) -> None:
+        """
+        Another policy takes over; all who are inside are told to it.
+        """
+        for who, _, _ in self.inside:
+            self.policy.closed(who)
+        assert len(self.limit) == 0
+        self.limit = PerPeerLimit(self.limit.limit)
+        self.would = 0
+        self.policy = Admission(self.limit, exempt=self.policy.exempt, dryRun=self.policy.dryRun)
+        for who, _, _ in self.inside:
+            self.policy.adopted(who)
+        self.inside = [
+            (who, key, "exempt" if self.exempt and "." in key else "counted")
+            for who, key, how in self.inside
+        ]
+
+    @invariant()
+    def asTheModel(self) -> None:
+        """
+        The rule counts whom the model counts.
+        """
+        for host in HOSTS:
+            key = "2001:db8::" if ":" in host else host
+            assert self.limit.connectionsOf(peer(host)) == self.counted(key)
+        keys = {key for _, key, how in self.inside if how == "counted"}
+        assert len(self.limit) == len(keys)
+        assert self.policy.wouldRefuse.get("perPeerLimit", 0) == self.would
+
+    def teardown(self) -> None:
+        """
+        When all have gone nothing is left.
+        """
+        for who, _, _ in self.inside:
+            self.policy.closed(who)
+        assert len(self.limit) == 0
+
+
+TestDoor = Door.TestCase
+TestDoor.settings = settings(deadline=None, max_examples=60, stateful_step_count=40)
+
+
+def test_documentation() -> None:
+    """
+    The examples of the documentation run, one after another.
+    """
+    text = (DOCS / "limits.md").read_text("utf-8")
+    names: dict[str, Any] = {}
+    examples = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    for example in examples:
+        exec(example, names)
+    assert len(examples) == 6
+    assert names["trial"].dryRun is False

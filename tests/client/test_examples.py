@@ -1,0 +1,106 @@
+"""
+The examples of docs/client.md run.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.utils import getProcessOutputAndValue
+
+from tests.support.certificates import pemFile
+from tests.support.peers import serving
+from tests.support.places import EXAMPLES, PROJECT
+from tests.support.waiting import until
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.twistd.programs import Discard, Echo
+
+pytestmark = pytest.mark.deadline(30)
+
+
+def run(example: str, *arguments: object) -> Deferred[tuple[str, str, int]]:
+    """
+    Run an example in a process of its own.
+
+    @return: its output, its standard error and its exit status.
+    """
+    ended: Deferred[tuple[bytes, bytes, int]] = getProcessOutputAndValue(
+        sys.executable,
+        [str(EXAMPLES / example), *map(str, arguments)],
+        env={"PYTHONPATH": str(PROJECT)},
+    )
+    return ended.addCallback(lambda result: (result[0].decode(), result[1].decode(), result[2]))
+
+
+async def test_first() -> None:
+    """
+    The first client is answered, and tells its counts.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        output, errors, status = await run("client_first.py", "127.0.0.1", server.port)
+    assert (errors, status) == ("", 0)
+    assert output.splitlines() == [
+        f"connected to 127.0.0.1 {server.port}",
+        "received hello",
+        "6 bytes written, 6 read",
+        "it ended by local close",
+    ]
+
+
+async def test_TLS() -> None:
+    """
+    The TLS client accepts whom it is told to trust, and says why it does not
+    accept another.
+    """
+    listen = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(TCPDemoFactory(Discard), listen) as server:
+        where = ("localhost", server.port)
+        assert await run("client_tls.py", *where, pemFile()) == (
+            "the certificate is of CN=localhost\n",
+            "",
+            0,
+        )
+        output, errors, status = await run("client_tls.py", *where)
+    assert (output, status) == ("", 1)
+    assert errors.startswith("not connected:") and "certificate verify failed" in errors
+
+
+async def test_retry() -> None:
+    """
+    The patient client finds a server that was not there at first.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        port = server.port
+    running = run("client_retry.py", "127.0.0.1", port)
+    async with serving(TCPDemoFactory(Discard), f"tcp:{port}:interface=127.0.0.1"):
+        output, errors, status = await running
+    assert (errors, status) == ("", 0)
+    assert output.startswith("connected from 127.0.0.1 ")
+
+
+async def test_string(tmp_path: Path) -> None:
+    """
+    A string says where to.
+    """
+    path = tmp_path / "s"
+    async with serving(TCPDemoFactory(Discard), f"unix:{path}") as server:
+        assert await run("client_string.py", f"unix:{path}") == (
+            f"connected to {path} by UNIX\n",
+            "",
+            0,
+        )
+        await until(lambda: server.factory.closedCount)
+
+
+async def test_fd() -> None:
+    """
+    A socket shared with another process is read to its end.
+    """
+    assert await run("client_fd.py") == (
+        "received one way\n7 bytes read\n",
+        "",
+        0,
+    )

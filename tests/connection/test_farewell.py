@@ -1,0 +1,470 @@
+"""
+Sending a connection away.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.stdio import PipeAddress
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyClass
+
+from tests.support.certificates import pemFile
+from tests.support.peers import Server, rawConnection, serving
+from tests.support.waiting import until
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.admission.policy import Admission
+from twisted_tcpdemo.admission.rules import DeniedNetworks
+from twisted_tcpdemo.connection import farewell as refusal
+from twisted_tcpdemo.connection.farewell import LINGER, LINGER_BYTES, LINGERING, Farewell
+from twisted_tcpdemo.twistd.programs import Discard
+
+DONE = Failure(ConnectionDone())
+
+
+@asynccontextmanager
+async def full(transport: str = "tcp", **options: Any) -> AsyncGenerator[Server]:
+    """
+    A server that has no room for anybody.
+    """
+    factory = TCPDemoFactory(Discard, maxConnections=0, **options)
+    if transport == "tls":
+        server = serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True)
+    elif transport == "haproxy":
+        server = serving(factory, "haproxy:tcp:0:interface=127.0.0.1")
+    else:
+        server = serving(factory)
+    async with server as listening:
+        yield listening
+
+
+async def received(raw: socket.socket) -> bytes | OSError:
+    """
+    What a plain socket receives up to the end, or how it broke.
+    """
+    data = b""
+
+    def more() -> bool | OSError:
+        nonlocal data
+        try:
+            piece = raw.recv(65536)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            return error
+        data += piece
+        return not piece
+
+    end = await until(more)
+    return end if isinstance(end, OSError) else data
+
+
+@contextmanager
+def client(port: int) -> Generator[socket.socket]:
+    """
+    A plain socket that is connected as long as the block lasts.
+    """
+    with rawConnection(port) as raw:
+        yield raw
+
+
+# What the client sees.
+
+
+@pytest.mark.parametrize("message", [b"", b"try again later\n"])
+async def test_refuse(message: bytes) -> None:
+    """
+    A refused client gets the message, if there is one, then a FIN, and nothing
+    is left of it once it has closed.
+    """
+    async with full(refusalMessage=message) as server:
+        with client(server.port) as raw:
+            assert await received(raw) == message
+        await until(lambda: not server.factory._lingering)
+        assert server.factory.refusedCount == 1
+
+
+async def test_clientThatTalks() -> None:
+    """
+    A client that sends while it is refused reads the message all the same, and
+    no RST in its place.
+    """
+    async with full(refusalMessage=b"no") as server:
+        with client(server.port) as raw:
+            raw.send(b"GET / HTTP/1.1\r\n\r\n")
+            assert await received(raw) == b"no"
+            raw.send(b"more")
+        await until(lambda: not server.factory._lingering)
+
+
+async def test_clientThatTalksTooMuch() -> None:
+    """
+    One that goes on sending is broken off.
+    """
+    async with full() as server:
+        with client(server.port) as raw:
+            assert await received(raw) == b""
+
+            def broken() -> bool:
+                try:
+                    raw.send(bytes(65536))
+                except BlockingIOError:
+                    return False
+                except OSError as error:
+                    return error.errno in (errno.ECONNRESET, errno.EPIPE)
+                return False
+
+            await until(broken)
+        await until(lambda: not server.factory._lingering)
+
+
+async def test_reset() -> None:
+    """
+    With the overflow "reset" the client sees RST and no message.
+    """
+    async with full(overflow="reset", refusalMessage=b"no") as server:
+        with client(server.port) as raw:
+            end = await received(raw)
+            assert isinstance(end, ConnectionResetError)
+        assert server.factory.refusedCount == 1
+
+
+async def test_clientThatStays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A client that does not close is waited for, but not for long.
+    """
+    monkeypatch.setattr(refusal, "LINGER", 0.2)
+    async with full() as server:
+        with client(server.port) as raw:
+            assert await received(raw) == b""
+            await until(lambda: server.factory._lingering)
+            await until(lambda: not server.factory._lingering)
+
+
+async def test_clientIsGoneAlready() -> None:
+    """
+    A client that has gone before anybody looked is refused like any other.
+    """
+    async with full() as server:
+        raw = rawConnection(server.port)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        raw.close()
+        await until(lambda: server.factory.refusedCount)
+        await until(lambda: not server.factory._lingering)
+
+
+@pytest.mark.parametrize("message", [b"", b"no"])
+@pytest.mark.parametrize("overflow", ["refuse", "reset"])
+async def test_tls(message: bytes, overflow: str) -> None:
+    """
+    Under TLS a client is refused too; a message needs the handshake.
+    """
+    async with full("tls", refusalMessage=message, overflow=overflow) as server:
+        peer = await server.connect()
+        await peer.whenLost()
+        assert peer.received == (message if overflow == "refuse" else b"")
+        await until(lambda: not server.factory._lingering)
+        assert server.factory.refusedCount == 1
+
+
+async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A client that never shakes hands does not hold on to the server.
+    """
+    monkeypatch.setattr(refusal, "LINGER", 0.2)
+    async with full("tls", refusalMessage=b"no") as server:
+        with client(server.port):
+            await until(lambda: server.factory._lingering)
+            await until(lambda: not server.factory._lingering)
+
+
+async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where no more of them may be waited for, a client that never shakes hands is
+    broken off at once, message or not.
+    """
+    monkeypatch.setattr(refusal, "LINGERING", 0)
+    async with full("tls", refusalMessage=b"no") as server:
+        with client(server.port) as raw:
+            assert isinstance(await received(raw), ConnectionResetError)
+
+
+async def test_haproxy() -> None:
+    """
+    Behind a PROXY header as well.
+    """
+    async with full("haproxy", refusalMessage=b"no") as server:
+        with client(server.port) as raw:
+            raw.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n")
+            assert await received(raw) == b"no"
+        await until(lambda: not server.factory._lingering)
+        assert server.factory.refusedCount == 1
+
+
+async def test_unix(tmp_path: Path) -> None:
+    """
+    On a UNIX socket as well.
+    """
+    path = tmp_path / "s"
+    factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"no")
+    async with serving(factory, f"unix:{path}", f"unix:{path}") as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        assert peer.received == b"no"
+
+
+async def test_drainEndsThem() -> None:
+    """
+    A server that comes to rest does not wait for clients that it has refused.
+    """
+    async with full() as server:
+        with client(server.port) as raw:
+            assert await received(raw) == b""
+            await until(lambda: server.factory._lingering)
+            await server.factory.drain(1)
+            await until(lambda: not server.factory._lingering)
+
+
+async def test_many() -> None:
+    """
+    Only so many are waited for at a time; the others are closed at once.
+    """
+    async with full() as server:
+        clients: list[socket.socket] = []
+        while len(clients) < LINGERING + 10:
+            clients.append(rawConnection(server.port))
+            await until(lambda: server.factory.refusedCount == len(clients))
+        assert len(server.factory._lingering) == LINGERING
+        for raw in clients:
+            assert await received(raw) == b""
+            raw.close()
+        await until(lambda: not server.factory._lingering)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "fasttcp"])
+async def test_nobodyIsRefusedForThem(scheme: str) -> None:
+    """
+    With the overflow "wait", clients that have been refused by a rule and still
+    hold the last descriptors keep others waiting, and no longer than they stay.
+    """
+    denied = Admission(DeniedNetworks("127.0.0.2"))
+    factory = TCPDemoFactory(Discard, overflow="wait", admission=denied)
+    factory.descriptorReserve = None
+    factory.descriptorLimit = 2
+    async with serving(factory, f"{scheme}:0:interface=127.0.0.1") as server:
+        address, source = ("127.0.0.1", server.port), ("127.0.0.2", 0)
+        strangers = [socket.create_connection(address, 5, source) for _ in range(2)]
+        await until(lambda: len(factory._lingering) == 2)
+        good = await server.connect()
+        strangers[0].close()
+        await until(lambda: factory.connectionCount)
+        assert factory.report().refusedBy == {"deniedNetworks": 2}
+        good.transport.loseConnection()
+        strangers[1].close()
+        await until(lambda: not factory._lingering)
+
+
+# In memory.
+
+
+class Bottom(StringTransport):
+    """
+    A transport in memory that can end one side.
+    """
+
+    halfClosed = False
+
+    def loseWriteConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.halfClosed = True
+
+
+def farewell(transport: Any, **options: Any) -> tuple[Farewell, list[Any], set[Farewell]]:
+    """
+    Send a connection in memory away.
+    """
+    told: list[Any] = []
+    lingering: set[Farewell] = set()
+    protocol = Farewell(lambda *ends: told.append(ends), lingering, **options)
+    protocol.makeConnection(transport)
+    return protocol, told, lingering
+
+
+def test_interface() -> None:
+    """
+    It can be half-closed, or the FIN of the client would close it too soon.
+    """
+    verifyClass(IHalfCloseableProtocol, Farewell)
+
+
+def test_lingers() -> None:
+    """
+    It waits for the client's end for so many seconds, and then aborts.
+    """
+    clock, transport = Clock(), Bottom()
+    protocol, told, lingering = farewell(transport, clock=clock, message=b"no")
+    assert told == [(transport.getHost(), transport.getPeer())]
+    assert transport.halfClosed and transport.value() == b"no"
+    assert lingering == {protocol}
+    clock.advance(LINGER - 0.1)
+    assert not transport.disconnected
+    clock.advance(0.2)
+    assert transport.disconnected
+
+
+def test_messageWithoutLingering() -> None:
+    """
+    One that may not linger is told all the same, and has as long to take it.
+    """
+    clock, transport = Clock(), Bottom()
+    _, _, lingering = farewell(transport, clock=clock, message=b"no", linger=False)
+    assert transport.value() == b"no"
+    assert transport.disconnecting and not lingering
+    clock.advance(LINGER + 0.1)
+    assert transport.disconnected
+
+
+class Hearing(TCPDemoProtocol):
+    """
+    Remembers what it hears.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def connectionMade(self) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append(data.decode())
+
+    def connectionLost(self, reason: Failure = DONE) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("lost")
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_connectedAgain(lost: bool) -> None:
+    """
+    A protocol that was refused hears nothing of that, and all of a connection
+    that it has later.
+    """
+    factory, protocol = TCPDemoFactory(maxConnections=0, clock=Clock()), Hearing()
+    protocol.factory = factory
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"refused")
+    if lost:
+        protocol.connectionLost(DONE)
+    factory.maxConnections = 1
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"data")
+    assert factory.bytesRead == 4
+    protocol.connectionLost(DONE)
+    assert protocol.heard == ["made", "data", "lost"]
+    assert factory.connectionCount == 0
+
+
+def test_clientCloses() -> None:
+    """
+    When the client has closed too, it is over, and nothing is left.
+    """
+    clock, transport = Clock(), Bottom()
+    protocol, _, lingering = farewell(transport, clock=clock)
+    protocol.writeConnectionLost()
+    protocol.readConnectionLost()
+    assert transport.disconnecting
+    protocol.connectionLost(DONE)
+    assert lingering == set()
+    assert clock.getDelayedCalls() == []
+
+
+def test_discards() -> None:
+    """
+    It throws away so many bytes, and then aborts.
+    """
+    transport = Bottom()
+    protocol, _, _ = farewell(transport, clock=Clock())
+    protocol.dataReceived(bytes(LINGER_BYTES))
+    assert not transport.disconnected
+    protocol.dataReceived(b"x")
+    assert transport.disconnected
+
+
+class Pipes:
+    """
+    A transport in memory as that of C{stdio:} is: nothing can break it off.
+    """
+
+    def __init__(self) -> None:
+        self.said = b""
+        self.ended = self.halfClosed = False
+
+    def write(self, data: bytes) -> None:
+        """
+        Remember it.
+        """
+        self.said += data
+
+    def loseWriteConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.halfClosed = True
+
+    def loseConnection(self) -> None:
+        """
+        Remember it.
+        """
+        self.ended = True
+
+    def getHost(self) -> PipeAddress:
+        """
+        No address.
+        """
+        return PipeAddress()
+
+    getPeer = getHost
+
+
+@pytest.mark.parametrize(("reset", "said"), [(False, b"no"), (True, b"")])
+def test_stdio(reset: bool, said: bytes) -> None:
+    """
+    Where nothing could end the waiting, the connection is closed at once.
+    """
+    clock, transport = Clock(), Pipes()
+    _, _, lingering = farewell(transport, clock=clock, message=b"no", reset=reset)
+    assert (transport.said, transport.ended, transport.halfClosed) == (said, True, False)
+    assert not lingering and clock.getDelayedCalls() == []
+
+
+def test_withoutHalfClose() -> None:
+    """
+    Where one side cannot be ended alone, the connection is closed at once.
+    """
+    clock, transport = Clock(), StringTransportWithDisconnection()
+    transport.protocol = protocol = Farewell(lambda *ends: None, set(), message=b"no", clock=clock)
+    protocol.makeConnection(transport)
+    assert transport.value() == b"no"
+    assert not transport.connected
+    assert clock.getDelayedCalls() == []

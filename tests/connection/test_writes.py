@@ -1,0 +1,134 @@
+"""
+Those who wait for bytes to leave.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites
+from twisted_tcpdemo.errors import TCPDemoError, WriteFailedError
+
+
+def outcome(waiting: Deferred[object]) -> list[object]:
+    """
+    What it has fired with, in a list that is still empty if it has not.
+    """
+    results: list[object] = []
+    waiting.addBoth(results.append)
+    return results
+
+
+def test_taken() -> None:
+    """
+    A write fires when the system has taken all of its bytes, and not before.
+    """
+    waiters = PendingWrites()
+    first, second = outcome(waiters.whenTaken(10)), outcome(waiters.whenTaken(20))
+    waiters.settle(20, 11)
+    assert (first, second) == ([], [])
+    waiters.settle(20, 10)
+    assert (first, second) == ([20], [])
+    waiters.settle(25, 5)
+    assert (first, second) == ([20], [25])
+
+
+def test_low() -> None:
+    """
+    Who waits for room is told when the buffer is low, and only once.
+    """
+    waiters = PendingWrites()
+    room = outcome(waiters.whenLow())
+    waiters.settle(200_000, LOW_WATER + 1)
+    assert room == []
+    waiters.settle(200_000, LOW_WATER)
+    waiters.settle(200_000, 0)
+    assert room == [None]
+
+
+def test_fail() -> None:
+    """
+    When nothing more will be taken, all fail with the reason, each once.
+    """
+    waiters = PendingWrites()
+    results = [outcome(waiters.whenTaken(1)), outcome(waiters.whenLow())]
+    error = WriteFailedError(CloseReason.RESET)
+    waiters.fail(error)
+    waiters.fail(WriteFailedError(CloseReason.IDLE))
+    waiters.settle(10, 0)
+    for [failure] in results:
+        assert isinstance(failure, Failure) and failure.value is error
+
+
+def test_writeInCallback() -> None:
+    """
+    A callback may write or wait again: that is for the next time.
+    """
+    waiters = PendingWrites()
+    again: list[list[object]] = []
+    waiters.whenTaken(1).addCallback(lambda _: again.append(outcome(waiters.whenTaken(2))))
+    waiters.whenLow().addCallback(lambda _: again.append(outcome(waiters.whenLow())))
+    waiters.settle(1, 0)
+    assert again == [[], []]
+    waiters.settle(2, 0)
+    assert again == [[2], [None]]
+
+
+def test_waitInErrback() -> None:
+    """
+    Who waits again after a failure is not failed twice.
+    """
+    waiters = PendingWrites()
+    again: list[list[object]] = []
+    waiters.whenTaken(1).addErrback(lambda _: again.append(outcome(waiters.whenTaken(2))))
+    waiters.fail(WriteFailedError(CloseReason.RESET))
+    assert again == [[]]
+
+
+def test_cancelled() -> None:
+    """
+    One who does not want to wait any more is not told, and holds up nobody.
+    """
+    waiters = PendingWrites()
+    cancelled, other = waiters.whenTaken(1), outcome(waiters.whenTaken(2))
+    result = outcome(cancelled)
+    cancelled.cancel()
+    waiters.settle(2, 0)
+    assert isinstance(result[0], Failure) and len(result) == 1
+    assert other == [2]
+
+
+@given(some.lists(some.integers(1, 50), max_size=20), some.data())
+def test_order(sizes: list[int], data: some.DataObject) -> None:
+    """
+    However the bytes leave, writes fire in their order, each exactly once, and
+    none before its bytes are gone.
+    """
+    waiters, fired, offsets, written = PendingWrites(), [], [], 0
+    for size in sizes:
+        written += size
+        offsets.append(written)
+        waiters.whenTaken(written).addBoth(lambda _, at=written: fired.append(at))
+    taken = 0
+    while taken < written and data.draw(some.booleans()):
+        taken = data.draw(some.integers(taken, written))
+        waiters.settle(written, written - taken)
+        assert fired == [offset for offset in offsets if offset <= taken]
+    waiters.fail(WriteFailedError(CloseReason.RESET))
+    assert fired == offsets
+
+
+def test_error() -> None:
+    """
+    The error says why, in words and as an attribute.
+    """
+    error = WriteFailedError(CloseReason.CLOSE_FLUSH)
+    assert error.reason is CloseReason.CLOSE_FLUSH
+    assert str(error) == "the bytes were not sent: close timeout"
+    halfClosed = WriteFailedError(None)
+    assert str(halfClosed) == "the bytes were not sent: the write side was closed"
+    assert isinstance(halfClosed, TCPDemoError)

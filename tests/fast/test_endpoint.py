@@ -1,0 +1,414 @@
+"""
+L{twisted_tcpdemo.fast.endpoint} and its port: where it listens, how it accepts.
+"""
+
+from __future__ import annotations
+
+import resource
+import socket
+import subprocess
+import sys
+from errno import ECONNABORTED, EPERM
+from functools import partial
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.tcp import Port
+from twisted.internet.testing import MemoryReactor
+from twisted.plugin import getPlugins
+from zope.interface.verify import verifyObject
+
+from tests.support.fast import FastServer, Remembering, fastServer
+from tests.support.peers import hasEnded, rawConnection, serving
+from tests.support.waiting import failureOf, turn, until
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
+from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.fast.transport import WriteThroughTransport
+
+needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
+
+
+def installed() -> Any:
+    """
+    The reactor.
+    """
+    from twisted.internet import reactor
+
+    return reactor
+
+
+async def closeAll(server: Any) -> None:
+    """
+    End all connections of a server.
+    """
+    for protocol in server.made:
+        if protocol.reason is None:
+            protocol.transport.abortConnection()
+            await protocol.whenLost()
+
+
+def test_interface() -> None:
+    """
+    It is a server endpoint.
+    """
+    verifyObject(IStreamServerEndpoint, ServerEndpoint(MemoryReactor(), 0))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"port": -1}, ValueError),
+        ({"port": 65536}, ValueError),
+        ({"port": "18001"}, TypeError),
+        ({"port": 1.5}, TypeError),
+        ({"port": True}, TypeError),
+        ({"interface": 5}, TypeError),
+        ({"interface": None}, TypeError),
+        ({"backlog": 0}, ValueError),
+        ({"backlog": 2**31}, ValueError),
+        ({"backlog": "511"}, TypeError),
+        ({"reusePort": "no"}, TypeError),
+        ({"noDelay": 1}, TypeError),
+        ({"tls": True}, TypeError),
+        ({"tls": "certificate.pem"}, TypeError),
+    ],
+    ids=str,
+)
+def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
+    """
+    Options are checked when they are given, and the error names the option.
+    """
+    with pytest.raises(kind, match=next(iter(wrong))):
+        ServerEndpoint(MemoryReactor(), **{"port": 0, **wrong})
+
+
+@pytest.mark.filterwarnings("ignore:.*does not explicitly provide")
+async def test_wrongCertificate() -> None:
+    """
+    Options for TLS that cannot be used fail the Deferred, as all that goes wrong
+    with listening.
+    """
+
+    class Broken:
+        def getContext(self) -> Any:
+            raise ZeroDivisionError
+
+    endpoint = ServerEndpoint(MemoryReactor(), 0, tls=Broken())
+    assert isinstance(await failureOf(endpoint.listen(Factory())), ZeroDivisionError)
+
+
+def test_otherReactors() -> None:
+    """
+    A reactor that is none of Twisted's POSIX kind listens by its own means.
+    """
+    reactor = MemoryReactor()
+    ServerEndpoint(reactor, 18001, "127.0.0.1", 10).listen(Factory())
+    assert [server[:1] + server[2:] for server in reactor.tcpServers] == [(18001, 10, "127.0.0.1")]
+
+
+async def test_inUse() -> None:
+    """
+    A port that is taken fails the Deferred, as with any endpoint.
+    """
+    async with fastServer() as server:
+        taken = ServerEndpoint(installed(), server.port, "127.0.0.1")
+        assert isinstance(await failureOf(taken.listen(server)), CannotListenError)
+
+
+async def test_reusePort() -> None:
+    """
+    With reusePort, several listen on one port.
+    """
+    async with fastServer(reusePort=True) as server:
+        again = ServerEndpoint(installed(), server.port, "127.0.0.1", reusePort=True)
+        second = await again.listen(server)
+        assert second.getHost() == server.listening.getHost()
+        await second.stopListening()
+
+
+@needsIPv6
+async def test_dualStack() -> None:
+    """
+    Without an interface it takes IPv6 and IPv4, and reports each as what it is.
+    """
+    factory = TCPDemoFactory(TCPDemoProtocol)
+    async with serving(factory, ServerEndpoint(installed(), 0)) as server:
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as peer:
+                peer.connect((host, server.port))
+                await until(lambda: factory.connectionCount == 1)
+                [protocol] = factory.connections
+                assert (protocol.remoteAddress, protocol.localAddress) == (host, host)
+                assert protocol.localPort == server.port
+                protocol.transport.abortConnection()
+                await factory.whenEmpty()
+
+
+@needsIPv6
+async def test_onlyIPv6() -> None:
+    """
+    An IPv6 address is that address, and not IPv4.
+    """
+    async with fastServer(interface="::1") as server:
+        with socket.socket() as peer, pytest.raises(ConnectionRefusedError):
+            peer.connect(("127.0.0.1", server.port))
+        with socket.socket(socket.AF_INET6) as peer:
+            peer.connect(("::1", server.port))
+            await until(lambda: server.made)
+            assert server.made[0].transport.getHost().host == "::1"
+            await closeAll(server)
+
+
+async def test_numberAccepts() -> None:
+    """
+    No more are accepted in one turn than numberAccepts says, even when that
+    changes meanwhile.
+    """
+
+    class Limiting(Remembering):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            if len(server.made) == 2:
+                server.listening.numberAccepts = 3
+
+    async with fastServer(Limiting) as server:
+        server.listening.stopReading()
+        peers = [rawConnection(server.port) for _ in range(5)]
+        server.listening.numberAccepts = 5
+        server.listening.startReading()
+        server.listening.doRead()
+        assert len(server.made) == 3
+        await until(lambda: len(server.made) == 5)
+        await closeAll(server)
+        for peer in peers:
+            peer.close()
+
+
+async def test_stopReading() -> None:
+    """
+    After stopReading() not one more is accepted; the kernel's queue holds them
+    until startReading().
+    """
+
+    class Limiting(Remembering):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            if len(server.made) == 2:
+                server.listening.stopReading()
+
+    async with fastServer(Limiting) as server:
+        peers = [rawConnection(server.port) for _ in range(5)]
+        await until(lambda: len(server.made) == 2)
+        for _ in range(5):
+            await turn()
+        assert len(server.made) == 2
+        server.listening.startReading()
+        await until(lambda: len(server.made) == 5)
+        await closeAll(server)
+        for peer in peers:
+            peer.close()
+
+
+async def test_refusedByFactory() -> None:
+    """
+    A factory that builds no protocol has the client closed.
+    """
+    async with fastServer(lambda: None) as server:
+        server.buildProtocol = lambda addr: None  # type: ignore[method-assign]
+        with rawConnection(server.port) as peer:
+            await until(partial(hasEnded, peer))
+
+
+async def test_builderRaises(loggedErrors: Any) -> None:
+    """
+    A factory that raises is logged, and clients are accepted afterwards.
+    """
+    async with fastServer() as server:
+        build = server.buildProtocol
+
+        def once(addr: Any) -> Any:
+            server.buildProtocol = build  # type: ignore[method-assign]
+            raise ZeroDivisionError
+
+        server.buildProtocol = once  # type: ignore[method-assign]
+        with rawConnection(server.port):
+            await until(lambda: loggedErrors.take(ZeroDivisionError))
+        with rawConnection(server.port):
+            await until(lambda: server.made)
+            await closeAll(server)
+
+
+async def test_descriptorsRunOut() -> None:
+    """
+    When there are no more descriptors, clients are closed as Twisted's port
+    does it, and later ones are served.
+    """
+    async with fastServer() as server:
+        peers = [socket.socket() for _ in range(3)]
+        for peer in peers:
+            peer.setblocking(False)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = socket.socket()
+        number = lowest.fileno()
+        lowest.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+        try:
+            for peer in peers:
+                peer.connect_ex(("127.0.0.1", server.port))
+            for peer in peers:
+                await until(partial(hasEnded, peer))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert not server.made
+        for peer in peers:
+            peer.close()
+        with rawConnection(server.port):
+            await until(lambda: server.made)
+            await closeAll(server)
+
+
+class FailingOnce:
+    """
+    A listening socket whose accept(2) fails for the first client alone.
+    """
+
+    def __init__(self, real: Any, number: int) -> None:
+        self._real = real
+        self._number = number
+        self._failed = False
+
+    def _accept(self) -> Any:
+        if not self._failed:
+            self._failed = True
+            raise OSError(self._number, "for this one")
+        return self._real._accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize("number", [EPERM, ECONNABORTED])
+async def test_clientGoneInQueue(number: int) -> None:
+    """
+    A client that cannot be accepted does not stand in the way of the next ones,
+    and stopReading() is obeyed afterwards, too.
+    """
+
+    class Single(Remembering):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            server.listening.stopReading()
+
+    async with fastServer(Single) as server:
+        real = server.listening.socket
+        server.listening.socket = FailingOnce(real, number)
+        peers = [rawConnection(server.port) for _ in range(4)]
+        await until(lambda: server.made)
+        for _ in range(5):
+            await turn()
+        assert len(server.made) == 1
+        server.listening.socket = real
+        await closeAll(server)
+        for peer in peers:
+            peer.close()
+
+
+async def test_stockPort() -> None:
+    """
+    The transport works with Twisted's own port, whose documented place for
+    another transport it is.
+    """
+
+    class Stock(Port):
+        transport = WriteThroughTransport
+
+    server = FastServer(Remembering)
+    server.listening = Stock(0, server, interface="127.0.0.1", reactor=installed())
+    server.listening.startListening()
+    try:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            assert server.made[0].transport.getHost().port == server.port
+            server.made[0].transport.loseConnection()
+            await until(partial(hasEnded, peer))
+            await server.made[0].whenLost()
+    finally:
+        await server.listening.stopListening()
+
+
+async def test_limitWithinBatch() -> None:
+    """
+    The factory's limit is exact when many clients are accepted in one turn.
+    """
+    factory = TCPDemoFactory(TCPDemoProtocol, maxConnections=3)
+    async with serving(factory, ServerEndpoint(installed(), 0, "127.0.0.1")) as server:
+        peers = [rawConnection(server.port) for _ in range(8)]
+        await until(lambda: factory.refusedCount == 5)
+        assert factory.connectionCount == 3
+        for peer in peers:
+            peer.close()
+        await factory.whenEmpty()
+
+
+async def test_string() -> None:
+    """
+    C{fasttcp:} is an endpoint string for any Twisted program.
+    """
+    text = "fasttcp:0:interface=127.0.0.1:backlog=7:reusePort=yes:noDelay=yes"
+    port = await serverFromString(installed(), text).listen(Factory.forProtocol(Remembering))
+    assert isinstance(port, WriteThroughPort)
+    assert (port.backlog, port.noDelay, port.getHost().host) == (7, True, "127.0.0.1")
+    assert port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    await port.stopListening()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("x", "port must be a whole number, not 'x'"),
+        ("70000", "port must be"),
+        ("0:backlog=0", "backlog must be"),
+        ("0:backlog=many", "backlog must be a whole number, not 'many'"),
+        ("0:reusePort=perhaps", "reusePort must be"),
+        ("0:interface=nowhere", "interface must be an IP address, not 'nowhere'"),
+    ],
+)
+def test_wrongString(wrong: str, why: str) -> None:
+    """
+    A string that makes no sense is refused at once, and told why.
+    """
+    with pytest.raises(ValueError, match=why):
+        serverFromString(installed(), f"fasttcp:{wrong}")
+
+
+def test_unknownInString() -> None:
+    """
+    So is a string with an argument that does not exist.
+    """
+    with pytest.raises(TypeError, match="frobnicate"):
+        serverFromString(installed(), "fasttcp:0:frobnicate=yes")
+
+
+def test_pluginIsLight() -> None:
+    """
+    The plugin's module imports nothing of this package.
+    """
+    program = (
+        "import sys, twisted.plugins.tcpdemo_plugin;"
+        "sys.exit(any(name.startswith('twisted_tcpdemo') for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_plugin() -> None:
+    """
+    Twisted finds the parser.
+    """
+    from twisted.internet.interfaces import IStreamServerEndpointStringParser
+
+    assert "fasttcp" in {p.prefix for p in getPlugins(IStreamServerEndpointStringParser)}

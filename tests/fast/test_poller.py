@@ -1,0 +1,448 @@
+"""
+L{twisted_tcpdemo.fast.poller}: one reader of the reactor for many connections.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from errno import ENOSPC
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
+from twisted.python import log
+
+from tests.support.fast import Remembering, fastServer, pollerReads
+from tests.support.peers import hasEnded, rawConnection
+from tests.support.waiting import turn, until
+from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
+
+
+async def test_cleanReactor() -> None:
+    """
+    The reactor knows of the poller only while a connection waits for something.
+    """
+    async with fastServer() as server:
+        assert not pollerReads()
+        peer = rawConnection(server.port)
+        await until(lambda: server.made)
+        assert pollerReads()
+        peer.close()
+        await server.made[0].whenEnded()
+        server.made[0].transport.loseConnection()
+        await server.made[0].whenLost()
+        assert not pollerReads()
+
+
+async def test_cleanReactorWhenHalfClosed() -> None:
+    """
+    A half-closed connection that waits for nothing does not make the reactor
+    dirty, as none of Twisted's does.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            peer.shutdown(1)
+            await server.made[0].whenEnded()
+            await until(lambda: not pollerReads())
+            server.made[0].transport.loseConnection()
+            await server.made[0].whenLost()
+
+
+async def test_forgottenByReactor() -> None:
+    """
+    A test runner that takes all readers from the reactor stops no later
+    connection.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port), rawConnection(server.port) as second:
+            await until(lambda: len(server.made) == 2)
+            reactor.removeReader(pollerOf(reactor))  # type: ignore[attr-defined]
+            with rawConnection(server.port):
+                await until(lambda: len(server.made) == 3)
+                second.send(b"hello")
+                await until(lambda: any(p.received for p in server.made))
+                for protocol in server.made:
+                    protocol.transport.loseConnection()
+                    await protocol.whenLost()
+
+
+async def test_eofDoesNotSpin() -> None:
+    """
+    A half-closed connection costs nothing while its EOF stays readable.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            [protocol] = server.made
+            peer.shutdown(1)
+            await protocol.whenEnded()
+            protocol.transport.loseWriteConnection()
+            await turn()
+            protocol.transport.resumeProducing()
+            before = _servings(reactor)
+            await deferLater(reactor, 0.05, lambda: None)
+            assert _servings(reactor) - before <= 2
+            protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+def _servings(reactor: Any) -> int:
+    """
+    How often the poller has looked for work; counting begins with the first
+    call.
+    """
+    poller: Any = pollerOf(reactor)
+    if not hasattr(poller, "servings"):
+        poller.servings = 0
+        serve = poller._serve
+
+        def counted() -> None:
+            poller.servings += 1
+            serve()
+
+        poller._serve = counted
+    count: int = poller.servings
+    return count
+
+
+async def test_pausedDoesNotSpin() -> None:
+    """
+    A paused connection with data to read costs nothing.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            await until(lambda: server.made)
+            [protocol] = server.made
+            protocol.transport.pauseProducing()
+            peer.send(b"waiting")
+            before = _servings(reactor)
+            await deferLater(reactor, 0.05, lambda: None)
+            assert _servings(reactor) - before <= 2
+            assert not protocol.received
+            protocol.transport.resumeProducing()
+            await protocol.whenReceived(7)
+            protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+async def test_exceptionEndsOne(loggedErrors: Any) -> None:
+    """
+    An exception in one connection ends that one, and no other.
+    """
+
+    class Broken(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            if data == b"fail":
+                raise ZeroDivisionError(data)
+            super().dataReceived(data)
+
+    async with fastServer(Broken) as server:
+        with rawConnection(server.port) as bad, rawConnection(server.port) as good:
+            await until(lambda: len(server.made) == 2)
+            bad.send(b"fail")
+            good.send(b"fine")
+            first, second = server.made
+            await first.whenLost()
+            await second.whenReceived(4)
+            assert isinstance(first.reason, ZeroDivisionError)
+            assert second.reason is None
+            assert len(loggedErrors.take(ZeroDivisionError)) == 1
+            second.transport.loseConnection()
+            await second.whenLost()
+
+
+class Unwilling:
+    """
+    An epoll object that refuses the next descriptor, as the kernel does when a
+    user watches too many.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self._refused = False
+
+    def register(self, *arguments: Any) -> None:
+        """
+        Watch one, unless it is the first.
+        """
+        if not self._refused:
+            self._refused = True
+            raise OSError(ENOSPC, "too many watches")
+        self._real.register(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+async def test_unwatchable(loggedErrors: Any) -> None:
+    """
+    A connection that the kernel does not want to watch is closed and logged,
+    and nothing is kept of it.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        poller: Any = pollerOf(reactor)
+        before, epoll = poller.connectionCount, poller._epoll
+        poller._epoll = Unwilling(epoll)
+        try:
+            with rawConnection(server.port) as refused, rawConnection(server.port) as served:
+                await until(lambda: len(server.made) == 1)
+                await until(partial(hasEnded, refused))
+                served.send(b"fine")
+                await server.made[0].whenReceived(4)
+                assert poller.connectionCount == before + 1
+                assert len(loggedErrors.take(OSError)) == 1
+                server.made[0].transport.loseConnection()
+                await server.made[0].whenLost()
+        finally:
+            poller._epoll = epoll
+
+
+async def test_logPrefix(loggedErrors: Any) -> None:
+    """
+    What a connection logs, and the exception it raises, bear its own prefix,
+    also when that changes; what comes after does not.
+    """
+    events: list[Any] = []
+
+    class Talker(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            log.msg("one")  # type: ignore[no-untyped-call]
+            self.transport.logstr = "renamed"
+            log.msg("two")  # type: ignore[no-untyped-call]
+            raise ZeroDivisionError
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Talker) as server:
+            with rawConnection(server.port) as peer:
+                await until(lambda: server.made)
+                peer.send(b"x")
+                await server.made[0].whenLost()
+                await turn()
+                log.msg("three")  # type: ignore[no-untyped-call]
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    loggedErrors.take(ZeroDivisionError)
+    told = {str(e.get("message", "")): e.get("system") for e in events if "system" in e}
+    assert told["('one',)"] == "Talker,0,127.0.0.1"
+    assert told["('two',)"] == "renamed"
+    assert told["('three',)"] == "-"
+    [failed] = [e for e in events if e.get("isError")]
+    assert failed["system"] == "renamed"
+
+
+async def test_logPrefixInThread() -> None:
+    """
+    What a thread logs bears the prefix of the connection that began it,
+    whichever is served meanwhile.
+    """
+    events: list[Any] = []
+    proceed = threading.Event()
+
+    def work() -> None:
+        proceed.wait(10)
+        log.msg("in the thread")  # type: ignore[no-untyped-call]
+
+    class Beginning(Remembering):
+        finished: Any = None
+
+        def dataReceived(self, data: bytes) -> None:
+            if data == b"begin":
+                self.finished = deferToThread(work)
+            else:
+                proceed.set()
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Beginning) as server:
+            with rawConnection(server.port) as first, rawConnection(server.port) as second:
+                await until(lambda: len(server.made) == 2)
+                first.send(b"begin")
+                await until(lambda: server.made[0].finished)
+                second.send(b"other")
+                await server.made[0].finished
+                for protocol in server.made:
+                    protocol.transport.abortConnection()
+                    await protocol.whenLost()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    [told] = [e for e in events if "in the thread" in str(e.get("message", ""))]
+    assert told["system"] == "Beginning,0,127.0.0.1"
+
+
+async def test_logPrefixRaises(loggedErrors: Any) -> None:
+    """
+    A logPrefix that raises harms nobody: its own connection ends as it should,
+    and no other one does.
+    """
+
+    class Unnamed(Remembering):
+        def logPrefix(self) -> str:
+            raise LookupError
+
+        def dataReceived(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    async with fastServer() as others, fastServer(Unnamed) as server:
+        with rawConnection(others.port), rawConnection(server.port) as leaving:
+            await until(lambda: others.made and server.made)
+            leaving.close()
+            await server.made[0].whenEnded()
+            server.made[0].transport.loseConnection()
+            await server.made[0].whenLost()
+            with rawConnection(server.port) as failing:
+                failing.send(b"x")
+                await until(lambda: len(server.made) == 2)
+                await server.made[1].whenLost()
+            assert len(loggedErrors.take(ZeroDivisionError)) == 1
+            assert server.made[1].transport.logstr == "Unnamed (its logPrefix raises),1,127.0.0.1"
+            assert others.made[0].reason is None
+            others.made[0].transport.abortConnection()
+            await others.made[0].whenLost()
+
+
+async def test_logPrefixAtTheEnd() -> None:
+    """
+    What is logged in connectionLost bears the prefix that the protocol has
+    chosen.
+    """
+    events: list[Any] = []
+
+    class Named(Remembering):
+        def logPrefix(self) -> str:
+            return "chosen"
+
+        def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
+            log.msg("bye")  # type: ignore[no-untyped-call]
+            super().connectionLost(reason)
+
+    globalLogPublisher.addObserver(events.append)
+    try:
+        async with fastServer(Named) as server:
+            with rawConnection(server.port):
+                await until(lambda: server.made)
+                server.made[0].transport.loseConnection()
+                await server.made[0].whenLost()
+    finally:
+        globalLogPublisher.removeObserver(events.append)
+    assert [e["system"] for e in events if e.get("message") == ("bye",)] == ["chosen,0,127.0.0.1"]
+
+
+async def test_lostInBatch() -> None:
+    """
+    Nothing is delivered to a connection that another one of the same batch has
+    ended.
+    """
+
+    class Killer(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            for other in server.made:
+                if other is not self and other.reason is None:
+                    other.transport.connectionLost(_gone())
+                    other.received.clear()
+
+    async with fastServer(Killer) as server:
+        peers = [rawConnection(server.port) for _ in range(3)]
+        await until(lambda: len(server.made) == 3)
+        for peer in peers:
+            peer.send(b"hello")
+        await until(lambda: sum(p.reason is None for p in server.made) == 1)
+        for _ in range(3):
+            await turn()
+        assert sorted(len(p.received) for p in server.made) == [0, 0, 5]
+        for peer, protocol in zip(peers, server.made, strict=True):
+            peer.close()
+            protocol.transport and protocol.transport.loseConnection()
+            await protocol.whenLost()
+
+
+def _gone() -> Any:
+    from twisted.internet.error import ConnectionLost
+    from twisted.python.failure import Failure
+
+    return Failure(ConnectionLost())
+
+
+async def test_closedUnderPoller() -> None:
+    """
+    A descriptor that is closed under the poller leaves nothing behind: its
+    number may come back, and the transport still ends.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            await until(lambda: server.made)
+            [first] = server.made
+            os.close(first.transport.socket.detach())
+            with rawConnection(server.port) as peer:
+                await until(lambda: len(server.made) == 2)
+                second = server.made[1]
+                peer.send(b"hello")
+                await second.whenReceived(5)
+                first.transport.loseConnection()
+                await first.whenLost()
+                peer.send(b"again")
+                await second.whenReceived(10)
+                second.transport.loseConnection()
+                await second.whenLost()
+    assert pollerOf(reactor).connectionCount == 0
+
+
+async def test_fairShare() -> None:
+    """
+    A connection that always has data starves neither another one nor the
+    reactor's timers.
+    """
+    from twisted.internet import reactor
+
+    class Endless(Remembering):
+        """
+        Produces as long as it may: each time it is asked, it writes.
+        """
+
+        asked = 0
+
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            if len(server.made) == 1:
+                self.transport.registerProducer(self, False)
+
+        def resumeProducing(self) -> None:
+            self.asked += 1
+            self.transport.write(b"x")
+
+        def stopProducing(self) -> None:
+            pass
+
+    async with fastServer(Endless) as server:
+        with rawConnection(server.port), rawConnection(server.port) as quiet:
+            await until(lambda: len(server.made) == 2)
+            greedy, other = server.made
+            before = greedy.asked
+            quiet.send(b"hello")
+            await other.whenReceived(5)
+            fired: Deferred[None] = deferLater(reactor, 0.01, lambda: None)
+            await fired
+            turns = 20
+            before = greedy.asked
+            for _ in range(turns):
+                await turn()
+            assert 0 < greedy.asked - before <= (turns + 2) * 2 * ROUNDS
+            for protocol in server.made:
+                protocol.transport.abortConnection()
+                await protocol.whenLost()

@@ -1,0 +1,354 @@
+"""
+The log: a line for each event, and one for a thousand of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import (
+    LogEvent,
+    Logger,
+    formatEvent,
+    globalLogPublisher,
+    jsonFileLogObserver,
+)
+from twisted.python.failure import Failure
+from twisted.python.logfile import LogFile
+from twisted.python.reflect import namedAny
+
+from tests.support.peers import serving
+from tests.support.waiting import until
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.monitoring import logbudget
+from twisted_tcpdemo.monitoring.log import LoggingObserver
+from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
+from twisted_tcpdemo.twistd.programs import ReportProtocol
+from twisted_tcpdemo.twistd.tap import Options, makeService
+
+
+@pytest.fixture
+def lines() -> Generator[list[LogEvent]]:
+    """
+    What is logged in our name.
+    """
+    seen: list[LogEvent] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_namespace") == "tcpdemo":
+            seen.append(event)
+
+    globalLogPublisher.addObserver(observe)
+    yield seen
+    globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """
+    The time of the test.
+    """
+    return Clock()
+
+
+def texts(events: list[LogEvent]) -> list[str]:
+    """
+    As a reader of the log sees them.
+    """
+    return [formatEvent(event) for event in events]
+
+
+def test_quiet(clock: Clock) -> None:
+    """
+    As many events as there may be lines have a line each, every second anew.
+    """
+    budget = LogBudget(3, clock)
+    for _ in range(5):
+        assert [budget.shows("connections") for _ in range(3)] == [True] * 3
+        clock.advance(1)
+    assert clock.getDelayedCalls() == []
+
+
+def test_summary(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    What had no line is told a second later, in words and as fields.
+    """
+    budget = LogBudget(2, clock)
+    for _ in range(1844):
+        budget.shows("connections")
+    for _ in range(3):
+        budget.shows("received", 12_100_000 // 3)
+    budget.shows("sent", bytesWritten=999)
+    clock.advance(1.05)
+    [summary] = lines
+    assert formatEvent(summary) == (
+        "1,842 connections, 3 received (12.1 MB in), 1 sent (999 bytes out), not shown"
+    )
+    assert summary["notShown"]["connections"]["count"] == 1842
+    assert summary["notShown"]["received"]["bytesRead"] == 12_099_999
+    assert summary["notShown"]["sent"]["bytesWritten"] == 999
+    assert clock.getDelayedCalls() == []
+
+
+def test_flood(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    As long as a flood lasts there is one summary a second and nothing else.
+    """
+    budget = LogBudget(10, clock)
+    shown = 0
+    for _ in range(1000):
+        shown += budget.shows("connections")
+        clock.advance(0.01)
+    clock.advance(1)
+    assert shown == 10
+    assert 9 <= len(lines) <= 11
+    assert sum(event["notShown"]["connections"]["count"] for event in lines) == 990
+
+
+def test_afterTheFlood(clock: Clock) -> None:
+    """
+    Events have their lines again after a second with few of them, and at once
+    after one with none.
+    """
+    budget = LogBudget(2, clock)
+    assert [budget.shows("sent") for _ in range(3)] == [True, True, False]
+    clock.advance(1)
+    assert not budget.shows("sent")
+    clock.advance(1)
+    assert [budget.shows("sent") for _ in range(3)] == [True, True, False]
+    clock.advance(2)
+    assert budget.shows("sent")
+
+
+@given(
+    some.lists(some.floats(0, 1.5), min_size=1, max_size=200),
+    some.integers(1, 20),
+)
+def test_bound(pauses: list[float], rate: int) -> None:
+    """
+    However events come, no period has more lines than it may, and each event
+    has its line or is counted in a summary.
+    """
+    clock = Clock()
+    budget = LogBudget(rate, clock)
+    summaries: list[LogEvent] = []
+    observe = summaries.append
+    globalLogPublisher.addObserver(observe)
+    shownAt = []
+    try:
+        for pause in pauses:
+            clock.advance(pause / rate)
+            if budget.shows("connections"):
+                shownAt.append(clock.seconds())
+        clock.advance(2)
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    unshown = sum(event["notShown"]["connections"]["count"] for event in summaries)
+    assert len(shownAt) + unshown == len(pauses)
+    for first in shownAt:
+        # A period may begin anywhere in the second that is looked at.
+        assert sum(first <= at < first + 1 for at in shownAt) <= 2 * rate
+    assert len(summaries) <= clock.seconds() + 1
+    assert clock.getDelayedCalls() == []
+
+
+def test_clockSetBack(clock: Clock) -> None:
+    """
+    A clock that is set back does not silence the log until it has caught up.
+    """
+    budget = LogBudget(1, clock)
+    clock.advance(7200)
+    assert budget.shows("sent")
+    clock.rightNow -= 3600
+    assert budget.shows("sent")
+
+
+@pytest.mark.parametrize("rate", [None, 0])
+def test_noBound(rate: int | None) -> None:
+    """
+    Without a rate every event has its line, and no clock is asked.
+    """
+    budget = LogBudget(rate)
+    assert all(budget.shows("connections") for _ in range(1000))
+
+
+def test_negativeRate() -> None:
+    """
+    A rate below zero is refused when it is given.
+    """
+    with pytest.raises(ValueError, match="-1"):
+        LogBudget(-1)
+
+
+def test_report(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    What report shows draws on the budget, and all it does not show is counted.
+    """
+    budget = LogBudget(1, clock)
+    protocol = ReportProtocol(budget=budget)
+    protocol.factory = TCPDemoFactory(clock=clock)
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived("žluť".encode())
+    protocol.dataReceived(b"more")
+    protocol.readConnectionLost()
+    budget.flush()
+    assert texts(lines)[0].startswith(f"sent {protocol.connectionID}: client, the server")
+    assert texts(lines)[1] == "2 received (10 bytes in), 1 ended by the client, not shown"
+
+
+def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    Errors and what it listens on are shown in the midst of a flood.
+    """
+    budget = LogBudget(1, clock)
+    while budget.shows("connections"):
+        pass
+    observer = LoggingObserver(TCPDemoFactory(), budget)
+    observer.serverError(Failure(OSError("out of descriptors")))
+    observer.listening(IPv4Address("TCP", "127.0.0.1", 18001))
+    assert texts(lines) == ["error: out of descriptors", "listening on 127.0.0.1:18001 (IPv4)"]
+    budget.flush()
+
+
+async def test_server(lines: list[LogEvent]) -> None:
+    """
+    A server that is flooded counts everybody, says so in few lines, and leaves
+    nothing unsaid when it has come to rest.
+    """
+    budget = LogBudget(2)
+    factory = TCPDemoFactory(lambda: ReportProtocol(budget=budget), maxConnections=10)
+    factory.addObserver(LoggingObserver(factory, budget))
+    async with serving(factory) as server:
+        peers = [await server.connect() for _ in range(12)]
+        await until(lambda: factory.acceptedCount + factory.refusedCount == 12)
+        await peers[0].whenReceived(1)
+    assert (factory.acceptedCount, factory.refusedCount, factory.closedCount) == (10, 2, 10)
+    summaries = [event["notShown"] for event in lines if "notShown" in event]
+    counted = {what: sum(s.get(what, {}).get("count", 0) for s in summaries) for what in ALL}
+    shown = [str(event["log_format"]).partition(" ")[0] for event in lines]
+    assert counted["connections"] + shown.count("connection") == 10
+    assert counted["closed"] + shown.count("close") == 10
+    assert counted["refused"] + shown.count("refused:") == 2
+    greetings = shown.count("sent") + shown.count("not")
+    assert counted["sent"] + counted["not sent"] + greetings == 10
+    seconds = lines[-1]["log_time"] - lines[0]["log_time"]
+    assert len(lines) <= 2 + (2 + 1) * (seconds + 2)  # listening, and no longer
+
+
+ALL = ("connections", "closed", "refused", "sent", "not sent")
+
+
+def test_json(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    The events are complete in the log's JSON format, summaries included.
+    """
+    budget = LogBudget(1, clock)
+    protocol = ReportProtocol(budget=budget)
+    protocol.makeConnection(StringTransport())
+    protocol.dataReceived(b"hello")
+    budget.flush()
+    output = StringIO()
+    observe = jsonFileLogObserver(output, recordSeparator="")
+    for event in lines:
+        observe(event)
+    sent, summary = output.getvalue().splitlines()
+    assert f'"connectionID": {protocol.connectionID}' in sent
+    assert '"notShown": {"received": {"count": 1, "bytesRead": 5, "bytesWritten": 0}}' in summary
+
+
+def test_option() -> None:
+    """
+    The command line gives one budget to the log of the server and to report.
+    """
+    options = Options()
+    options.parseOptions(["--log-rate", "7"])
+    makeService(options)
+    report = options["protocol"]()
+    assert isinstance(report, TCPDemoProtocol)
+    assert options.logBudget.rate == 7
+    assert vars(report)["_budget"] is options.logBudget
+
+
+def test_defaultOption() -> None:
+    """
+    The command line bounds the log by itself, and not with zero.
+    """
+    default, none = Options(), Options()
+    default.parseOptions([])
+    none.parseOptions(["--log-rate", "0"])
+    assert (default.logBudget.rate, none.logBudget.rate) == (100, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "1 x"),
+        (1, "1 x (1 bytes in)"),
+        (999, "1 x (999 bytes in)"),
+        (1000, "1 x (1.0 kB in)"),
+        (999_949, "1 x (999.9 kB in)"),
+        (999_950, "1 x (1.0 MB in)"),
+        (3 * 10**12, "1 x (3,000.0 GB in)"),
+    ],
+)
+def test_sizes(clock: Clock, lines: list[LogEvent], count: int, text: str) -> None:
+    """
+    Bytes are told in the unit that suits them.
+    """
+    budget = LogBudget(1, clock)
+    budget.shows("x")
+    budget.shows("x", count)
+    budget.flush()
+    assert texts(lines) == [f"{text}, not shown"]
+
+
+def test_boundedLog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The log that twistd can be told to use keeps a number of files of a size.
+    """
+    path = tmp_path / "server.log"
+    opened: list[LogFile] = []
+
+    def small(path: str) -> LogFile:
+        opened.append(boundedFile(path, 1000, 3))
+        return opened[0]
+
+    monkeypatch.setenv("TCPDEMO_LOG", str(path))
+    monkeypatch.setattr(logbudget, "boundedFile", small)
+    logger = Logger("tcpdemo", observer=boundedLog())
+    for number in range(1000):
+        logger.info("line {number} is written", number=number)
+    opened[0].close()
+    files = sorted(tmp_path.iterdir())
+    assert [file.name for file in files] == ["server.log", *(f"server.log.{n}" for n in (1, 2, 3))]
+    assert sum(file.stat().st_size for file in files) < 5000
+    logged = "".join(file.read_text() for file in files)
+    assert "line 999 is written" in logged
+
+
+def test_formerPlace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Unit files that name the log where it once was go on working, and a warning
+    tells where it is.
+    """
+    opened: list[LogFile] = []
+
+    def remembered(path: str) -> LogFile:
+        opened.append(boundedFile(path))
+        return opened[0]
+
+    monkeypatch.setenv("TCPDEMO_LOG", str(tmp_path / "server.log"))
+    monkeypatch.setattr(logbudget, "boundedFile", remembered)
+    with pytest.warns(FutureWarning, match=r"say --logger=twisted_tcpdemo\.monitoring\.boundedLog"):
+        observer = namedAny("twisted_tcpdemo.logbudget.boundedLog")()
+    Logger("tcpdemo", observer=observer).info("it is written")
+    opened[0].close()
+    assert "it is written" in (tmp_path / "server.log").read_text()

@@ -1,0 +1,427 @@
+"""
+The picture of the package: which module may know which, and what it shows.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from twisted.python.reflect import namedAny
+
+import twisted_tcpdemo
+from tests.support.places import PACKAGE, PROJECT
+from tests.support.processes import running
+from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
+
+FLOORS = (
+    {"values"},
+    {"errors", "interfaces"},
+    {"admission", "fast", "transports"},
+    {"connection"},
+    {"client", "server"},
+    {"cli", "monitoring", "service"},
+    {"control", "status"},
+    {"twistd"},
+)
+"""The packages, and the modules beside them: each imports from those before its
+own floor, and from itself."""
+
+DOORS = {"__init__", "__main__", "logbudget"}
+"""Modules that only lead somewhere else."""
+
+MOST_FLOORS = 4
+"""Inside a package."""
+
+ON_DEMAND = ("cli", "control", "monitoring.metrics", "status")
+"""What is imported by those who have asked for it, and by nobody else."""
+
+UNWANTED = {"prometheus_client", *(f"twisted_tcpdemo.{name}" for name in ON_DEMAND)}
+
+TOP_LEVEL = {
+    *("setup.cfg", "setup.py", "README.md", "twisted_tcpdemo", "tests", "docs"),
+    *("twisted", "LICENSE"),
+}
+
+FAST_LANE = {"fast.poller", "fast.port", "fast.transport"}
+"""These subclass Twisted's own transport, and may know it from inside."""
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    """
+    The syntax of a file.
+    """
+    return ast.parse(path.read_text(), str(path))
+
+
+def modules() -> list[Path]:
+    """
+    Every file of the package.
+    """
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def nameOf(path: Path) -> str:
+    """
+    A module of the package, such as C{"server.factory"}.
+    """
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def roomOf(name: str) -> str:
+    """
+    The package that a module is in, or itself if it is beside them.
+    """
+    return name.partition(".")[0]
+
+
+def importsIn(nodes: Iterable[ast.AST], path: Path) -> set[str]:
+    """
+    The full names of all that is imported by some statements.
+    """
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative imports hide where a name comes from"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def atImport(node: ast.AST) -> Iterator[ast.AST]:
+    """
+    What runs when a module is imported: no functions, and nothing that is for
+    the type checker only.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        yield child
+        yield from atImport(child)
+
+
+def imported(path: Path) -> set[str]:
+    """
+    The full names of all that a file imports when it is imported.
+    """
+    return importsIn(atImport(tree(path)), path)
+
+
+@cache
+def needs(path: Path) -> frozenset[str]:
+    """
+    The modules of the package that a module needs, wherever in it they are
+    imported: for the type checker and inside functions, too.
+    """
+    known = {nameOf(other) for other in modules()} - {""}
+    found = set()
+    for name in importsIn(ast.walk(tree(path)), path):
+        parts = name.split(".")
+        if parts[0] == "twisted_tcpdemo":
+            candidates = (".".join(parts[1:end]) for end in range(len(parts), 1, -1))
+            found.add(next((name for name in candidates if name in known), "__init__"))
+    return frozenset(found)
+
+
+def floorsOf(graph: Mapping[str, AbstractSet[str]]) -> dict[str, int]:
+    """
+    How high each node stands: one above the highest of those that it needs.
+    """
+    floors: dict[str, int] = {}
+    while len(floors) < len(graph):
+        free = {
+            name
+            for name, others in graph.items()
+            if name not in floors and all(other in floors for other in others & graph.keys())
+        }
+        assert free, f"these need one another: {sorted(graph.keys() - floors.keys())}"
+        for name in free:
+            below = [floors[other] for other in graph[name] & graph.keys()]
+            floors[name] = 1 + max(below, default=0)
+    return floors
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_floors(path: Path) -> None:
+    """
+    A package imports from lower floors only, and from its own.
+    """
+    room = roomOf(nameOf(path) or "__init__")
+    if room in DOORS:
+        return
+    places = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    assert room in places, f"{room} has no place in the picture: name it in FLOORS"
+    for other in needs(path):
+        there = roomOf(other)
+        assert there == room or places.get(there, 99) < places[room], f"must not know {other}"
+
+
+def test_noCircle() -> None:
+    """
+    No module needs itself, through however many others.
+    """
+    floorsOf({nameOf(path): needs(path) for path in modules() if path.name != "__init__.py"})
+
+
+@pytest.mark.parametrize("package", sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}))
+def test_floorsInside(package: str) -> None:
+    """
+    A package has at most four floors.  Its C{__init__}, which only shows what is
+    public in it, is none.
+    """
+    inside = [p for p in (PACKAGE / package).glob("*.py") if p.name != "__init__.py"]
+    floors = floorsOf({nameOf(path): needs(path) for path in inside})
+    assert max(floors.values()) <= MOST_FLOORS, floors
+
+
+def test_faces() -> None:
+    """
+    Modules import from modules: what a package shows is for others than us.
+    """
+    for path in modules():
+        if nameOf(path) not in {"", *DOORS}:
+            assert not needs(path) & {p.name for p in PACKAGE.iterdir() if p.is_dir()}, path
+
+
+def test_factoryAndTransport() -> None:
+    """
+    The factory and the fast transport do not know each other.
+    """
+    for path in modules():
+        if roomOf(nameOf(path)) in {"connection", "server"}:
+            assert "fast" not in {roomOf(name) for name in needs(path)}
+
+
+def test_interfacesAreContracts() -> None:
+    """
+    The interfaces have no code: each method is a signature and a docstring.
+    """
+    for node in ast.walk(tree(PACKAGE / "interfaces.py")):
+        if isinstance(node, ast.FunctionDef):
+            assert len(node.body) == 1 and ast.get_docstring(node), node.name
+
+
+# What importing does.
+
+
+CHECK = """
+import importlib, sys
+{before}
+for name in {names}:
+    importlib.import_module(name)
+assert "twisted.internet.reactor" not in sys.modules, "it has installed a reactor"
+{after}
+"""
+
+
+def importable() -> list[str]:
+    """
+    The names of all modules that may be imported anywhere.
+    """
+    found = []
+    for path in modules():
+        name = nameOf(path)
+        if name not in {*ON_DEMAND, "__main__"} and roomOf(name) not in ON_DEMAND:
+            found.append(f"twisted_tcpdemo.{name}".removesuffix("."))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", ""),
+        ("sys.modules.update(OpenSSL=None, service_identity=None, prometheus_client=None)", ""),
+        ("", f"assert not {UNWANTED!r} & sys.modules.keys()"),
+    ],
+    ids=["reactor", "extras", "on demand"],
+)
+async def test_import(before: str, after: str) -> None:
+    """
+    Importing the package installs no reactor, needs none of the extras, and
+    loads nothing that has to be asked for.
+    """
+    code = CHECK.format(before=before, after=after, names=importable())
+    async with running([sys.executable, "-W", "error", "-c", code]) as child:
+        assert await child.whenEnded() == 0, child.err
+
+
+def python() -> list[Path]:
+    """
+    Every Python file of the project.
+    """
+    folders = [PACKAGE, PROJECT / "tests", PROJECT / "docs", PROJECT / "twisted"]
+    return [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", python(), ids=lambda path: str(path.relative_to(path.parents[1])))
+def test_reactorIsAnArgument(path: Path) -> None:
+    """
+    Nobody imports the reactor at module level.
+    """
+    assert "twisted.internet.reactor" not in imported(path)
+
+
+# What it shows.
+
+
+@pytest.mark.parametrize("face", sorted(PACKAGE.rglob("__init__.py")), ids=nameOf)
+def test_all(face: Path) -> None:
+    """
+    __all__ is what a package imports to show it: nothing is missing, nothing is
+    left over, and each has a docstring.
+    """
+    package = import_module(f"twisted_tcpdemo.{nameOf(face)}".removesuffix("."))
+    shown = getattr(package, "__all__", [])
+    own = (name for name in importsIn(ast.walk(tree(face)), face) if "tcpdemo" in name)
+    assert list(shown) == sorted(set(shown))
+    assert set(shown) == {name.rpartition(".")[2] for name in own}
+    for name in shown:
+        assert inspect.getdoc(getattr(package, name)), name
+
+
+def test_public() -> None:
+    """
+    The names that applications rely on can be had from the package itself.
+    """
+    assert set(twisted_tcpdemo.__all__) >= {
+        *("TCPDemoProtocol", "TCPDemoFactory", "ServerEndpoint", "ClientEndpoint"),
+        *("ConnectionReport", "CloseReason", "Budgets", "Retry", "Watermarks"),
+        *("ConnectionObserver", "Admission", "AllowedNetworks", "DeniedNetworks"),
+        *("PeerRate", "PerPeerLimit", "Rule"),
+    }
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_docstrings(path: Path) -> None:
+    """
+    Every module says what it is, and the map of the package names those that an
+    application meets.
+    """
+    assert ast.get_docstring(tree(path))
+
+
+def test_map() -> None:
+    """
+    What the map of the package links to is there.
+    """
+    for name in re.findall(r"<(twisted_tcpdemo[\w.]*)>", twisted_tcpdemo.__doc__ or ""):
+        namedAny(name)
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_links(path: Path) -> None:
+    """
+    Links to other modules in docstrings lead somewhere.
+    """
+    for name in re.findall(r"L\{(?:[^{}<]*<)?(twisted[\w.]+)>?\}", path.read_text()):
+        namedAny(name)
+
+
+# What it knows of Twisted from inside.
+
+
+@pytest.mark.parametrize("owner", PRIVATE_NAMES)
+def test_privateNames(owner: str) -> None:
+    """
+    The installed Twisted has the private attributes that layers.py reads.
+    """
+    found = namedAny(owner)
+    source = inspect.getsource(found)
+    for name in PRIVATE_NAMES[owner]:
+        assert hasattr(found, name) or re.search(rf"\bself\.{name}\b.* = ", source), name
+
+
+def private(path: Path) -> set[str]:
+    """
+    The private names that a file reads from anything but self.
+    """
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and not (
+            isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+        ):
+            found.add(node.attr)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr"}:
+            found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
+    found -= {"_asdict", "_replace"}  # which named tuples show to everybody
+    return {n for n in found if isinstance(n, str) and re.match(r"_[^_]", n)}
+
+
+def defined(path: Path) -> set[str]:
+    """
+    The names that a file defines itself.
+    """
+    found = set()
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            found.add(node.attr)
+    return found
+
+
+def test_privateNamesAreListed() -> None:
+    """
+    layers.py lists each private name of Twisted's that it reads, and no other.
+    """
+    listed = {name for names in PRIVATE_NAMES.values() for name in names}
+    assert private(PACKAGE / "transports" / "layers.py") == listed
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_privateNamesStayInside(path: Path) -> None:
+    """
+    Whoever needs something private of Twisted's asks layers.py.
+    """
+    if nameOf(path) not in {"transports.layers", *FAST_LANE}:
+        assert private(path) <= defined(path)
+
+
+# What lies where.
+
+
+def tracked() -> list[Path]:
+    """
+    Every file of the project's history.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "ls-files"], cwd=PROJECT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this is no checkout: {error}")
+    return [Path(line) for line in done.stdout.splitlines()]
+
+
+def test_topLevel() -> None:
+    """
+    The top level holds what the project's card names, what Twisted demands, and
+    hidden files.
+    """
+    top = {path.parts[0] for path in tracked()}
+    assert {name for name in top if not name.startswith(".")} <= TOP_LEVEL
+
+
+def test_plugin() -> None:
+    """
+    The folder that is Twisted's holds one file, which imports nothing of ours:
+    every twistd command reads it.
+    """
+    files = [path for path in tracked() if path.parts[0] == "twisted"]
+    assert files == [Path("twisted/plugins/tcpdemo_plugin.py")]
+    needed = {name.partition(".")[0] for name in imported(PROJECT / files[0])}
+    assert needed <= {"__future__", "typing", "twisted", "zope"}

@@ -1,0 +1,125 @@
+"""
+The documentation: every example runs, every option is explained.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.examples import portOf, running
+from tests.support.peers import connectTo
+from tests.support.places import DOCS, EXAMPLES, PROJECT, TESTS
+from twisted_tcpdemo.twistd.tap import Options
+
+PAGES = sorted([PROJECT / "README.md", *DOCS.glob("*.md")])
+
+
+def test_server() -> None:
+    """
+    The README's server answers with what it has counted.
+    """
+    with running("server.py") as process, connectTo(portOf(process)) as client:
+        client.sendall(b"12345")
+        assert client.makefile("rb").readline() == b"127.0.0.1, that makes 5 bytes\n"
+
+
+def test_limits() -> None:
+    """
+    The example of limits serves one, refuses one, reports both, and drains.
+    """
+    with running("limits.py") as process:
+        port = portOf(process)
+        with connectTo(port) as first:
+            first.sendall(b"hello")
+            assert first.recv(100) == b"hello"
+            with connectTo(port) as second:
+                assert second.makefile("rb").read() == b"full, try again later\n"
+        output, errors = process.communicate(timeout=10)
+    assert "close 1 peer closed 5" in output
+    assert re.search(r"refused 127\.0\.0\.1:\d+ by maxConnections", output)
+    assert "drained: 0 finished, 0 aborted" in output
+    assert (process.returncode, errors) == (0, "")
+
+
+def test_backpressure() -> None:
+    """
+    The example of back-pressure sends all of it.
+    """
+    with running("backpressure.py") as process, connectTo(portOf(process)) as client:
+        received = client.makefile("rb").read()
+    assert len(received) == 100_000_000 + 13
+    assert received.endswith(b"that was all\n")
+
+
+def test_lines() -> None:
+    """
+    The example with LineOnlyReceiver counts what comes in lines.
+    """
+    with running("lines.py") as process, connectTo(portOf(process)) as client:
+        client.sendall(b"one\ntwo\n")
+        lines = client.makefile("rb")
+        assert lines.readline() == b"ONE (8 bytes so far)\n"
+        assert lines.readline() == b"TWO (8 bytes so far)\n"
+
+
+def test_unitTest() -> None:
+    """
+    The example of a unit test passes.
+    """
+    with running("unit_test.py") as process:
+        output, errors = process.communicate(timeout=10)
+    assert (output, errors) == ("passed\n", "")
+
+
+def test_admission() -> None:
+    """
+    The rules of the page on limits can be set one after another.
+    """
+    with running("admission.py") as process:
+        output, errors = process.communicate(timeout=10)
+    assert (output, errors) == ("{}\nall set\n", "")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examplesAreFiles(page: Path) -> None:
+    """
+    Every block of Python on a page is, word for word, part of an example that
+    is run here.
+    """
+    sources = [path.read_text() for path in EXAMPLES.glob("*.py")]
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        assert any(block in source for source in sources), f"no example has:\n{block}"
+
+
+def test_everyExampleIsTested() -> None:
+    """
+    No example lies about that no test runs.
+    """
+    tests = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in tests, path.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links(page: Path) -> None:
+    """
+    Links between pages lead somewhere.
+    """
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), target
+
+
+def test_everyOption() -> None:
+    """
+    The page on the server explains every option of the command line.
+    """
+    text = (PROJECT / "docs" / "server.md").read_text()
+    options = Options()
+    names = [row[0] for row in [*options.optParameters, *options.optFlags]]
+    names += [name[4:] for name in dir(options) if name.startswith("opt_")]
+    names = [name for name in names if name not in ("help", "version")]
+    assert [name for name in names if f"`--{name}" not in text] == []

@@ -1,0 +1,173 @@
+"""
+The page on operating a server: its commands, units and dashboard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from configparser import ConfigParser
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support.places import DOCS
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.admission.policy import Admission
+from twisted_tcpdemo.admission.rules import PerPeerLimit
+from twisted_tcpdemo.monitoring.metrics import collectorFor
+from twisted_tcpdemo.twistd.tap import Options
+
+PAGE = (DOCS / "operating.md").read_text()
+UNITS = {
+    Path(name.group(1)).name: block
+    for block in re.findall(r"```ini\n(.*?)```", PAGE, re.DOTALL)
+    if (name := re.match(r"# (\S+?):?\s", block))
+}
+
+
+@pytest.fixture
+def dashboard() -> Any:
+    """
+    The dashboard for Grafana.
+    """
+    return json.loads((DOCS / "grafana.json").read_text())
+
+
+@pytest.fixture
+def samples() -> set[str]:
+    """
+    The names of all that a server tells Prometheus.
+    """
+    registry = CollectorRegistry()
+    dryRun = Admission(PerPeerLimit(1), dryRun=True)
+    registry.register(collectorFor(TCPDemoFactory(admission=dryRun)))
+    families = list(text_string_to_metric_families(generate_latest(registry).decode()))
+    # A family without a listener has no sample, but its type.
+    return {family.name for family in families} | {
+        sample.name for family in families for sample in family.samples
+    }
+
+
+def expressions(dashboard: Any) -> list[str]:
+    """
+    The queries of all panels.
+    """
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_dashboardQueries(dashboard: Any, samples: set[str]) -> None:
+    """
+    The dashboard asks for figures that exist.
+    """
+    asked = set(re.findall(r"tcpdemo_\w+", "".join(expressions(dashboard))))
+    assert len(asked) >= 10
+    assert asked <= samples
+
+
+def test_dashboardIsComplete(dashboard: Any, samples: set[str]) -> None:
+    """
+    Each figure is on the dashboard.
+    """
+    text = "".join(expressions(dashboard))
+    families = {re.sub("_(bucket|sum|count|total)$", "", name) for name in samples}
+    assert [name for name in sorted(families) if name not in text] == []
+
+
+def test_dashboardBalanced(dashboard: Any) -> None:
+    """
+    Every query closes what it opens, and uses only variables that are defined.
+    """
+    known = {variable["name"] for variable in dashboard["templating"]["list"]}
+    for query in expressions(dashboard):
+        assert all(query.count(a) == query.count(b) for a, b in ("()", "[]", "{}")), query
+        assert set(re.findall(r"\$(\w+)", query)) <= known | {"__rate_interval"}
+
+
+def test_dashboardLayout(dashboard: Any) -> None:
+    """
+    Panels have numbers of their own, stay on the grid, and do not overlap.
+    """
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+    for one, other in combinations((panel["gridPos"] for panel in panels), 2):
+        aside = one["x"] + one["w"] <= other["x"] or other["x"] + other["w"] <= one["x"]
+        above = one["y"] + one["h"] <= other["y"] or other["y"] + other["h"] <= one["y"]
+        assert aside or above
+
+
+def test_metricsAreExplained(samples: set[str]) -> None:
+    """
+    The page has every figure, and none that does not exist.
+    """
+    named = set(re.findall(r"`(tcpdemo_\w+)`", PAGE))
+    families = {re.sub("_(bucket|sum|count|total)$", "", name) for name in samples}
+    assert {re.sub("_total$", "", name) for name in named} == families
+
+
+def commands() -> list[list[str]]:
+    """
+    What the page gives to C{twistd} or C{twist} behind the name of the plugin.
+    """
+    lines = re.findall(r"^(?:    |ExecStart=)\S.*? tcpdemo (--.*)$", PAGE, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+@pytest.mark.parametrize("arguments", commands(), ids=" ".join)
+def test_commands(arguments: list[str]) -> None:
+    """
+    The command line takes the options of each command.
+    """
+    options = Options()
+    options.parseOptions(arguments)
+
+
+def test_units() -> None:
+    """
+    The units are there, and drain for less time than systemd waits.
+    """
+    assert set(UNITS) == {"tcpdemo.service", "tcpdemo.socket", "socket.conf", "tcpdemo@.service"}
+    for name in ("tcpdemo.service", "tcpdemo@.service"):
+        unit = ConfigParser(strict=False, interpolation=None)
+        unit.optionxform = str  # type: ignore[assignment,method-assign]
+        unit.read_string(UNITS[name])
+        drain = re.search(r"--drain (\d+)", unit["Service"]["ExecStart"])
+        assert drain and int(drain[1]) < int(unit["Service"]["TimeoutStopSec"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
+def test_unitsAreValid(tmp_path: Path) -> None:
+    """
+    Nothing is wrong with the units, says systemd.
+    """
+    program = tmp_path / "twistd"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    paths = []
+    for name, text in UNITS.items():
+        path = tmp_path / name
+        if name == "socket.conf":
+            path = tmp_path / "tcpdemo.service.d" / name
+            path.parent.mkdir()
+        path.write_text(text.replace("/opt/tcpdemo/bin/twistd", str(program)))
+        paths.append(path)
+    names = [str(path) for path in paths if path.suffix in (".service", ".socket")]
+    names = [name.replace("@", "@1") for name in names]
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *names],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    complaints = [line for line in done.stderr.splitlines() if "tcpdemo" in line]
+    assert complaints == []

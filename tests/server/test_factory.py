@@ -1,0 +1,636 @@
+"""
+The factory: slots that never leak, totals that add up, events in order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError, ConnectionDone
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.basic import LineReceiver
+from twisted.protocols.policies import WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from tests.support.certificates import pemFile
+from tests.support.peers import Events, rawConnection, reset, serving
+from tests.support.waiting import failureOf, turn, until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.connection.record import ISlots
+from twisted_tcpdemo.interfaces import IConnectionObserver
+from twisted_tcpdemo.server.observers import ConnectionObserver
+from twisted_tcpdemo.twistd.programs import Discard, Echo
+
+ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
+DONE = Failure(ConnectionDone())
+
+
+def connected(factory: TCPDemoFactory) -> tuple[Any, Any]:
+    """
+    A protocol of the factory on a transport in memory, if it is admitted.
+    """
+    protocol, transport = factory.buildProtocol(ADDRESS), StringTransport()
+    protocol.makeConnection(transport)
+    return protocol, transport
+
+
+def test_interfaces() -> None:
+    """
+    The factory and the observers provide what they say.
+    """
+    verifyObject(IProtocolFactory, TCPDemoFactory())
+    verifyObject(ISlots, TCPDemoFactory())
+    verifyObject(IConnectionObserver, ConnectionObserver())
+
+
+@pytest.mark.parametrize("limit", [-1, True, 1.5, "3"])
+def test_badLimit(limit: Any) -> None:
+    """
+    A limit that is none is refused when it is given, and changes nothing.
+    """
+    with pytest.raises((TypeError, ValueError), match="maxConnections"):
+        TCPDemoFactory(maxConnections=limit)
+    factory = TCPDemoFactory(maxConnections=2)
+    with pytest.raises((TypeError, ValueError), match="maxConnections"):
+        factory.maxConnections = limit
+    assert factory.maxConnections == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("overflow", "queue"),
+        ("refusalMessage", "text"),
+        ("resumeAfter", -1),
+        ("keepAliveInitialDelay", float("nan")),
+        ("budgets", 30),
+        ("watermarks", (0.8, 0.6)),
+    ],
+)
+def test_badOption(option: str, value: Any) -> None:
+    """
+    Every option is checked when it is given, and the error names it.
+    """
+    with pytest.raises((TypeError, ValueError), match=option):
+        TCPDemoFactory(**{option: value})
+
+
+def test_builtAndNeverConnected() -> None:
+    """
+    A protocol that is built takes no slot before it is connected.
+    """
+    factory = TCPDemoFactory(maxConnections=1)
+    for _ in range(3):
+        factory.buildProtocol(ADDRESS)
+    assert factory.connectionCount == 0
+    protocol, _ = connected(factory)
+    assert factory.connections == [protocol]
+
+
+def test_builtInTimeConnectedLate() -> None:
+    """
+    Two are built while there is one slot: the second to connect is refused,
+    and its protocol hears nothing.
+    """
+    heard: list[str] = []
+
+    class Listening(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            heard.append("made")
+
+        def dataReceived(self, data: bytes) -> None:
+            heard.append("data")
+
+        def connectionLost(self, reason: Failure = DONE) -> None:
+            heard.append("lost")
+
+    factory = TCPDemoFactory(Listening, maxConnections=1)
+    first, second = factory.buildProtocol(ADDRESS), factory.buildProtocol(ADDRESS)
+    transport = StringTransport()
+    first.makeConnection(StringTransport())
+    second.makeConnection(transport)
+    assert transport.disconnecting
+    second.dataReceived(b"late")
+    second.connectionLost(DONE)
+    assert heard == ["made"]
+    assert (factory.connectionCount, factory.refusedCount) == (1, 1)
+    first.connectionLost(DONE)
+    assert (factory.connectionCount, factory.closedCount) == (0, 1)
+
+
+def test_cannotBuild() -> None:
+    """
+    When a protocol cannot be built, the error is told to observers and goes on
+    to the listener, which closes the connection; no slot is taken.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def __init__(self) -> None:
+            raise ZeroDivisionError("no database")
+
+    factory, events = TCPDemoFactory(Broken), Events()
+    factory.addObserver(events)
+    with pytest.raises(ZeroDivisionError):
+        factory.buildProtocol(ADDRESS)
+    assert [(name, str(fact.value)) for name, fact in events.all] == [
+        ("serverError", "no database")
+    ]
+    assert factory.connectionCount == 0
+
+
+def test_lostTwice() -> None:
+    """
+    A connection that is lost twice gives back one slot, and is reported once.
+    """
+    factory, events = TCPDemoFactory(maxConnections=2), Events()
+    factory.addObserver(events)
+    first, _ = connected(factory)
+    connected(factory)
+    first.connectionLost(DONE)
+    first.connectionLost(DONE)
+    assert (factory.connectionCount, factory.closedCount) == (1, 1)
+    assert len(events.of("connectionClosed")) == 1
+
+
+def test_connectionMadeRaises() -> None:
+    """
+    A connection whose connectionMade raised gives back its slot when it ends.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            raise ZeroDivisionError
+
+    factory = TCPDemoFactory(Broken, maxConnections=1)
+    protocol = factory.buildProtocol(ADDRESS)
+    with pytest.raises(ZeroDivisionError):
+        protocol.makeConnection(StringTransport())
+    protocol.connectionLost(DONE)
+    assert factory.connectionCount == 0
+    assert protocol.closeReason is CloseReason.ERROR
+
+
+def test_lostInsideConnectionMade() -> None:
+    """
+    A connection that ends while its connectionMade runs is counted once.
+    """
+
+    class Hasty(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            self.connectionLost(DONE)
+
+    factory = TCPDemoFactory(Hasty)
+    connected(factory)
+    assert (factory.acceptedCount, factory.closedCount, factory.connectionCount) == (1, 1, 0)
+
+
+def test_subclassWithoutSuper() -> None:
+    """
+    A factory whose __init__ does not call ours works with the defaults, and a
+    limit can be set on it.
+    """
+
+    class Own(TCPDemoFactory):
+        protocol = Discard
+
+        def __init__(self, limit: int) -> None:
+            self.maxConnections = limit
+
+    factory = Own(1)
+    connected(factory)
+    _, refused = connected(factory)
+    assert refused.disconnecting
+    assert factory.report().refusedBy == {"maxConnections": 1}
+
+
+def test_forProtocol() -> None:
+    """
+    Twisted's short way to a factory takes our options.
+    """
+    factory: Any = TCPDemoFactory.forProtocol(Echo, maxConnections=3)
+    assert isinstance(connected(factory)[0], Echo)
+    assert factory.maxConnections == 3
+
+
+def test_foreignProtocol() -> None:
+    """
+    A protocol that is none of ours would not be counted, so it is an error
+    that says what to do.
+    """
+    factory = TCPDemoFactory(Protocol)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mix it in"):
+        factory.buildProtocol(ADDRESS)
+
+
+def test_observerRaises(loggedErrors: Any) -> None:
+    """
+    An observer that raises is logged; the others and the counts are as if it
+    had not.
+    """
+
+    class Broken(ConnectionObserver):
+        def connectionOpened(self, report: object) -> None:
+            raise ZeroDivisionError
+
+        connectionClosed = connectionRefused = connectionOpened
+
+    factory, events = TCPDemoFactory(maxConnections=1), Events()
+    factory.addObserver(Broken())
+    factory.addObserver(events)
+    protocol, _ = connected(factory)
+    connected(factory)
+    protocol.connectionLost(DONE)
+    assert events.names == ["connectionOpened", "connectionRefused", "connectionClosed"]
+    assert (factory.acceptedCount, factory.closedCount, factory.refusedCount) == (1, 1, 1)
+    assert len(loggedErrors.take(ZeroDivisionError)) == 3
+
+
+def test_observerOfNothing() -> None:
+    """
+    What is no observer is refused when it is added.
+    """
+    with pytest.raises(TypeError, match="IConnectionObserver"):
+        TCPDemoFactory().addObserver(object())  # type: ignore[arg-type]
+
+
+def test_removedObserver() -> None:
+    """
+    An observer that was removed is told no more; removing it again is nothing.
+    """
+    factory, events = TCPDemoFactory(), Events()
+    factory.addObserver(events)
+    factory.removeObserver(events)
+    factory.removeObserver(events)
+    connected(factory)
+    assert events.names == []
+
+
+def test_observersSeeTheTruth() -> None:
+    """
+    Whoever is told of an event finds the counts as they are after it.
+    """
+    seen: list[tuple[int, int]] = []
+    factory = TCPDemoFactory()
+
+    class Looking(ConnectionObserver):
+        def connectionOpened(self, report: object) -> None:
+            seen.append((factory.connectionCount, factory.closedCount))
+
+        connectionClosed = connectionOpened
+
+    factory.addObserver(Looking())
+    protocol, _ = connected(factory)
+    protocol.connectionLost(DONE)
+    assert seen == [(1, 0), (0, 1)]
+
+
+async def test_listening() -> None:
+    """
+    Several listeners, each with its real address, and events for each.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(Discard), Events()
+    factory.addObserver(events)
+    assert factory.address() is None and factory.addresses() == [] and not factory.listening
+    for text in ("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1"):
+        await factory.listen(serverFromString(reactor, text))
+    first, second = factory.addresses()
+    assert factory.listening and factory.address() == first
+    assert (first.address, first.family) == ("127.0.0.1", "IPv4") and first.port
+    assert (second.address, second.family) == ("::1", "IPv6") and second.port
+    assert await factory.getConnections() == 0
+    report = await factory.close()
+    assert (report.finished, report.aborted) == (0, 0)
+    assert not factory.listening and factory.address() is None
+    assert events.names == ["listening"] * 2 + ["listeningStopped"] * 2
+
+
+async def test_closeBeforeListen() -> None:
+    """
+    close() can be called before listen(), and twice: unlike Node's it is no
+    error.
+    """
+    factory = TCPDemoFactory()
+    await factory.close()
+    await factory.close()
+
+
+async def test_closeWaits() -> None:
+    """
+    close() closes no connection, and fires when the last one has ended.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        peer = await server.connect()
+        await until(lambda: server.factory.connectionCount)
+        closed = server.factory.close()
+        await until(lambda: not server.factory.listening)
+        peer.transport.write(b"still here")
+        await peer.whenReceived(10)
+        assert not closed.called
+        peer.transport.loseConnection()
+        report = await closed
+        assert (report.finished, report.aborted) == (1, 0)
+
+
+async def test_portStoppedByOthers() -> None:
+    """
+    A port that somebody else stops is no longer listed, and observers know.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(), Events()
+    factory.addObserver(events)
+    port = await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+    await port.stopListening()
+    assert not factory.listening
+    assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_portInUse() -> None:
+    """
+    A failed listen fails the Deferred, tells observers, and lists nothing.
+    """
+    from twisted.internet import reactor
+
+    async with serving(TCPDemoFactory()) as server:
+        factory, events = TCPDemoFactory(), Events()
+        factory.addObserver(events)
+        endpoint = serverFromString(reactor, f"tcp:{server.port}:interface=127.0.0.1")
+        assert isinstance(await failureOf(factory.listen(endpoint)), CannotListenError)
+        assert events.names == ["serverError"]
+        assert not factory.listening
+
+
+async def test_resetBeforeAccept() -> None:
+    """
+    Connections that were reset before anybody looked are counted like any
+    other, and take no slot with them.
+    """
+    async with serving(TCPDemoFactory(Echo, maxConnections=50)) as server:
+        for _ in range(20):
+            reset(rawConnection(server.port))
+        good = await server.connect()
+        good.transport.write(b"hello")
+        await good.whenReceived(5)
+        await until(lambda: server.factory.connectionCount == 1)
+        assert server.factory.acceptedCount == server.factory.closedCount + 1
+        reasons = {report.closeReason for report in server.events.of("connectionClosed")}
+        assert reasons <= {CloseReason.RESET}
+
+
+async def test_failedHandshake() -> None:
+    """
+    A client that does not speak TLS takes its slot for a moment only.
+    """
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(TCPDemoFactory(Echo, maxConnections=1), endpoint) as server:
+        for number in range(1, 4):
+            peer = await server.connect()
+            peer.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+            await until(lambda number=number: server.factory.closedCount == number)
+            peer.transport.loseConnection()
+            await peer.whenLost()
+        reasons = {report.closeReason for report in server.events.of("connectionClosed")}
+        assert reasons == {CloseReason.TLS_FAILED}
+        assert (server.factory.connectionCount, server.factory.refusedCount) == (0, 0)
+
+
+async def test_proxyHeader() -> None:
+    """
+    Behind a PROXY header the client's own address is reported, and the limit
+    holds.
+    """
+    header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n"
+    endpoint = "haproxy:tcp:0:interface=127.0.0.1"
+    async with serving(TCPDemoFactory(Echo, maxConnections=1), endpoint) as server:
+        peer = await server.connect()
+        peer.transport.write(header + b"hello")
+        await peer.whenReceived(5)
+        [protocol] = server.factory.connections
+        assert (protocol.remoteAddress, protocol.remotePort) == ("192.0.2.7", 4711)
+        assert protocol.bytesRead == 5
+        refused = await server.connect()
+        refused.transport.write(header)
+        await refused.whenEnded()
+        assert refused.received == b""
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        again = await server.connect()
+        again.transport.write(header + b"again")
+        await again.whenReceived(5)
+
+
+@pytest.mark.parametrize("ending", ["loseConnection", "abortConnection"])
+async def test_proxiedPeerAtTheEnd(ending: str) -> None:
+    """
+    The event of a connection's end names the client behind the PROXY header,
+    even if nobody has looked at it before.
+    """
+    async with serving(TCPDemoFactory(Discard), "haproxy:tcp:0:interface=127.0.0.1") as server:
+        peer = await server.connect()
+        peer.transport.write(b"PROXY TCP4 192.0.2.7 192.0.2.1 5555 18001\r\nhello")
+        await until(lambda: server.factory.bytesRead == 5)
+        getattr(peer.transport, ending)()
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert (str(report.remote), str(report.local)) == ("192.0.2.7:5555", "192.0.2.1:18001")
+
+
+async def test_underAnotherFactory() -> None:
+    """
+    A factory that wraps ours keeps working, and so does our limit (twisted
+    #6640).
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Echo, maxConnections=1)
+    port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(
+        WrappingFactory(factory)
+    )
+    first, second = rawConnection(port.getHost().port), rawConnection(port.getHost().port)
+    await until(lambda: factory.refusedCount)
+    assert factory.connectionCount == 1
+    first.close()
+    second.close()
+    await factory.whenEmpty()
+    await port.stopListening()
+    await until(lambda: not factory._lingering)
+
+
+async def test_refusalMessage() -> None:
+    """
+    A refused client is told, even if it has sent something that nobody read.
+    """
+    factory = TCPDemoFactory(Echo, maxConnections=0, refusalMessage=b"full\n")
+    async with serving(factory) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x" * 10_000)
+        await peer.whenEnded()
+        assert peer.received == b"full\n"
+
+
+async def test_refusalMessageOverTLS() -> None:
+    """
+    Over TLS the message waits for the handshake.
+    """
+    factory = TCPDemoFactory(Echo, maxConnections=0, refusalMessage=b"full\n")
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(factory, endpoint, tls=True) as server:
+        peer = await server.connect()
+        await peer.whenLost()
+        assert peer.received == b"full\n"
+
+
+async def test_resetOverflow() -> None:
+    """
+    With overflow="reset" a client without a slot sees RST.
+    """
+    factory = TCPDemoFactory(Echo, maxConnections=0, overflow="reset")
+    async with serving(factory) as server:
+        peer = await server.connect()
+        await peer.whenLost()
+        assert "onnection" in type(peer.reason).__name__ and not peer.ended
+        assert factory.refusedCount == 1
+
+
+async def test_refusedThatNeverCloses() -> None:
+    """
+    A refused client that keeps its side open is ended all the same.
+    """
+    async with serving(TCPDemoFactory(Echo, maxConnections=0)) as server:
+        raw = rawConnection(server.port)
+        await until(lambda: server.factory.refusedCount)
+        await until(lambda: not server.factory._lingering)
+        raw.close()
+
+
+async def test_echoHalfClose() -> None:
+    """
+    A client that sends 5 MB, ends its side and then reads gets all of it back,
+    with half-open connections or without.
+    """
+    size = 5_000_000
+    for allowHalfOpen in (False, True):
+        factory = TCPDemoFactory(Echo, allowHalfOpen=allowHalfOpen)
+        async with serving(factory) as server:
+            peer = await server.connect()
+            peer.transport.pauseProducing()
+            peer.transport.write(bytes(size))
+            peer.transport.loseWriteConnection()
+            for _ in range(5):
+                await turn()
+            peer.transport.resumeProducing()
+            await peer.whenReceived(size)
+            if allowHalfOpen:
+                [protocol] = factory.connections
+                protocol.transport.loseConnection()
+            await peer.whenEnded()
+            assert len(peer.received) == size
+            await factory.whenEmpty()
+            [report] = server.events.of("connectionClosed")
+            assert (report.bytesRead, report.bytesWritten) == (size, size)
+            assert report.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_halfOpen() -> None:
+    """
+    With allowHalfOpen the server may answer after the client's FIN.
+    """
+    ended: list[Any] = []
+
+    class Late(TCPDemoProtocol):
+        def readConnectionLost(self) -> None:
+            ended.append(self)
+
+    async with serving(TCPDemoFactory(Late, allowHalfOpen=True)) as server:
+        peer = await server.connect()
+        peer.transport.loseWriteConnection()
+        await until(lambda: ended)
+        for _ in range(5):
+            await turn()
+        assert server.factory.connectionCount == 1
+        ended[0].transport.write(b"late")
+        await peer.whenReceived(4)
+        ended[0].transport.loseConnection()
+        await peer.whenEnded()
+
+
+async def test_halfOpenUntilWeEnd() -> None:
+    """
+    A connection both sides of which have ended is over, whoever was last.
+    """
+
+    class Ending(TCPDemoProtocol):
+        def readConnectionLost(self) -> None:
+            self.transport.loseWriteConnection()
+
+    async with serving(TCPDemoFactory(Ending, allowHalfOpen=True)) as server:
+        peer = await server.connect()
+        peer.transport.loseWriteConnection()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+
+
+async def test_lineReceiverOverTCP() -> None:
+    """
+    LineReceiver, mixed in and none the wiser, is counted.
+    """
+
+    class Lines(LineReceiver, TCPDemoProtocol):
+        def lineReceived(self, line: bytes) -> None:
+            self.sendLine(line.upper())
+
+    async with serving(TCPDemoFactory(Lines)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"one\r\ntw")
+        peer.transport.write(b"o\r\n")
+        await peer.whenReceived(10)
+        [protocol] = server.factory.connections
+        assert peer.received == b"ONE\r\nTWO\r\n"
+        assert (protocol.bytesRead, protocol.bytesWritten) == (10, 10)
+
+
+async def test_noDelay() -> None:
+    """
+    TCP_NODELAY is on unless Nagle's algorithm is asked for.
+    """
+    for noDelay in (True, False):
+        async with serving(TCPDemoFactory(Discard, noDelay=noDelay, keepAlive=True)) as server:
+            await server.connect()
+            protocol = await server.protocol()
+            assert bool(protocol.transport.getTcpNoDelay()) is noDelay
+            assert protocol.transport.getTcpKeepAlive()
+
+
+def test_factoryInMemory() -> None:
+    """
+    A unit test may serve the factory on a reactor in memory.
+    """
+    reactor, factory = MemoryReactorClock(), TCPDemoFactory(Echo)
+    serverFromString(reactor, "tcp:1").listen(factory)
+    [(_, served, *_)] = reactor.tcpServers
+    assert served is factory
+    assert isinstance(factory, Factory)
+
+
+async def test_draining() -> None:
+    """
+    A factory says that it drains, from the call until the last has gone.
+    """
+    factory = TCPDemoFactory(Discard)
+    async with serving(factory) as server:
+        await server.connect()
+        await server.protocol()
+        assert not factory.draining
+        drained = factory.drain()
+        assert factory.draining
+        server.peers[0].transport.loseConnection()
+        await drained
+        assert not factory.draining

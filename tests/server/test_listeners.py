@@ -1,0 +1,280 @@
+"""
+Ports: clients that wait in the kernel's queue, and ports that pause.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.support.crowds import Greeter, Highest, endpointFor
+from tests.support.peers import Events, rawConnection, serving
+from tests.support.waiting import failureOf, turn, until
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.errors import ListeningStoppedError
+from twisted_tcpdemo.twistd.programs import Discard
+
+
+@pytest.mark.parametrize("transport", ["tcp", "tls", "unix", "fast"])
+@pytest.mark.deadline(30)
+async def test_waves(transport: str, tmp_path: Path) -> None:
+    """
+    Waves of twice the limit: never one over, nobody is refused, and everybody
+    is served as slots free.
+    """
+    limit = 5
+    factory = TCPDemoFactory(Greeter, maxConnections=limit, overflow="wait")
+    highest = Highest(factory)
+    async with serving(factory, **endpointFor(transport, tmp_path)) as server:
+        for wave in range(1, 4):
+            peers = [await server.connect() for _ in range(2 * limit)]
+            await until(lambda: factory.connectionCount == limit)
+            for peer in peers:  # whoever is served leaves, and makes room
+                await peer.whenReceived(5)
+                peer.transport.loseConnection()
+            await until(lambda wave=wave: factory.closedCount == 2 * limit * wave)
+        assert highest.count == limit
+        assert factory.refusedCount == 0
+        assert factory.acceptedCount == 6 * limit
+
+
+async def test_fullLeavesThemWaiting() -> None:
+    """
+    Full leaves a client in the queue without a word, a release serves it, the
+    count returns to zero.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
+    async with serving(factory) as server:
+        first = await server.connect()
+        await first.whenReceived(5)
+        second = await server.connect()
+        for _ in range(20):
+            await turn()
+        assert second.received == b"" and not second.ended
+        assert (factory.connectionCount, factory.refusedCount) == (1, 0)
+        first.transport.loseConnection()
+        await second.whenReceived(5)
+        second.transport.loseConnection()
+        await factory.whenEmpty()
+
+
+async def test_idlePortCostsNothing() -> None:
+    """
+    While a full server lets clients wait, its port is not read at all.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Discard, maxConnections=1, overflow="wait")
+    readers = set(reactor.getReaders())  # type: ignore[attr-defined]
+    async with serving(factory) as server:
+        [port] = set(reactor.getReaders()) - readers  # type: ignore[attr-defined]
+        await server.connect()
+        waiting = rawConnection(server.port)
+        await until(lambda: factory.connectionCount == 1)
+        await turn()
+        assert port not in reactor.getReaders()  # type: ignore[attr-defined]
+        waiting.close()
+
+
+async def test_limitRaised() -> None:
+    """
+    Raising the limit admits those who wait, and no more of them.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
+    async with serving(factory) as server:
+        peers = [await server.connect() for _ in range(4)]
+        await turn()
+        assert factory.acceptedCount == 0
+        factory.maxConnections = 3
+        for peer in peers[:3]:
+            await peer.whenReceived(5)
+        assert factory.connectionCount == 3
+        factory.maxConnections = None
+        await peers[3].whenReceived(5)
+
+
+async def test_overflowChanged() -> None:
+    """
+    When those who wait are no longer to wait, they are refused.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
+    async with serving(factory) as server:
+        peer = await server.connect()
+        await turn()
+        factory.overflow = "refuse"
+        await peer.whenEnded()
+        assert factory.refusedCount == 1
+
+
+async def test_severalPorts() -> None:
+    """
+    Several ports share one limit: together they are never one over.
+    """
+    from twisted.internet import reactor
+
+    factory = TCPDemoFactory(Greeter, maxConnections=3, overflow="wait")
+    highest = Highest(factory)
+    async with serving(factory) as server:
+        other = await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+        raws = []
+        for port in (server.port, other.getHost().port) * 4:
+            raws.append(rawConnection(port))
+        await until(lambda: factory.connectionCount == 3)
+        for raw in raws:
+            raw.close()
+        await until(lambda: factory.closedCount == 8)
+        assert (highest.count, factory.refusedCount) == (3, 0)
+
+
+async def test_queueOfTheGone() -> None:
+    """
+    A queue full of clients that have given up does not keep a live one waiting.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
+    async with serving(factory, "tcp:0:interface=127.0.0.1:backlog=200") as server:
+        first = await server.connect()
+        await first.whenReceived(5)
+        for _ in range(100):
+            rawConnection(server.port).close()
+        live = await server.connect()
+        first.transport.loseConnection()
+        await live.whenReceived(5)
+        assert factory.refusedCount == 0
+
+
+async def test_suspend() -> None:
+    """
+    A suspended server stays bound, queues clients, and leaves connections
+    alone; resumed, it serves the queue.
+    """
+    factory = TCPDemoFactory(Greeter)
+    async with serving(factory) as server:
+        early = await server.connect()
+        await early.whenReceived(5)
+        factory.suspend()
+        late = await server.connect()
+        for _ in range(20):
+            await turn()
+        assert factory.suspended and factory.listening
+        assert late.received == b"" and factory.connectionCount == 1
+        factory.resume()
+        await late.whenReceived(5)
+        assert not factory.suspended
+
+
+async def test_drainServesTheQueue() -> None:
+    """
+    A drain serves clients that the kernel has connected already, and refuses
+    visibly those for whom there is no slot.
+    """
+    factory = TCPDemoFactory(Greeter, maxConnections=2, overflow="wait")
+    async with serving(factory) as server:
+        factory.suspend()
+        peers = [await server.connect() for _ in range(3)]
+        drained = factory.drain(5)
+        for peer in peers[:2]:
+            await peer.whenReceived(5)
+            peer.transport.loseConnection()
+        await peers[2].whenEnded()
+        assert peers[2].received == b""
+        report = await drained
+        assert (report.finished, report.aborted) == (2, 0)
+        assert factory.refusedCount == 1
+
+
+@pytest.mark.parametrize("endpoint", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+@pytest.mark.parametrize("first", ["port", "factory", "drain"])
+async def test_stoppedTwice(endpoint: str, first: str) -> None:
+    """
+    A port that is stopped twice in a turn, by whomever, closes once, and both
+    are told when it has.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(Greeter), Events()
+    factory.addObserver(events)
+    port = await factory.listen(serverFromString(reactor, endpoint))
+    stops = {"port": port.stopListening, "factory": factory.stopListening, "drain": factory.drain}
+    once, again = stops.pop(first)(), factory.drain(5)
+    await again
+    assert not factory.listening and once.called
+    assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_stopsWithItsPorts() -> None:
+    """
+    Somebody else who stops a port that is closing waits for the same end.
+    """
+    factory = TCPDemoFactory(Greeter)
+    async with serving(factory) as server:
+        [port] = factory.ports
+        drained = factory.drain(5)
+        await port.stopListening()
+        await drained
+        assert not factory.listening
+        assert server.events.names == ["listening", "listeningStopped"]
+
+
+@pytest.mark.parametrize("stop", ["stopListening", "close"])
+async def test_opensAfterTheStop(stop: str) -> None:
+    """
+    A listener that opens after the server was told to stop is closed, and its
+    Deferred says why; the next one is none the worse.
+    """
+    from twisted.internet import reactor
+
+    endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
+    waiting: Deferred[None] = Deferred()
+
+    @implementer(IStreamServerEndpoint)
+    class Slow:
+        def listen(self, factory: Any) -> Any:
+            return waiting.addCallback(lambda _: endpoint.listen(factory))
+
+    factory, events = TCPDemoFactory(Greeter), Events()
+    factory.addObserver(events)
+    listening = factory.listen(Slow())
+    await getattr(factory, stop)()
+    waiting.callback(None)
+    assert isinstance(await failureOf(listening), ListeningStoppedError)
+    await until(lambda: not factory.numPorts)
+    assert not factory.listening and events.names == []
+    port = await factory.listen(endpoint)
+    assert factory.ports == [port]
+    await factory.close()
+
+
+async def test_listensNowhere() -> None:
+    """
+    An endpoint like C{stdio:}, which connects at once and has no port, is served
+    and drained, and is not listed.
+    """
+
+    @implementer(IStreamServerEndpoint)
+    class Standard:
+        def listen(self, factory: Any) -> Deferred[Any]:
+            transport = StringTransport()
+            protocol = factory.buildProtocol(transport.getPeer())
+            transport.abortConnection = lambda: protocol.connectionLost(  # type: ignore[attr-defined]
+                Failure(ConnectionAborted())
+            )
+            protocol.makeConnection(transport)
+            return succeed(transport)
+
+    factory, events = TCPDemoFactory(Discard), Events()
+    factory.addObserver(events)
+    await factory.listen(Standard())
+    assert factory.connectionCount == 1
+    assert not factory.listening and factory.address() is None
+    report = await factory.drain(0)
+    assert report.aborted == 1
+    assert events.names == ["connectionOpened", "connectionClosed"]

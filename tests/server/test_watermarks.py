@@ -1,0 +1,168 @@
+"""
+Around the total limit: descriptors and watermarks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twisted_tcpdemo.server import watermarks as limits
+from twisted_tcpdemo.server.watermarks import Watermarks, descriptorLimit
+from twisted_tcpdemo.values.report import WatermarkCrossing
+
+resource = pytest.importorskip("resource")
+
+
+def told(marks: Watermarks, count: int, limit: int | None, now: float) -> list[tuple[float, bool]]:
+    """
+    What an update tells, in short.
+    """
+    return [(c.fraction, c.above) for c in marks.update(count, limit, now)]
+
+
+@pytest.mark.parametrize(
+    ("soft", "expected"),
+    [(1024, 960), (20000, 19936), (100, 50), (64, 32), (3, 1), (resource.RLIM_INFINITY, None)],
+)
+def test_descriptors(monkeypatch: pytest.MonkeyPatch, soft: int, expected: int | None) -> None:
+    """
+    The limit is the process's less a reserve, which never takes more than half.
+    """
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, soft))
+    assert descriptorLimit() == expected
+
+
+def test_noDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the system has no such limit, there is none.
+    """
+    monkeypatch.setattr(limits, "resource", None)
+    assert descriptorLimit() is None
+
+
+def test_risesAndFalls() -> None:
+    """
+    A mark is told when the count rises to it, and when it is well under it.
+    """
+    marks = Watermarks([0.8], hysteresis=0.1, cooldown=0)
+    counts = [0, 7, 8, 9, 10, 8, 7, 6, 7, 8]
+    assert [told(marks, count, 10, 0) for count in counts] == [
+        *([[]] * 2),
+        [(0.8, True)],
+        *([[]] * 4),
+        [(0.8, False)],
+        [],
+        [(0.8, True)],
+    ]
+
+
+def test_facts() -> None:
+    """
+    What is told has the count and the limit with it.
+    """
+    assert Watermarks([0.5]).update(3, 5, 0) == [WatermarkCrossing(0.5, True, 3, 5)]
+
+
+def test_several() -> None:
+    """
+    Several marks are told in the order in which the count passes them.
+    """
+    marks = Watermarks([1.0, 0.5], cooldown=0)
+    assert told(marks, 10, 10, 0) == [(0.5, True), (1.0, True)]
+    assert told(marks, 0, 10, 0) == [(1.0, False), (0.5, False)]
+
+
+def test_limitChanges() -> None:
+    """
+    A limit that changes moves the marks; without one the count is under all.
+    """
+    marks = Watermarks([0.5], cooldown=0)
+    assert told(marks, 5, 100, 0) == []
+    assert told(marks, 5, 10, 0) == [(0.5, True)]
+    assert told(marks, 5, None, 0) == [(0.5, False)]
+    assert told(marks, 5, 5, 0) == [(0.5, True)]
+    assert told(marks, 5, 0, 0) == [(0.5, False)]
+
+
+def test_cooldown() -> None:
+    """
+    What happens within the cooldown is told after it, if it is still so.
+    """
+    marks = Watermarks([0.5], cooldown=5)
+    assert told(marks, 5, 10, 100) == [(0.5, True)]
+    assert told(marks, 0, 10, 101) == []
+    assert marks.dueAt == 105
+    assert told(marks, 5, 10, 102) == []
+    assert marks.dueAt is None
+    assert told(marks, 0, 10, 103) == []
+    assert told(marks, 0, 10, 105) == [(0.5, False)]
+    assert marks.dueAt is None
+
+
+def test_clockSetBack() -> None:
+    """
+    A clock that is set back does not make a cooldown longer.
+    """
+    marks = Watermarks([0.5], cooldown=5)
+    assert told(marks, 5, 10, 1000) == [(0.5, True)]
+    assert told(marks, 0, 10, 10) == [(0.5, False)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fractions": []},
+        {"fractions": [0]},
+        {"fractions": [1.1]},
+        {"fractions": [float("nan")]},
+        {"hysteresis": -0.1},
+        {"hysteresis": 0.8},
+        {"fractions": [0.04]},
+        {"cooldown": -1},
+        {"cooldown": float("inf")},
+    ],
+)
+def test_nonsense(options: dict[str, Any]) -> None:
+    """
+    What makes no sense is refused when it is given.
+    """
+    with pytest.raises(ValueError, match="must be"):
+        Watermarks(**options)
+
+
+@given(
+    st.sampled_from([0.0, 0.1, 0.25]),
+    st.sampled_from([0.0, 3.0]),
+    st.lists(
+        st.tuples(st.integers(0, 12), st.none() | st.integers(0, 10), st.floats(0, 4)), max_size=40
+    ),
+)
+@settings(deadline=None)
+def test_tellsTheTruth(
+    hysteresis: float, cooldown: float, changes: list[tuple[int, int | None, float]]
+) -> None:
+    """
+    Each mark is told above and below in turn, at intervals of the cooldown, and
+    true when it is told; when nothing is due, what was told last is true.
+    """
+    marks = Watermarks([0.5, 1.0], hysteresis, cooldown)
+    now, state, toldAt = 0.0, {0.5: False, 1.0: False}, dict.fromkeys((0.5, 1.0), -99.0)
+    for count, limit, gap in changes:
+        now += gap
+        share = count / limit if limit else -1.0
+        for crossing in marks.update(count, limit, now):
+            mark = crossing.fraction
+            assert crossing.above is not state[mark]
+            assert crossing.above is (share >= mark)
+            assert now - toldAt[mark] >= cooldown - 1e-9
+            state[mark], toldAt[mark] = crossing.above, now
+        if marks.dueAt is None:
+            for mark, above in state.items():
+                assert above or share < mark
+                assert not above or share > mark - hysteresis - 1e-6
+        else:
+            assert now < marks.dueAt <= now + cooldown

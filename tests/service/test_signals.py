@@ -1,0 +1,230 @@
+"""
+The signals that end a server.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator
+from threading import Thread
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.testing import MemoryReactorClock
+
+from tests.support.waiting import turn
+from twisted_tcpdemo.service.signals import StopSignals
+
+
+class Reactor:
+    """
+    As much of a reactor as signals concern.
+    """
+
+    def __init__(self) -> None:
+        self.running = False
+        self.log: list[str] = []
+        self._later: list[tuple[Any, ...]] = []
+
+    def callWhenRunning(self, function: Callable[..., object], *args: object) -> None:
+        """
+        As the reactor's.
+        """
+        if self.running:
+            function(*args)
+        else:
+            self._later.append((function, *args))
+
+    def start(self) -> None:
+        """
+        Begin to run, and install handlers as Twisted's reactors do.
+        """
+        if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.sigInt)
+        signal.signal(signal.SIGTERM, self.sigTerm)
+        self.running = True
+        for function, *args in self._later:
+            function(*args)
+
+    def sigInt(self, number: int, frame: object) -> None:
+        """
+        Its handler of SIGINT.
+        """
+        self.log.append("SIGINT")
+
+    def sigTerm(self, number: int, frame: object) -> None:
+        """
+        Its handler of SIGTERM.
+        """
+        self.log.append("SIGTERM")
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        """
+        As the reactor's, at once.
+        """
+        function()
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Generator[None]:
+    """
+    Python's own handlers, as in a process that has just started; what was there
+    before comes back.
+    """
+    # The reactor of the tests takes its own when it starts.
+    pytest_twisted.blockon(turn())
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def reactor() -> Reactor:
+    """
+    A reactor that does not run yet.
+    """
+    return Reactor()
+
+
+@pytest.fixture
+def signals(reactor: Reactor) -> StopSignals:
+    """
+    The handlers under test.
+    """
+    return StopSignals(reactor, lambda: reactor.log.append("hurry"))
+
+
+def send(*numbers: int) -> None:
+    """
+    Send ourselves signals, and see them handled.
+    """
+    for number in numbers:
+        signal.raise_signal(number)
+
+
+BOTH = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("second", BOTH)
+def test_firstAndSecond(
+    reactor: Reactor, signals: StopSignals, number: signal.Signals, second: signal.Signals
+) -> None:
+    """
+    The first signal is the reactor's, every other one hurries.
+    """
+    signals.take()
+    reactor.start()
+    send(number)
+    assert reactor.log == [number.name]
+    send(second, number)
+    assert reactor.log == [number.name, "hurry", "hurry"]
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_beforeTheReactorRuns(
+    reactor: Reactor, signals: StopSignals, number: signal.Signals
+) -> None:
+    """
+    A signal that comes before the reactor runs stops it as soon as it does.
+    """
+    signals.take()
+    send(number)
+    assert reactor.log == []
+    reactor.start()
+    assert reactor.log == [number.name]
+
+
+@pytest.mark.parametrize("number", BOTH)
+def test_reactorThatRuns(reactor: Reactor, signals: StopSignals, number: signal.Signals) -> None:
+    """
+    They may be taken while the reactor runs already.
+    """
+    reactor.start()
+    signals.take()
+    send(number)
+    assert reactor.log == [number.name]
+
+
+def test_givenBackWhileItRuns(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    When the service stops and the reactor goes on, the reactor's handlers are
+    in their places again.
+    """
+    signals.take()
+    reactor.start()
+    signals.giveBack()
+    assert signal.getsignal(signal.SIGINT) == reactor.sigInt
+    assert signal.getsignal(signal.SIGTERM) == reactor.sigTerm
+    signals.giveBack()
+
+
+def test_givenBackBeforeItRuns(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    Given back before the reactor runs, they are Python's, and stay it.
+    """
+    signals.take()
+    signals.giveBack()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    reactor.start()
+    assert signal.getsignal(signal.SIGTERM) == reactor.sigTerm
+
+
+def test_keptWhileStopping(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    When the reactor stops, whoever asked it to, each signal hurries, to the
+    very end: the reactor's own handlers would raise.
+    """
+    signals.take()
+    reactor.start()
+    signals.stopping()
+    signals.giveBack()
+    send(signal.SIGTERM)
+    assert reactor.log == ["hurry"]
+
+
+def test_ignoredStaysIgnored(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    A handler of somebody else's is left alone: under nohup or a debugger.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signals.take()
+    reactor.start()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    signals.giveBack()
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+
+
+def test_reactorWithoutHandlers(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    Where the application has told its reactor to leave signals alone, they are
+    left alone.
+    """
+    reactor.running = True
+    signals.take()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_otherThread(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    Outside the main thread nothing is taken, and nothing raises.
+    """
+    thread = Thread(target=signals.take)
+    thread.start()
+    thread.join()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_reactorOfUnitTests() -> None:
+    """
+    A reactor that knows no signals takes none.
+    """
+    StopSignals(MemoryReactorClock(), lambda: None).take()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL

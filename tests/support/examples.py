@@ -1,0 +1,45 @@
+"""
+The examples of the documentation as processes of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from tests.support.places import EXAMPLES
+
+
+@contextmanager
+def running(name: str) -> Generator[subprocess.Popen[str]]:
+    """
+    An example as a process of its own, on a free port instead of its own.
+    """
+    source = (EXAMPLES / name).read_text().replace("18001", "0")
+    process = subprocess.Popen(
+        [sys.executable, "-c", source],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def portOf(process: subprocess.Popen[str]) -> int:
+    """
+    The port that an example says it listens on.
+    """
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    found = re.search(r"listening on 127\.0\.0\.1:(\d+)", line)
+    assert found, line + (process.stderr.read() if process.stderr and not line else "")
+    return int(found[1])

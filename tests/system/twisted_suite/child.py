@@ -1,0 +1,80 @@
+"""
+One run, in a process of its own: C{child.py REACTOR ours|stock}.
+
+Writes a line of JSON for each test: its name, how it ended, and why.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+from typing import Any
+
+from tests.system.twisted_suite.reactors import install
+
+MODULES = (
+    "twisted.internet.test.test_tcp",
+    "twisted.internet.test.test_socket",
+    "twisted.internet.test.test_tls",
+    "twisted.internet.test.test_newtls",
+    "twisted.test.test_tcp",
+    "twisted.test.test_tcp_internals",
+    "twisted.test.test_policies",
+    "twisted.test.test_ssl",
+    "twisted.test.test_sslverify",
+    "twisted.test.test_sni",
+    "twisted.test.test_loopback",
+)
+
+
+def main(kind: str, whose: str) -> None:
+    """
+    Run all of it.
+    """
+    install(kind, whose == "ours")
+    # Only now: these look at the reactors when they are imported.
+    from twisted.trial.reporter import Reporter
+    from twisted.trial.runner import TestLoader, TrialRunner
+
+    outcomes = sys.stdout
+    sys.stdout = sys.stderr
+
+    class Recorder(Reporter):
+        """
+        Writes down how each test ended.
+        """
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(io.StringIO(), *args[1:], **kwargs)
+
+        def _tell(self, test: Any, outcome: str, why: object = "") -> None:
+            print(json.dumps([test.id(), outcome, str(why)]), file=outcomes, flush=True)
+
+        def addSuccess(self, test: Any) -> None:
+            self._tell(test, "passed")
+
+        def addError(self, test: Any, error: Any) -> None:
+            self._tell(test, "error", error)
+
+        def addFailure(self, test: Any, fail: Any) -> None:
+            self._tell(test, "failed", fail)
+
+        def addSkip(self, test: Any, reason: Any) -> None:
+            self._tell(test, "skipped", reason)
+
+        def addExpectedFailure(self, test: Any, error: Any, todo: Any = None) -> None:
+            self._tell(test, "failed as expected")
+
+        def addUnexpectedSuccess(self, test: Any, todo: Any = None) -> None:
+            self._tell(test, "passed unexpectedly")
+
+    loader: Any = TestLoader()
+    with tempfile.TemporaryDirectory() as folder:
+        runner: Any = TrialRunner(Recorder, workingDirectory=f"{folder}/trial", logfile="log")
+        runner.run(loader.loadByNames(list(MODULES)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

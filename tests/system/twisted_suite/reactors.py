@@ -1,0 +1,115 @@
+"""
+The stock reactors with our port in place of Twisted's.
+
+They bear the names of the stock ones, since those become part of the names of
+tests.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
+from twisted.internet.test import reactormixins
+
+from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.fast.transport import WriteThroughTransport
+
+STOCK = {
+    "epoll": "twisted.internet.epollreactor.EPollReactor",
+    "poll": "twisted.internet.pollreactor.PollReactor",
+    "select": "twisted.internet.selectreactor.SelectReactor",
+    "asyncio": "twisted.internet.test.reactormixins.AsyncioSelectorReactor",
+}
+
+
+class Ours:
+    """
+    Makes a reactor of Twisted's use our port.
+    """
+
+    def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+        """
+        See L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>}.
+        """
+        listening = WriteThroughPort(port, factory, backlog, interface, self)
+        listening.startListening()
+        return listening
+
+    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """
+        See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
+        """
+        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
+            return super().adoptStreamPort(  # type: ignore[misc]
+                fileDescriptor, addressFamily, factory
+            )
+        listening = WriteThroughPort._fromListeningDescriptor(  # type: ignore[no-untyped-call]
+            self, fileDescriptor, addressFamily, factory
+        )
+        listening.startListening()
+        return listening
+
+    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
+        """
+        See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
+        """
+        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
+            return super().adoptStreamConnection(  # type: ignore[misc]
+                fileDescriptor, addressFamily, factory
+            )
+        return WriteThroughTransport._fromConnectedSocket(  # type: ignore[no-untyped-call]
+            fileDescriptor, addressFamily, factory, self
+        )
+
+
+class EPollReactor(Ours, epollreactor.EPollReactor):
+    """
+    epoll(7).
+    """
+
+
+class PollReactor(Ours, pollreactor.PollReactor):
+    """
+    poll(2).
+    """
+
+
+class SelectReactor(Ours, selectreactor.SelectReactor):
+    """
+    select(2).
+    """
+
+
+class OurAsyncioReactor(Ours, asyncioreactor.AsyncioSelectorReactor):
+    """
+    asyncio's loop.
+    """
+
+
+def AsyncioSelectorReactor(case: Any) -> Any:
+    """
+    Make one with a loop of its own, as Twisted's tests do.
+    """
+    reactor = reactormixins.asyncioSelectorReactor(case)
+    reactor.__class__ = OurAsyncioReactor
+    return reactor
+
+
+def install(kind: str, ours: bool) -> None:
+    """
+    Install a reactor for those tests that use the installed one, and tell the
+    others which to build.
+    """
+    from twisted.internet.main import installReactor
+    from twisted.python.reflect import namedAny
+
+    name = STOCK[kind].rpartition(".")[2]
+    path = f"{__name__}.{name}" if ours else STOCK[kind]
+    if kind == "asyncio":
+        made: type[Any] = OurAsyncioReactor if ours else asyncioreactor.AsyncioSelectorReactor
+    else:
+        made = namedAny(path)  # type: ignore[no-untyped-call]
+    installReactor(made())
+    reactormixins.ReactorBuilder._reactors = [path]

@@ -1,0 +1,512 @@
+"""
+The peer's FIN behind wrappers of Twisted's, as if they were not there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    serverFromString,
+    wrapServerTLS,
+)
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IListeningPort,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
+from twisted.protocols.haproxy import proxyEndpoint
+from twisted.protocols.policies import ProtocolWrapper, TimeoutFactory, WrappingFactory
+from zope.interface import implementer
+
+from tests.support.certificates import serverContext
+from tests.support.peers import Peer, Server, rawConnection, serving
+from tests.support.waiting import turn, until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.twistd.programs import Discard
+from twisted_tcpdemo.values.budgets import Budgets
+
+HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n"
+SIZE = 5_000_000
+BOTTOMS = ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"]
+
+
+@pytest.fixture(params=BOTTOMS, ids=["tcp", "fasttcp"])
+def bottom(request: pytest.FixtureRequest) -> str:
+    """
+    The endpoint below the wrappers.
+    """
+    name: str = request.param
+    return name
+
+
+@implementer(IStreamServerEndpoint)
+class Wrapped:
+    """
+    An endpoint whose connections are wrapped, the first wrapper next to the
+    application.
+    """
+
+    def __init__(self, endpoint: Any, *wrappings: Callable[[Any], Any]) -> None:
+        self._endpoint = endpoint
+        self._wrappings = wrappings
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen with a factory that is wrapped.
+        """
+        factory: Any = protocolFactory
+        for wrap in self._wrappings:
+            factory = wrap(factory)
+        port: Deferred[IListeningPort] = self._endpoint.listen(factory)
+        return port
+
+
+@implementer(IHalfCloseableProtocol)
+class Knowing(ProtocolWrapper):
+    """
+    A wrapper that can be half-closed by itself, and remembers it.
+    """
+
+    told: list[str]
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Nothing is to be remembered yet.
+        """
+        self.told = []
+        super().makeConnection(transport)
+
+    def readConnectionLost(self) -> None:
+        """
+        Remember it, and pass it on.
+        """
+        self.told.append("read")
+        self.wrappedProtocol.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Remember it, and pass it on.
+        """
+        self.told.append("write")
+        self.wrappedProtocol.writeConnectionLost()
+
+
+class KnowingFactory(WrappingFactory[Knowing]):
+    """
+    Wraps with L{Knowing}.
+    """
+
+    protocol = Knowing
+
+
+class Told(TCPDemoProtocol):
+    """
+    A protocol that remembers which of its halves have ended.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Nothing has ended.
+        """
+        self.told: list[str] = []
+
+    def readConnectionLost(self) -> None:
+        """
+        Remember it.
+        """
+        self.told.append("read")
+
+    def writeConnectionLost(self) -> None:
+        """
+        Remember it.
+        """
+        self.told.append("write")
+
+
+class Answering(Told):
+    """
+    Answers whatever comes with much.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Answer.
+        """
+        self.transport.write(bytes(SIZE))
+
+
+def described(description: str) -> Any:
+    """
+    The endpoint that a string describes.
+    """
+    from twisted.internet import reactor
+
+    return serverFromString(reactor, description)
+
+
+def withTimeout(factory: Any) -> TimeoutFactory:
+    """
+    Wrap in a timeout of Twisted's, which nothing here waits for.
+    """
+    return TimeoutFactory(factory, timeoutPeriod=1000)
+
+
+def wrappersOf(protocol: TCPDemoProtocol) -> list[Any]:
+    """
+    The wrappers below a protocol, the nearest first.
+    """
+    found, transport = [], protocol.transport
+    while isinstance(transport, ProtocolWrapper):
+        found.append(transport)
+        transport = transport.transport
+    return found
+
+
+async def request(server: Server, data: bytes) -> Peer:
+    """
+    Send something and a FIN, and read nothing before the server has both.
+    """
+    peer = await server.connect()
+    peer.transport.pauseProducing()
+    peer.transport.write(data)
+    peer.transport.loseWriteConnection()
+    return peer
+
+
+async def test_answerArrives(bottom: str) -> None:
+    """
+    Behind a PROXY header, a client that sends a request and ends its side gets
+    all of the answer; then the connection closes, and the peer has closed it.
+    """
+    async with serving(TCPDemoFactory(Answering), f"haproxy:{bottom}") as server:
+        peer = await request(server, HEADER + b"request")
+        protocol = await server.protocol()
+        await until(lambda: protocol.told)
+        peer.transport.resumeProducing()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert len(peer.received) == SIZE
+        assert protocol.told == ["read"]
+        [report] = server.events.of("connectionClosed")
+        assert (report.bytesRead, report.bytesWritten, report.bytesPending) == (7, SIZE, 0)
+        assert report.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_halfOpen(bottom: str) -> None:
+    """
+    With allowHalfOpen the server may answer after the client's FIN.
+    """
+    factory = TCPDemoFactory(Told, allowHalfOpen=True)
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        peer = await server.connect()
+        peer.transport.write(HEADER)
+        peer.transport.loseWriteConnection()
+        protocol = await server.protocol()
+        await until(lambda: protocol.told)
+        for _ in range(5):
+            await turn()
+        assert factory.connectionCount == 1
+        protocol.transport.write(b"late")
+        await peer.whenReceived(4)
+        protocol.transport.loseConnection()
+        await peer.whenEnded()
+        await factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_halfOpenUntilTheBudget(bottom: str) -> None:
+    """
+    A half-open connection on which nothing moves is ended by its budget.
+    """
+    factory = TCPDemoFactory(Told, allowHalfOpen=True, budgets=Budgets(idle=0.1))
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        await request(server, HEADER)
+        protocol = await server.protocol()
+        await factory.whenEmpty()
+        assert protocol.told == ["read"]
+        assert protocol.closeReason is CloseReason.IDLE
+
+
+async def test_answerIsNotRead(bottom: str) -> None:
+    """
+    A client that ends its side and does not read the answer is ended all the
+    same.
+    """
+    factory = TCPDemoFactory(Answering, budgets=Budgets(closeFlush=0.1))
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        await request(server, HEADER + b"request")
+        protocol = await server.protocol()
+        await factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.CLOSE_FLUSH
+        assert protocol.bytesPending > 0
+
+
+async def test_ourHalf(bottom: str) -> None:
+    """
+    loseWriteConnection() ends our half only, and the protocol is told; when the
+    client ends its own, the connection is over.
+    """
+    async with serving(TCPDemoFactory(Told), f"haproxy:{bottom}") as server:
+        peer = await server.connect()
+        peer.transport.write(HEADER)
+        protocol = await server.protocol()
+        protocol.transport.loseWriteConnection()
+        await peer.whenEnded()
+        await until(lambda: protocol.told)
+        peer.transport.write(b"still")
+        await until(lambda: protocol.bytesRead == 5)
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert protocol.told == ["write", "read"]
+        assert protocol.closeReason is CloseReason.LOCAL_CLOSE
+
+
+async def test_withoutAHeader(bottom: str) -> None:
+    """
+    A client that ends its side before its PROXY header is complete is gone, and
+    holds no slot.
+    """
+    async with serving(TCPDemoFactory(Told), f"haproxy:{bottom}") as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        peer.transport.write(HEADER[:-1])
+        peer.transport.loseWriteConnection()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert protocol.told == ["read"]
+        assert protocol.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_hookRaises(bottom: str, loggedErrors: Any) -> None:
+    """
+    A hook that raises is logged once, and is why the connection ends.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def readConnectionLost(self) -> None:
+            raise ZeroDivisionError
+
+    async with serving(TCPDemoFactory(Broken), f"haproxy:{bottom}") as server:
+        await request(server, HEADER)
+        protocol = await server.protocol()
+        await server.factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.ERROR
+        assert len(loggedErrors.take(ZeroDivisionError)) == 1
+
+
+@pytest.mark.parametrize(
+    "wrappings",
+    [
+        (withTimeout,),
+        (withTimeout, WrappingFactory),
+        (KnowingFactory,),
+        (withTimeout, KnowingFactory),
+        (KnowingFactory, withTimeout),
+    ],
+    ids=["one", "two", "knowing", "knowing below", "knowing above"],
+)
+async def test_wrappers(bottom: str, wrappings: Any) -> None:
+    """
+    Any wrappers of Twisted's or other people's pass the FIN on, and those that
+    know of it are told once.
+    """
+    async with serving(TCPDemoFactory(Answering), Wrapped(described(bottom), *wrappings)) as server:
+        peer = await request(server, b"request")
+        protocol = await server.protocol()
+        knowing = [w for w in wrappersOf(protocol) if isinstance(w, Knowing)]
+        await until(lambda: protocol.told)
+        peer.transport.resumeProducing()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert len(peer.received) == SIZE
+        assert [w.told for w in knowing] == [["read"]] * len(knowing)
+        assert protocol.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_nothingStays(bottom: str) -> None:
+    """
+    After the loss, wrappers are what they were.
+    """
+    endpoint = Wrapped(proxyEndpoint(described(bottom)), withTimeout)
+    async with serving(TCPDemoFactory(Discard), endpoint) as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        wrappers = wrappersOf(protocol)
+        assert len(wrappers) == 2
+        assert all(IHalfCloseableProtocol.providedBy(wrapper) for wrapper in wrappers)
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        for wrapper in wrappers:
+            assert not IHalfCloseableProtocol.providedBy(wrapper)
+            assert not {"readConnectionLost", "writeConnectionLost"} & vars(wrapper).keys()
+
+
+@pytest.mark.parametrize("tls", ["above", "below"])
+async def test_tls(bottom: str, tls: str) -> None:
+    """
+    TLS has no half-open connections, whatever wrappers are above or below it:
+    a FIN ends the connection, and wrappers stay what they are.
+    """
+    endpoint: Any = described(bottom)
+    if tls == "above":
+        endpoint = wrapServerTLS(serverContext(), Wrapped(endpoint, withTimeout))
+    else:
+        endpoint = Wrapped(wrapServerTLS(serverContext(), endpoint), withTimeout)
+    factory = TCPDemoFactory(Told, allowHalfOpen=True)
+    async with serving(factory, endpoint, tls=True) as server:
+        peer = await server.connect()
+        peer.transport.write(b"hello")
+        protocol = await server.protocol()
+        await until(lambda: protocol.bytesRead)
+        wrappers = wrappersOf(protocol)
+        assert len(wrappers) == 2
+        assert not any(IHalfCloseableProtocol.providedBy(wrapper) for wrapper in wrappers)
+        peer.transport.loseConnection()
+        await factory.whenEmpty()
+        assert protocol.told == []
+
+
+async def test_startTLS(bottom: str) -> None:
+    """
+    A connection that turns to TLS behind a wrapper ends at a FIN, as TLS does.
+    """
+
+    class Starting(Told):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+
+    factory = TCPDemoFactory(Starting, allowHalfOpen=True)
+    async with serving(factory, Wrapped(described(bottom), withTimeout)) as server:
+        await request(server, b"STARTTLS")
+        protocol = await server.protocol()
+        await factory.whenEmpty()
+        assert protocol.told == []
+
+
+async def test_usedAgain(bottom: str) -> None:
+    """
+    A protocol that is connected again, behind another wrapper, is told of the
+    FIN of each connection once.
+    """
+    protocol = Answering()
+    factory = TCPDemoFactory(lambda: protocol)
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        for number in (1, 2):
+            peer = await request(server, HEADER + b"request")
+            await until(lambda n=number: factory.acceptedCount == n)  # type: ignore[misc]
+            await until(lambda: protocol.told)
+            peer.transport.resumeProducing()
+            await peer.whenEnded()
+            await factory.whenEmpty()
+            assert len(peer.received) == SIZE
+            assert protocol.told == ["read"]
+        assert factory.closedCount == 2
+
+
+async def test_refused(bottom: str) -> None:
+    """
+    A client that is refused behind a wrapper is sent away as ever, and takes no
+    slot.
+    """
+    factory = TCPDemoFactory(Told, maxConnections=1, refusalMessage=b"full")
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        first = await server.connect()
+        await server.protocol()
+        second = await request(server, HEADER + b"request")
+        await until(lambda: factory.refusedCount)
+        second.transport.resumeProducing()
+        await second.whenEnded()
+        assert second.received == b"full"
+        first.transport.loseConnection()
+        await factory.whenEmpty()
+        third = await server.connect()
+        await server.protocol()
+        third.transport.loseConnection()
+        await factory.whenEmpty()
+        assert (factory.acceptedCount, factory.refusedCount) == (2, 1)
+
+
+async def test_replaced(bottom: str) -> None:
+    """
+    What has taken the protocol's place behind the wrapper, and cannot be
+    half-closed, is closed when what was written has been flushed.
+    """
+
+    class Another(Protocol):
+        lost = False
+
+        def connectionLost(self, reason: Any = None) -> None:
+            self.lost = True
+
+    class Switching(TCPDemoProtocol):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.wrappedProtocol = another  # type: ignore[attr-defined]
+            self.transport.write(bytes(SIZE))
+
+    another = Another()
+    async with serving(TCPDemoFactory(Switching), f"haproxy:{bottom}") as server:
+        peer = await request(server, HEADER + b"switch")
+        protocol = await server.protocol()
+        await until(lambda: protocol.transport.disconnecting)
+        peer.transport.resumeProducing()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert len(peer.received) == SIZE
+        assert another.lost
+        assert protocol.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_clientSide() -> None:
+    """
+    A client of Twisted's whose connection is wrapped gets the server's FIN, and
+    what it has written arrives.
+    """
+    from twisted.internet import reactor
+
+    class Ending(Discard):
+        def connectionMade(self) -> None:
+            self.transport.pauseProducing()
+            self.transport.loseWriteConnection()
+
+    class Sending(Told):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.write(bytes(SIZE))
+
+    async with serving(TCPDemoFactory(Ending, allowHalfOpen=True)) as server:
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", server.port)
+        wrapper: Any = await endpoint.connect(withTimeout(Factory.forProtocol(Sending)))
+        client = wrapper.wrappedProtocol
+        await until(lambda: client.told)
+        protocol = await server.protocol()
+        protocol.resume()
+        await until(lambda: client.closeReason)
+        await server.factory.whenEmpty()
+        assert protocol.bytesRead == SIZE
+        assert client.told == ["read"]
+        assert client.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_refusedAndGone(bottom: str) -> None:
+    """
+    A client that is refused where a PROXY header is due, and has ended its side
+    already, is still told why.
+    """
+    factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"full")
+    async with serving(factory, f"haproxy:{bottom}") as server:
+        for _ in range(5):
+            with rawConnection(server.port) as peer:
+                peer.shutdown(socket.SHUT_WR)
+                peer.setblocking(True)
+                got = await deferToThread(peer.recv, 100)
+                assert got == b"full"
+        await until(lambda: not factory._lingering)

@@ -1,0 +1,369 @@
+"""
+What --protocol names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.protocols.basic import LineReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.support.certificates import pemFile
+from tests.support.peers import rawConnection, serving
+from tests.support.waiting import turn, until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.connection.hosting import hosted
+from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol
+from twisted_tcpdemo.values.budgets import Budgets
+
+DONE = Failure(ConnectionDone())
+
+
+@pytest.fixture
+def log() -> Generator[list[str]]:
+    """
+    What the programs have logged, without the numbers of connections.
+    """
+    lines: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        if event.get("log_namespace") == "tcpdemo":
+            lines.append(formatEvent(event).replace(f" {event.get('connectionID')}:", ":", 1))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+def connected(protocol: TCPDemoProtocol, factory: Any = None, **addresses: Any) -> Any:
+    """
+    Connect a protocol in memory.
+    """
+    transport = StringTransport(**addresses)
+    protocol.factory = factory
+    protocol.makeConnection(transport)
+    return transport
+
+
+# report
+
+
+HOST = IPv4Address("TCP", "192.0.2.1", 80)
+GREETING = 'client, the server address is {"address": "192.0.2.1", "family": "IPv4", "port": 80}\n'
+
+
+@pytest.mark.parametrize("factory", [None, Factory(), TCPDemoFactory()])
+def test_greeting(factory: Any, log: list[str]) -> None:
+    """
+    Each client is greeted with the server's address: where no listener is
+    known, that of its own connection.
+    """
+    transport = connected(ReportProtocol(), factory, hostAddress=HOST)
+    assert transport.value() == GREETING.encode()
+    assert log == [f"sent: {GREETING[:-1]}\\n ({len(GREETING)} bytes written)"]
+
+
+def test_greetingOnUNIX() -> None:
+    """
+    On a UNIX socket the address is the path, and JSON has no port.
+    """
+    transport = connected(ReportProtocol(), hostAddress=UNIXAddress(b'/a"b\n'))
+    assert transport.value().endswith(b'{"address": "/a\\"b\\n", "family": "UNIX", "port": null}\n')
+
+
+async def test_greetingOfListener() -> None:
+    """
+    A server on every interface greets with the address that it listens on.
+    """
+    factory = TCPDemoFactory(ReportProtocol)
+    async with serving(factory, "tcp:0") as server:
+        peer = await server.connect()
+        await peer.when(lambda: peer.received.endswith(b"\n"))
+        assert f'{{"address": "0.0.0.0", "family": "IPv4", "port": {server.port}}}' in (
+            peer.received.decode()
+        )
+
+
+async def test_notSent(log: list[str]) -> None:
+    """
+    A greeting that the system has not taken when the connection breaks is
+    reported as such.
+    """
+    transport = StringTransport()
+    protocol = ReportProtocol()
+    transport.connected = False
+    protocol.makeConnection(transport)
+    await turn()
+    assert log == ["not sent: the bytes were not sent: the write side was closed"]
+
+
+def test_data(log: list[str]) -> None:
+    """
+    What comes is shown escaped, with the bytes read so far.
+    """
+    protocol = ReportProtocol()
+    connected(protocol)
+    log.clear()
+    protocol.dataReceived("grüße\n\x1b".encode())
+    protocol.dataReceived(b"x")
+    assert log == [r"data: grüße\n\x1b (9 bytes read)", "data: x (10 bytes read)"]
+
+
+def test_cutCharacter(log: list[str]) -> None:
+    """
+    A character that arrives in two pieces is shown whole, with the second.
+    """
+    protocol = ReportProtocol()
+    connected(protocol)
+    log.clear()
+    first, second = "aüb".encode()[:2], "aüb".encode()[2:]
+    protocol.dataReceived(first)
+    protocol.dataReceived(second)
+    assert log == ["data: a (2 bytes read)", "data: üb (4 bytes read)"]
+
+
+def test_preview(log: list[str]) -> None:
+    """
+    Only the first bytes are shown.
+    """
+    protocol = ReportProtocol(preview=3)
+    connected(protocol)
+    log.clear()
+    protocol.dataReceived(b"abcdef")
+    assert log == ["data: abc... (+3 more) (6 bytes read)"]
+
+
+def test_end(log: list[str]) -> None:
+    """
+    The client's FIN is told.
+    """
+    protocol = ReportProtocol()
+    transport = connected(protocol)
+    log.clear()
+    protocol.readConnectionLost()
+    assert log == ["end: the client has sent FIN"]
+    assert transport.disconnecting
+    protocol.connectionLost(DONE)
+
+
+def test_timeout(log: list[str]) -> None:
+    """
+    The timeout is told, and closes.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(ReportProtocol, budgets=Budgets(idle=2), clock=clock)
+    protocol = factory.buildProtocol(None)
+    transport = connected(protocol, factory)
+    log.clear()
+    clock.advance(2.01)
+    assert log == ["timeout: nothing moved for 2.0 s"]
+    assert transport.disconnecting
+    protocol.connectionLost(DONE)
+    assert protocol.closeReason is CloseReason.IDLE
+
+
+# echo and discard
+
+
+async def test_echo() -> None:
+    """
+    Many megabytes come back whole, to a client that ends its side at once.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        peer = await server.connect()
+        sent = bytes(range(256)) * 20_000
+        peer.transport.write(sent)
+        peer.transport.loseWriteConnection()
+        await peer.whenEnded()
+        assert peer.received == sent
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert server.factory.bytesRead == server.factory.bytesWritten == len(sent)
+
+
+async def test_echoIsBounded() -> None:
+    """
+    For a client that does not read, only a bounded amount is held; once it
+    reads, it gets everything.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        peer = await server.connect()
+        peer.transport.pauseProducing()
+        peer.transport.write(bytes(30_000_000))
+        protocol = await server.protocol()
+        await until(lambda: protocol.bytesPending > LOW_WATER)
+        read = -1
+        while read != protocol.bytesRead:
+            read = protocol.bytesRead
+            for _ in range(20):
+                await turn()
+        assert LOW_WATER < protocol.bytesPending <= LOW_WATER + 65536
+        assert protocol.bytesRead < 30_000_000
+        peer.transport.resumeProducing()
+        await peer.whenReceived(30_000_000)
+        assert protocol.bytesWritten == 30_000_000
+
+
+async def test_echoBreaksOff() -> None:
+    """
+    A client that goes while the echo waits for it leaves nothing behind.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        raw = rawConnection(server.port, receiveBuffer=4096)
+        with raw:
+            protocol = await server.protocol()
+            while protocol.bytesPending <= LOW_WATER:
+                try:
+                    raw.send(bytes(65536))
+                except BlockingIOError:
+                    await turn()
+        await server.factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.RESET
+        assert protocol.bytesPending > LOW_WATER
+
+
+def test_discard() -> None:
+    """
+    What comes is counted and thrown away.
+    """
+    protocol = Discard()
+    transport = connected(protocol)
+    protocol.dataReceived(b"12345")
+    assert (protocol.bytesRead, transport.value()) == (5, b"")
+
+
+# Protocols that know nothing of us.
+
+
+class Plain(Protocol):
+    """
+    A protocol of Twisted's that remembers.
+    """
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def connectionMade(self) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append("made")
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append(data)
+
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
+        """
+        Remember it.
+        """
+        self.seen.append(reason)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosing(Plain):
+    """
+    One that wants to know of half-closed connections.
+    """
+
+    def readConnectionLost(self) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append("read ended")
+
+    def writeConnectionLost(self) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append("write ended")
+
+
+@pytest.mark.parametrize("kind", [Plain, HalfClosing])
+def test_hosted(kind: type[Plain]) -> None:
+    """
+    Everything that happens is passed on, and what the protocol writes is
+    counted.
+    """
+    factory = TCPDemoFactory(hosted(kind), allowHalfOpen=True)
+    outer: Any = factory.buildProtocol(None)
+    inner = outer.inner
+    transport = StringTransport()
+    outer.makeConnection(transport)
+    assert inner.factory is factory
+    assert factory.connections == [outer]
+    outer.dataReceived(b"abc")
+    inner.transport.write(b"defg")
+    outer.writeConnectionLost()
+    outer.readConnectionLost()
+    assert (outer.bytesRead, outer.bytesWritten) == (3, 4)
+    assert transport.value() == b"defg"
+    outer.connectionLost(DONE)
+    halves = ["write ended", "read ended"] if kind is HalfClosing else []
+    assert inner.seen == ["made", b"abc", *halves, DONE]
+    assert factory.connectionCount == 0
+
+
+@implementer(IHandshakeListener)
+class Handshaking(Plain):
+    """
+    One that wants to know of the TLS handshake.
+    """
+
+    def handshakeCompleted(self) -> None:
+        """
+        Remember it.
+        """
+        self.seen.append("handshake")
+
+
+@pytest.mark.parametrize("kind", [Plain, Handshaking])
+async def test_hostedOverTLS(kind: type[Plain]) -> None:
+    """
+    The end of the TLS handshake is passed on to a protocol that wants to know.
+    """
+    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    async with serving(TCPDemoFactory(hosted(kind)), endpoint, tls=True) as server:
+        peer = await server.connect()
+        peer.transport.write(b"abc")
+        protocol = await server.protocol()
+        await until(lambda: protocol.bytesRead)
+        handshake = ["handshake"] if kind is Handshaking else []
+        assert protocol.inner.seen == ["made", *handshake, b"abc"]
+
+
+async def test_hostedOverTCP() -> None:
+    """
+    A LineReceiver, which switches its own reading on and off, works as it is.
+    """
+
+    class Lines(LineReceiver):
+        def lineReceived(self, line: bytes) -> None:
+            self.sendLine(line.upper())
+            if line == b"bye":
+                self.transport.loseConnection()
+
+    async with serving(TCPDemoFactory(hosted(Lines), maxConnections=1)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"one\r\nbye\r\n")
+        await peer.whenEnded()
+        assert peer.received == b"ONE\r\nBYE\r\n"
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert (server.factory.bytesRead, server.factory.bytesWritten) == (10, 10)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.LOCAL_CLOSE

@@ -1,6 +1,0 @@
-"""
-Twisted's own tests of TCP, run against our transport.
-
-C{python -m tests.twisted_suite} runs them twice on each reactor, with Twisted's
-port and with ours, and tells every test that ends differently.
-"""

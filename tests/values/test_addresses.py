@@ -1,0 +1,134 @@
+"""
+Addresses in plain words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.internet.address import HostnameAddress, IPv4Address, IPv6Address, UNIXAddress
+
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf, unmapped
+
+ports = some.integers(0, 65535)
+
+
+@given(some.ip_addresses(v=4), ports)
+def test_ipv4(host: ipaddress.IPv4Address, port: int) -> None:
+    """
+    An IPv4 address is what it is.
+    """
+    found = endpointOf(IPv4Address("TCP", str(host), port))
+    assert found == (str(host), port, "IPv4")
+    assert str(found) == f"{host}:{port}"
+
+
+@given(some.ip_addresses(v=6).filter(lambda host: host.ipv4_mapped is None), ports)
+def test_ipv6(host: ipaddress.IPv6Address, port: int) -> None:
+    """
+    An IPv6 address is what it is, and stands in brackets as text.
+    """
+    found = endpointOf(IPv6Address("TCP", str(host), port))
+    assert found == (str(host), port, "IPv6")
+    assert str(found) == f"[{host}]:{port}"
+
+
+@given(some.ip_addresses(v=4), ports, some.booleans())
+def test_mapped(host: ipaddress.IPv4Address, port: int, upper: bool) -> None:
+    """
+    An IPv4 client of a dual-stack listener is IPv4, however its address is
+    spelled.
+    """
+    number = int(host)
+    spellings = [f"::ffff:{host}", f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"]
+    for spelling in spellings:
+        spelled = spelling.upper() if upper else spelling
+        assert endpointOf(IPv6Address("TCP", spelled, port)) == (str(host), port, "IPv4")
+
+
+@pytest.mark.parametrize(
+    ("host", "plain"),
+    [
+        ("::1", "::1"),
+        ("::", "::"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::ffff:192.0.2.1%eth0", "192.0.2.1"),
+        ("::ffff:0:1.2.3.4", "::ffff:0:1.2.3.4"),
+        ("64:ff9b::1.2.3.4", "64:ff9b::1.2.3.4"),
+        ("::ffff:1:2:3", "::ffff:1:2:3"),
+        ("::ffff:zzz", "::ffff:zzz"),
+        ("::ffff:1.2.3.400", "::ffff:1.2.3.400"),
+    ],
+)
+def test_unmapped(host: str, plain: str) -> None:
+    """
+    Only IPv4-mapped addresses have an IPv4 address in them; what is no address
+    stays what it is.
+    """
+    assert unmapped(host) == plain
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "text"),
+    [
+        (IPv4Address, "\x1b[31m\n\u202e", r"\x1b[31m\n\u202e:1"),
+        (IPv6Address, "::1\r\0", r"[::1\r\x00]:1"),
+        (IPv4Address, "9" * 1000, "9" * 80 + "... (+922 more)"),
+    ],
+)
+def test_noAddress(kind: type, host: str, text: str) -> None:
+    """
+    What a PROXY header says may be anything: as text it is safe in a log, and
+    short.
+    """
+    assert str(endpointOf(kind("TCP", host, 1))) == text
+
+
+@given(some.ip_addresses(v=6))
+def test_longest(host: ipaddress.IPv6Address) -> None:
+    """
+    Of an address, written out and with the longest name of a scope, nothing is
+    left out.
+    """
+    whole = f"{host.exploded}%{'e' * 15}"
+    assert str(endpointOf(IPv6Address("TCP", whole, 65535))) == f"[{whole}]:65535"
+
+
+def test_scope() -> None:
+    """
+    The scope of a link-local address is kept.
+    """
+    assert str(endpointOf(IPv6Address("TCP", "fe80::1%eth0", 1))) == "[fe80::1%eth0]:1"
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "text"),
+    [
+        (b"/run/x", "/run/x", "unix:/run/x"),
+        (None, None, "unix:(unnamed)"),
+        (b"", None, "unix:(unnamed)"),
+        (b"/\xff", "/\\xff", "unix:/\\\\xff"),
+        (b"/a\n\x1b", "/a\n\x1b", r"unix:/a\n\x1b"),
+        (b"\0abstract", "\0abstract", r"unix:\x00abstract"),
+    ],
+)
+def test_unix(name: bytes | None, address: str | None, text: str) -> None:
+    """
+    The address of a UNIX socket is its path; as text it is safe in a log.
+    """
+    found = endpointOf(UNIXAddress(name))
+    assert found == (address, None, "UNIX")
+    assert str(found) == text
+
+
+@pytest.mark.parametrize("address", [None, HostnameAddress(b"example.org", 80)])
+def test_foreign(address: object) -> None:
+    """
+    Of a kind of address that is not known, nothing is said.
+    """
+    found = endpointOf(address)  # type: ignore[arg-type]
+    assert found == Endpoint(None, None, None)
+    assert str(found) == "unknown"

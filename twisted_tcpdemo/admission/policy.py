@@ -1,0 +1,194 @@
+"""
+Who may come in: rules that decide, and their composition.
+
+Nothing here does I/O or reads a clock: the time is passed in.  A rule answers
+one question, C{decide}, as often as it is asked and without a trace; it counts
+only what it is then told, by C{opened} and C{closed}.  So it makes no
+difference what else refuses a connection after it was asked, and for each that
+was counted there is one that is given back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from types import MappingProxyType
+
+from twisted.internet.interfaces import IAddress
+from zope.interface import implementer
+
+from twisted_tcpdemo.admission.networks import Network, Networks
+from twisted_tcpdemo.interfaces import IAdmissionPolicy
+
+
+@implementer(IAdmissionPolicy)
+class Admission:
+    """
+    Several rules as one: the first that refuses gives the refusal its name.
+
+    Rules may be any L{IAdmissionPolicy}, another composition included; so a
+    single rule is tried out with C{Admission(rule, dryRun=True)} among the
+    others.
+    """
+
+    def __init__(
+        self,
+        *rules: IAdmissionPolicy,
+        exempt: Iterable[str | Network] = (),
+        dryRun: bool = False,
+    ) -> None:
+        """
+        @param rules: asked in this order.  A rule counts for itself: do not
+            give one to two factories, unless it is to count for both.
+        @param exempt: see the property.
+        @param dryRun: see the property.
+        @raise TypeError: if a rule does not provide L{IAdmissionPolicy}.
+        @raise ValueError: for what is no network.
+        """
+        for rule in rules:
+            if not IAdmissionPolicy.providedBy(rule):
+                raise TypeError(f"{rule!r} does not provide IAdmissionPolicy")
+        self._rules = rules
+        self._exempt = Networks(exempt)
+        self._dryRun = dryRun
+        self._wouldRefuse: Counter[str] = Counter()
+        # Open connections that the rules do not count.  The address of a peer
+        # has its port, and so means one connection of a listener.
+        self._exempted: Counter[IAddress] = Counter()
+        self._tried: Counter[IAddress] = Counter()
+
+    @property
+    def rules(self) -> tuple[IAdmissionPolicy, ...]:
+        """
+        What it is composed of.
+        """
+        return self._rules
+
+    @property
+    def exempt(self) -> Networks:
+        """
+        Networks whose peers are neither refused nor counted by any rule;
+        settable, to anything that L{Networks} takes.  Connections that are
+        exempt no longer are counted from then on.
+        """
+        return self._exempt
+
+    @exempt.setter
+    def exempt(self, networks: Iterable[str | Network]) -> None:
+        self._exempt = Networks(networks)
+        self._count(self._exempted, [p for p in self._exempted if p not in self._exempt])
+
+    @property
+    def dryRun(self) -> bool:
+        """
+        Whether nobody is refused, and only counted what would be: see
+        L{wouldRefuse}.  The rules see what they would see otherwise: they do not
+        count those whom they would have refused, until this is switched off.
+        """
+        return self._dryRun
+
+    @dryRun.setter
+    def dryRun(self, dryRun: bool) -> None:
+        self._dryRun = dryRun
+        if not dryRun:
+            self._count(self._tried, list(self._tried))
+
+    @property
+    def wouldRefuse(self) -> Mapping[str, int]:
+        """
+        Connections that came in only because of L{dryRun}, by the name of the
+        rule.
+        """
+        return MappingProxyType(self._wouldRefuse)
+
+    def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
+        """
+        See L{IAdmissionPolicy}.
+        """
+        return None if self._dryRun else self._refusing(host, peer, now)
+
+    def opened(self, host: IAddress, peer: IAddress, now: float) -> None:
+        """
+        See L{IAdmissionPolicy}.
+        """
+        if peer in self._exempt:
+            self._exempted[peer] += 1
+            return
+        rule = self._refusing(host, peer, now) if self._dryRun else None
+        if rule is not None:
+            self._wouldRefuse[rule] += 1
+            self._tried[peer] += 1
+            return
+        with ExitStack() as undo:
+            for counting in self._rules:
+                counting.opened(host, peer, now)
+                undo.callback(counting.closed, peer)
+            undo.pop_all()
+
+    def adopted(self, peer: IAddress) -> None:
+        """
+        See L{IAdmissionPolicy}.
+        """
+        if peer in self._exempt:
+            self._exempted[peer] += 1
+            return
+        with ExitStack() as undo:
+            for counting in self._rules:
+                counting.adopted(peer)
+                undo.callback(counting.closed, peer)
+            undo.pop_all()
+
+    def closed(self, peer: IAddress) -> None:
+        """
+        See L{IAdmissionPolicy}.
+        """
+        for uncounted in (self._tried, self._exempted):
+            if peer in uncounted:
+                _lower(uncounted, peer)
+                return
+        with ExitStack() as each:  # one that raises does not keep it from the others
+            for counting in self._rules:
+                each.callback(counting.closed, peer)
+
+    def _refusing(self, host: IAddress, peer: IAddress, now: float) -> str | None:
+        if peer in self._exempt:
+            return None
+        for rule in self._rules:
+            name = rule.decide(host, peer, now)
+            if name is not None:
+                return name
+        return None
+
+    def _count(self, uncounted: Counter[IAddress], peers: list[IAddress]) -> None:
+        """
+        Let the rules count connections that they did not count before.
+        """
+        for peer in peers:
+            for _ in range(uncounted.pop(peer)):
+                self.adopted(peer)
+
+
+def wouldRefuseBy(policy: IAdmissionPolicy | None) -> dict[str, int]:
+    """
+    Connections that came in only because of a dry run, be it that of a policy or
+    of one of its rules, by the name of the rule that would have refused them.
+    As long as it is dry, each rule with a C{name} is there from the start.
+
+    @param policy: any; whoever is no L{Admission} has no dry run.
+    """
+    counts: Counter[str] = Counter()
+    if isinstance(policy, Admission):
+        counts.update(policy.wouldRefuse)
+        for rule in policy.rules:
+            counts.update(wouldRefuseBy(rule))
+            name = getattr(rule, "name", None)
+            if policy.dryRun and isinstance(name, str):
+                counts[name] += 0
+    return dict(counts)
+
+
+def _lower(counts: Counter[IAddress], peer: IAddress) -> None:
+    counts[peer] -= 1
+    if not counts[peer]:
+        del counts[peer]

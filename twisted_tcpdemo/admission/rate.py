@@ -1,0 +1,215 @@
+"""
+How often a peer may come: a bucket of tokens for each.
+
+Unlike a count of connections, this must remember peers that have gone.  A
+bucket that is full again says nothing, and is forgotten.  Where more peers come
+than may be remembered, the one with the fullest bucket is forgotten: it gains
+the little that was missing, nobody is refused because others came, and who is
+being held back stays so, unless as many other peers as the table holds, each
+with an emptier bucket, have been admitted meanwhile.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush, heapreplace
+from math import isfinite
+from typing import Final
+
+from twisted.internet.interfaces import IAddress
+
+from twisted_tcpdemo.admission.networks import peerKey
+from twisted_tcpdemo.admission.rules import Rule
+
+MAX_PEERS: Final = 65536
+"""Peers whose arrivals are remembered at the most."""
+
+_ROUNDING: Final = 1e-6
+"""Seconds by which a token may come early: clocks that tell the time of day have
+no finer steps."""
+
+
+class PeerRate(Rule):
+    """
+    Refuses a peer that comes too often: a bucket of C{burst} tokens for each,
+    to which C{rate} tokens come every second, and from which an admitted
+    connection takes one.  What is refused takes none, so one who knocks
+    without end is admitted at the rate all the same.
+
+    Of a bucket only the time is kept at which it will be full: all else follows
+    from that.  Times are those of a clock of its own, which stands still when
+    the clock outside is set back.
+    """
+
+    name = "peerRate"
+
+    def __init__(
+        self,
+        rate: float | None,
+        burst: float = 1,
+        *,
+        maxPeers: int = MAX_PEERS,
+        name: str | None = None,
+    ) -> None:
+        """
+        @param rate: see the property.
+        @param burst: see the property.
+        @param maxPeers: how many peers are remembered; see the module.
+        @raise ValueError: for a value that is out of range.
+        """
+        super().__init__(name=name)
+        self._fullAt: dict[int, float] = {}
+        # One entry for each peer, which may be earlier than the truth.
+        self._queue: list[tuple[float, int]] = []
+        self._now = 0.0
+        self._outside: float | None = None
+        self._rate = _checkedRate(rate)
+        self._burst = _checkedBurst(burst)
+        if maxPeers < 1:
+            raise ValueError(f"maxPeers must be 1 or more, not {maxPeers!r}")
+        self._maxPeers = maxPeers
+
+    @property
+    def rate(self) -> float | None:
+        """
+        Connections of one peer each second, in the long run; L{None} for any
+        number.  When it changes, each peer keeps the tokens that it has.
+
+        @raise ValueError: when it is set to anything but a finite number above
+            zero, or L{None}.
+        """
+        return self._rate
+
+    @rate.setter
+    def rate(self, rate: float | None) -> None:
+        self._change(_checkedRate(rate), self._burst)
+
+    @property
+    def burst(self) -> float:
+        """
+        How many may come at once, after a pause.  When it is raised, each peer
+        is given the difference; when it is lowered, none is worse off than with
+        an empty bucket.
+
+        @raise ValueError: when it is set to anything but a finite number, 1 or
+            more.
+        """
+        return self._burst
+
+    @burst.setter
+    def burst(self, burst: float) -> None:
+        self._change(self._rate, _checkedBurst(burst))
+
+    def __len__(self) -> int:
+        """
+        How many peers are remembered.
+        """
+        return len(self._fullAt)
+
+    def tokensOf(self, peer: IAddress) -> float:
+        """
+        How many tokens a peer has, as of the last time that this was told.
+        """
+        key = peerKey(peer)
+        if self._rate is None or key is None:
+            return self._burst
+        missing = max(0.0, self._fullAt.get(key, self._now) - self._now)
+        return self._burst - missing * self._rate
+
+    def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
+        """
+        See L{IAdmissionPolicy}.
+        """
+        if self._rate is None:
+            return None
+        self._advance(now)
+        key = peerKey(peer)
+        missing = self._fullAt.get(key, self._now) - self._now if key is not None else 0.0
+        return None if missing <= (self._burst - 1) / self._rate + _ROUNDING else self.name
+
+    def opened(self, host: IAddress, peer: IAddress, now: float) -> None:
+        """
+        See L{IAdmissionPolicy}.
+
+        One that comes in though it has no token, because somebody else has
+        decided so, leaves an empty bucket and no debt.
+        """
+        key = peerKey(peer)
+        if self._rate is None or key is None:
+            return
+        self._advance(now)
+        self._forgetFull()
+        fullAt = self._fullAt.get(key)
+        if fullAt is None:
+            if len(self._fullAt) >= self._maxPeers:
+                self._forgetFullest()
+            self._fullAt[key] = fullAt = self._now + 1 / self._rate
+            heappush(self._queue, (fullAt, key))
+        else:
+            emptyUntil = self._now + self._burst / self._rate
+            self._fullAt[key] = min(max(fullAt, self._now) + 1 / self._rate, emptyUntil)
+
+    def _advance(self, outside: float) -> None:
+        if self._outside is not None and outside > self._outside:
+            self._now += outside - self._outside
+        self._outside = outside
+
+    def _forgetFull(self) -> None:
+        # A few at a time, and more than one arrival can add: never a long stop.
+        # What is too early is corrected now, so that it need not be all at once.
+        for _ in range(4):
+            if not self._queue:
+                return
+            entry, key = self._queue[0]
+            if entry > self._now and entry == self._fullAt[key]:
+                return
+            self._settle(self._now)
+
+    def _forgetFullest(self) -> None:
+        peers = len(self._fullAt)
+        while len(self._fullAt) == peers:
+            self._settle(None)
+
+    def _settle(self, upTo: float | None) -> None:
+        """
+        Look at the first in the queue: correct its entry if it was too early,
+        else forget the peer if its bucket is full by some time.
+
+        Each arrival makes at most one entry too early, so this is a constant
+        number of steps for each arrival, in the long run.
+        """
+        entry, key = self._queue[0]
+        fullAt = self._fullAt[key]
+        if fullAt > entry:
+            heapreplace(self._queue, (fullAt, key))
+        elif upTo is None or fullAt <= upTo:
+            heappop(self._queue)
+            del self._fullAt[key]
+
+    def _change(self, rate: float | None, burst: float) -> None:
+        """
+        Keep what is missing in each bucket, in tokens.
+        """
+        before, self._rate, self._burst = self._rate, rate, burst
+        missing = {key: at - self._now for key, at in self._fullAt.items() if at > self._now}
+        self._fullAt.clear()
+        if before is not None and rate is not None:
+            for key, seconds in missing.items():
+                self._fullAt[key] = self._now + min(seconds * before, burst) / rate
+        self._queue = [(at, key) for key, at in self._fullAt.items()]
+        heapify(self._queue)
+
+
+def _checkedRate(rate: float | None) -> float | None:
+    if rate is not None and not (_isNumber(rate) and rate > 0):
+        raise ValueError(f"rate must be a finite number above 0, or None, not {rate!r}")
+    return rate
+
+
+def _checkedBurst(burst: float) -> float:
+    if not (_isNumber(burst) and burst >= 1):
+        raise ValueError(f"burst must be a finite number, 1 or more, not {burst!r}")
+    return burst
+
+
+def _isNumber(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)

@@ -1,0 +1,10 @@
+"""
+Connecting: where to, how, and what to do when it fails.
+
+It may import one connection, the fast lane, and all below them.
+"""
+
+from twisted_tcpdemo.client.endpoint import ClientEndpoint
+from twisted_tcpdemo.client.retry import Retry
+
+__all__ = ["ClientEndpoint", "Retry"]

@@ -1,0 +1,300 @@
+"""
+Connecting to a server.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+from twisted.internet.address import HostnameAddress, UNIXAddress
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import clientFromString, wrapClientTLS
+from twisted.internet.interfaces import (
+    IAddress,
+    IOpenSSLClientConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from zope.interface import implementer
+
+from twisted_tcpdemo.client.connecting import Connecting, Manner
+from twisted_tcpdemo.client.retry import Retry
+from twisted_tcpdemo.client.strings import checkString
+from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
+from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
+from twisted_tcpdemo.values.checks import nonNegative, whole
+from twisted_tcpdemo.values.text import printable
+
+P = TypeVar("P", bound=IProtocol)
+
+
+@implementer(IStreamClientEndpoint)
+class ClientEndpoint:
+    """
+    Connects to a host, a UNIX socket, or over a socket that is open already.
+
+    The same object can connect any number of times.  It takes any protocol;
+    a L{TCPDemoProtocol<twisted_tcpdemo.TCPDemoProtocol>} has the same counts
+    and addresses as on a server.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        path: str | bytes | os.PathLike[str] | None = None,
+        fd: int | None = None,
+        readable: bool = True,
+        writable: bool = True,
+        localAddress: str | None = None,
+        localPort: int | None = None,
+        timeout: float | None = 30.0,
+        tls: IOpenSSLClientConnectionCreator | bool | None = None,
+        allowHalfOpen: bool | None = None,
+        noDelay: bool = True,
+        keepAlive: bool = False,
+        keepAliveInitialDelay: float = 0.0,
+        retry: Retry | int | None = None,
+    ) -> None:
+        """
+        Where to: C{host} and C{port}, or C{path}, or C{fd}.
+
+        @param host: a name or an IP address, without brackets.  The addresses
+            of a name race one another, 0.3 seconds apart, and the first to
+            connect wins (RFC 8305).
+        @param port: 1 to 65535.
+        @param path: the path of a UNIX socket; on Linux one that begins with
+            NUL names an abstract one.
+        @param fd: the descriptor of a connected stream socket, TCP or UNIX.
+            C{connect()} duplicates it: close your own when you like.  Both name
+            the same socket, which becomes non-blocking, and which ends for both
+            when the connection is closed.
+        @param readable: C{False} ends the reading side of C{fd}: nothing is
+            read, and the peer's end is noticed only when a write fails.
+        @param writable: C{False} ends the writing side of C{fd}: when
+            C{connectionMade} has returned, the peer gets a FIN.
+        @param localAddress: the IP address to connect from.
+        @param localPort: the port to connect from; C{0} for any.
+        @param timeout: seconds that an attempt may take, from the look-up of
+            the name to the end of the TLS handshake; L{None} or C{0} for as
+            long as it takes.
+        @param tls: encrypt, with what
+            L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>}
+            returns; C{True} for the system's trust and the name C{host}.
+        @param allowHalfOpen: what a L{TCPDemoProtocol
+            <twisted_tcpdemo.TCPDemoProtocol>} does at the peer's FIN, whatever
+            itself or its factory says; L{None} leaves it to them.
+        @param noDelay: TCP_NODELAY; like the next two, a
+            L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} has its own, which
+            comes later and prevails.
+        @param keepAlive: SO_KEEPALIVE.
+        @param keepAliveInitialDelay: seconds of silence before the first probe;
+            C{0} leaves the system's own.
+        @param retry: how often to try in all, or a L{Retry}; L{None}: once.
+            What is tried again is a failure of the network, of the look-up and
+            a timeout; not a certificate that is not trusted.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: for one that is out of range, or does not go with
+            another.
+        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
+        """
+        given = {"host": host, "path": path, "fd": fd}
+        if sum(value is not None for value in given.values()) != 1:
+            raise ValueError("where to: host and port, or path, or fd; one of them")
+        if (host is None) != (port is None):
+            raise ValueError("host and port go together")
+        if host is None and not (localAddress is None and localPort is None):
+            raise ValueError("localAddress and localPort go with host")
+        if fd is None and not (readable and writable):
+            raise ValueError("readable and writable go with fd")
+        if fd is not None and retry is not None:
+            raise ValueError("an open socket cannot be tried again: no retry with fd")
+        address: IAddress | None = None
+        if host is not None and port is not None:
+            endpoint = hostTarget(reactor, host, port, localAddress, localPort)
+            address = HostnameAddress(host.encode("idna"), port)
+            name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        elif path is not None:
+            pathName, endpoint = pathTarget(reactor, path)
+            address, name = UNIXAddress(pathName), f"unix:{printable(pathName)}"
+        elif fd is not None:
+            endpoint, name = SocketTarget(reactor, fd), f"fd {fd}"
+        if tls is not None and tls is not False:
+            if not (readable and writable) or allowHalfOpen:
+                raise ValueError("TLS has no half-open connections")
+            endpoint = wrapClientTLS(_creator(tls, host), endpoint, reactor)
+            name += " (TLS)"
+        self._setUp(
+            reactor,
+            endpoint,
+            name=name,
+            address=address,
+            timeout=timeout,
+            retry=retry,
+            manner=Manner(
+                allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, readable, writable
+            ),
+        )
+
+    @classmethod
+    def fromString(
+        cls,
+        description: str,
+        reactor: Any = None,
+        *,
+        timeout: float | None = 30.0,
+        allowHalfOpen: bool | None = None,
+        noDelay: bool = True,
+        keepAlive: bool = False,
+        keepAliveInitialDelay: float = 0.0,
+        retry: Retry | int | None = None,
+    ) -> ClientEndpoint:
+        """
+        Connect to what a string of Twisted's describes.
+
+        @param description: such as C{"tls:example.org:443"}; see
+            L{clientFromString<twisted.internet.endpoints.clientFromString>}.
+        @param reactor: the reactor; L{None} for the installed one.
+        @param timeout: see C{__init__}, as for all the rest; what the string
+            says of timeouts counts too, for each address.
+        @raise ValueError: if the string is no client endpoint.
+        @raise TLSNotInstalledError: for one with TLS, without the extra C{tls}.
+        """
+        if reactor is None:
+            from twisted.internet import reactor
+        if not isinstance(description, str):
+            raise TypeError(f"the description must be a str, not {description!r}")
+        try:
+            checkString(description)
+            endpoint = clientFromString(reactor, description)
+        except TLSNotInstalledError:
+            raise
+        except TypeError as error:
+            # It would tell of Python's functions inside Twisted.
+            raise ValueError(f"{description!r} is no client endpoint: wrong arguments") from error
+        except Exception as error:
+            raise ValueError(f"{description!r} is no client endpoint: {error}") from error
+        self = cls.__new__(cls)
+        self._setUp(
+            reactor,
+            endpoint,
+            name=description,
+            address=None,
+            timeout=timeout,
+            retry=retry,
+            manner=Manner(allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay),
+        )
+        return self
+
+    def _setUp(
+        self,
+        reactor: Any,
+        endpoint: IStreamClientEndpoint,
+        *,
+        name: str,
+        address: IAddress | None,
+        timeout: float | None,
+        retry: Retry | int | None,
+        manner: Manner,
+    ) -> None:
+        """
+        What both ways to make one have in common.
+        """
+        if not IReactorTime.providedBy(reactor):
+            raise TypeError(f"reactor must be one that has the time, not {reactor!r}")
+        if retry is None:
+            retry = 1
+        if not isinstance(retry, Retry):
+            retry = Retry(whole("retry", retry, 1, 2**63))
+        self._reactor = reactor
+        self._endpoint = endpoint
+        self._name = name
+        self._address = address
+        self._timeout = nonNegative("timeout", timeout)
+        self._retry = retry
+        self._manner = manner
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._name}>"
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """
+        Connect a protocol that a factory builds.
+
+        @return: fires with the protocol, when C{connectionMade} has returned.
+            It fails with what C{buildProtocol} or C{connectionMade} has raised;
+            with L{NoProtocol<twisted.internet.error.NoProtocol>} if the factory
+            gives none, or has no slot; else with what kept the last attempt
+            from connecting: most often a
+            L{ConnectError<twisted.internet.error.ConnectError>} (the
+            L{TimeoutError<twisted.internet.error.TimeoutError>} is one) or a
+            L{DNSLookupError<twisted.internet.error.DNSLookupError>}, under TLS
+            an error of pyOpenSSL or service_identity.  Cancelling it, at any
+            stage, leaves nothing behind; it then fails with
+            L{ConnectCancelledError<twisted_tcpdemo.errors.ConnectCancelledError>}.
+        """
+        if not callable(getattr(protocolFactory, "buildProtocol", None)):
+            wanted = "connect() takes a factory, connectProtocol() a protocol"
+            return fail(TypeError(f"{wanted}; this is neither: {protocolFactory!r}"))
+        connecting = Connecting(
+            protocolFactory,
+            self._endpoint,
+            self._reactor,
+            name=self._name,
+            address=self._address,
+            manner=self._manner,
+            timeout=self._timeout,
+            delays=self._retry.delays(),
+        )
+        connecting.attempt()
+        return connecting.result
+
+    def connectProtocol(self, protocol: P) -> Deferred[P]:
+        """
+        Connect a protocol, without a factory.
+
+        @return: see L{connect}.
+        """
+        if not IProtocol.providedBy(protocol):
+            return fail(TypeError(f"connectProtocol() takes a protocol, not {protocol!r}"))
+        return self.connect(_One(protocol))
+
+
+class _One(Factory[Any]):
+    """
+    Gives one protocol, which is there already.
+    """
+
+    noisy = False
+
+    def __init__(self, protocol: IProtocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Give it.
+        """
+        return self._protocol
+
+
+def _creator(tls: object, host: str | None) -> IOpenSSLClientConnectionCreator:
+    """
+    @raise TypeError: if it is nothing that TLS can use.
+    @raise ValueError: if it needs a host name, and there is none.
+    """
+    needTLS()
+    if tls is True:
+        if host is None:
+            raise ValueError("tls=True goes with host; else say what name to expect")
+        from twisted.internet.ssl import optionsForClientTLS
+
+        tls = optionsForClientTLS(host)
+    if not IOpenSSLClientConnectionCreator.providedBy(tls):
+        raise TypeError(f"tls must be True, or what optionsForClientTLS returns, not {tls!r}")
+    return tls

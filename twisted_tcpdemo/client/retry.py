@@ -1,0 +1,56 @@
+"""
+Trying again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from random import random
+
+from twisted.application.internet import backoffPolicy
+
+from twisted_tcpdemo.values.checks import nonNegative, whole
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """
+    How often to try, and how long to wait in between:
+    L{backoffPolicy<twisted.application.internet.backoffPolicy>}.
+
+    @ivar attempts: how often to try in all; L{None}: until it is cancelled.
+    @ivar initialDelay: seconds to wait after the first failure.
+    @ivar maxDelay: seconds to wait at the most, before the jitter is added.
+    @ivar factor: by what the delay grows each time; 1 or more.
+    @ivar jitter: returns the seconds to add to each delay, so that clients
+        which have lost the same server do not return together.  If it
+        raises, it is not tried again, and C{connect()} fails with that.
+    @raise TypeError: for a value of the wrong type.
+    @raise ValueError: for one that is out of range.
+    """
+
+    attempts: int | None = None
+    initialDelay: float = 1.0
+    maxDelay: float = 60.0
+    factor: float = 1.5
+    jitter: Callable[[], float] = random
+
+    def __post_init__(self) -> None:
+        if self.attempts is not None:
+            whole("attempts", self.attempts, 1, 2**63)
+        for name in ("initialDelay", "maxDelay", "factor"):
+            object.__setattr__(self, name, nonNegative(name, getattr(self, name)) or 0.0)
+        if self.factor < 1:
+            raise ValueError(f"factor must be 1 or more, not {self.factor!r}")
+        if not callable(self.jitter):
+            raise TypeError(f"jitter must be callable, not {self.jitter!r}")
+
+    def delays(self) -> Iterator[float]:
+        """
+        The seconds to wait after each failed attempt but the last.
+        """
+        policy = backoffPolicy(self.initialDelay, self.maxDelay, self.factor, self.jitter)
+        for failed in count() if self.attempts is None else range(self.attempts - 1):
+            yield max(0.0, policy(failed))

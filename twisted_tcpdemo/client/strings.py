@@ -1,0 +1,54 @@
+"""
+The strings of Twisted's endpoints, and what Twisted does not say of them.
+
+Of a client's it looks at little: a wrong host would raise in a thread, a path
+that is too long in the reactor, and neither would ever be told of; a port out
+of range only fails to connect.  Of a server's, what it says where something is
+not there is for those who know its code.
+"""
+
+from __future__ import annotations
+
+import re
+
+from twisted_tcpdemo.client.targets import checkHost, pathName
+from twisted_tcpdemo.errors import needTLS
+from twisted_tcpdemo.values.checks import decimal, whole
+
+_ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
+
+
+def checkString(description: str) -> None:
+    """
+    Check host and port in a client's string for C{tcp:}, C{ssl:} or C{tls:},
+    and the path in one for C{unix:}.
+
+    @raise ValueError: if they are missing or wrong.
+    @raise TLSNotInstalledError: see L{needTLS}.
+    """
+    kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
+    if kind.lower() == "unix":
+        pathName(_named(arguments, "path").get("path", ""))
+    elif kind.lower() in ("tcp", "ssl", "tls"):
+        if kind.lower() != "tcp":
+            needTLS()
+        _checkHostAndPort(kind, _named(arguments, "host", "port"))
+
+
+def _named(arguments: list[str], *order: str) -> dict[str, str]:
+    """
+    The arguments by their names; those without one have it from their order.
+    """
+    named = dict(part.split("=", 1) for part in arguments if "=" in part)
+    inOrder = [part for part in arguments if part and "=" not in part]
+    for name in order:
+        if name not in named and inOrder:
+            named[name] = inOrder.pop(0)
+    return named
+
+
+def _checkHostAndPort(kind: str, named: dict[str, str]) -> None:
+    if "host" not in named or "port" not in named:
+        raise ValueError(f"it must have a host and a port: {kind}:HOST:PORT")
+    checkHost(named["host"])
+    whole("port", decimal("port", named["port"]), 1, 65535)

@@ -1,0 +1,277 @@
+"""
+What a client connects to: a host, a UNIX socket, an open descriptor.
+
+Each function checks what it is given and returns an endpoint of Twisted's
+interface.  None of these has a timeout: L{twisted_tcpdemo.client.connecting} has one
+for all stages together.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from typing import Any
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
+from twisted.internet.error import getConnectError
+from twisted.internet.interfaces import (
+    IAddress,
+    IHostnameResolver,
+    IHostResolution,
+    IProtocol,
+    IProtocolFactory,
+    IReactorPluggableNameResolver,
+    IReactorSocket,
+    IReactorTCP,
+    IReactorUNIX,
+    IResolutionReceiver,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.internet.tcp import makeBinding
+from zope.interface import implementer
+
+from twisted_tcpdemo.transports.layers import looksUp
+from twisted_tcpdemo.values.checks import whole
+
+_NEVER: Any = None
+
+_PATH_BYTES = 108 if sys.platform.startswith("linux") else 104
+"""The size of C{sun_path}, with the NUL that ends a path (unix(7))."""
+
+
+def hostTarget(
+    reactor: Any, host: str, port: int, localAddress: str | None, localPort: int | None
+) -> IStreamClientEndpoint:
+    """
+    A host by name or address.
+
+    A literal goes straight to a socket: Twisted's L{HostnameEndpoint} would
+    have a thread look it up, behind whatever slow names are in the queue.
+    """
+    _require(reactor, IReactorTCP, "connect over TCP")
+    whole("port", port, 1, 65535)
+    family = checkHost(host)
+    local = _localFamily(localAddress)
+    bind = None
+    if localAddress is not None or localPort is not None:
+        number = 0 if localPort is None else whole("localPort", localPort, 0, 65535)
+        # A port of one's own choice is often in TIME_WAIT from the last time.
+        bind = makeBinding(localAddress or "", number, reuseAddress=bool(number))
+    if family is None:
+        if local is not None:
+            reactor = _OneFamily(reactor, local)
+        named = HostnameEndpoint(reactor, host, port, timeout=_NEVER, bindAddress=bind)
+        if not looksUp(named, host):
+            raise ValueError(f"host must be a name or an address, not {host!r}")
+        return named
+    if local not in (None, family):
+        raise ValueError(f"there is no way from localAddress {localAddress!r} to {host!r}")
+    literal = TCP4ClientEndpoint if family is IPv4Address else TCP6ClientEndpoint
+    endpoint: IStreamClientEndpoint = literal(reactor, host, port, timeout=_NEVER, bindAddress=bind)
+    return endpoint
+
+
+def checkHost(host: object) -> type[IAddress] | None:
+    """
+    Check a host's name or address.
+
+    @return: the family of a literal, or L{None} for a name.
+    @raise TypeError: if it is no text.
+    @raise ValueError: if it is neither.
+    """
+    if not isinstance(host, str):
+        raise TypeError(f"host must be a str, not {host!r}")
+    if isIPAddress(host):
+        return IPv4Address
+    if isIPv6Address(host):
+        return IPv6Address
+    if host.startswith("["):
+        raise ValueError(f"host must be an address without brackets, not {host!r}")
+    if not host.isprintable() or any(c in " /:@[]\\" for c in host):
+        raise ValueError(f"host must be a name or an address, not {host!r}")
+    try:
+        fits = 0 < len(host.encode("idna")) <= 254
+    except UnicodeError:
+        fits = False
+    if not fits:
+        raise ValueError(f"host must be a name or an address, not {host!r}")
+    return None
+
+
+def _localFamily(localAddress: object) -> type[IAddress] | None:
+    if localAddress is None:
+        return None
+    if not isinstance(localAddress, str):
+        raise TypeError(f"localAddress must be a str, not {localAddress!r}")
+    if isIPAddress(localAddress):
+        return IPv4Address
+    if isIPv6Address(localAddress):
+        return IPv6Address
+    raise ValueError(f"localAddress must be an IP address, not {localAddress!r}")
+
+
+@implementer(IReactorPluggableNameResolver, IHostnameResolver)
+class _OneFamily:
+    """
+    A reactor whose names have addresses of one family.
+
+    A socket bound to an IPv4 address cannot reach an IPv6 one.  Twisted would
+    try all the same, and lose an open socket in the attempt.
+    """
+
+    def __init__(self, reactor: Any, family: type[IAddress]) -> None:
+        self._reactor = reactor
+        self._family = family
+
+    @property
+    def nameResolver(self) -> IHostnameResolver:
+        """
+        This object.
+        """
+        return self
+
+    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
+        """
+        Install it in the reactor.
+        """
+        old: IHostnameResolver = self._reactor.installNameResolver(resolver)
+        return old
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: IResolutionReceiver,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> IHostResolution:
+        """
+        Ask the reactor's resolver.
+        """
+        resolver: IHostnameResolver = self._reactor.nameResolver
+        return resolver.resolveHostName(
+            resolutionReceiver, hostName, portNumber, [self._family], transportSemantics
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)
+
+
+def pathTarget(
+    reactor: Any, path: str | bytes | os.PathLike[str]
+) -> tuple[bytes, IStreamClientEndpoint]:
+    """
+    A UNIX socket.
+
+    @return: the path as the system knows it, and the endpoint.
+    """
+    _require(reactor, IReactorUNIX, "connect to UNIX sockets")
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a path, not {path!r}")
+    name = pathName(path)
+    endpoint: IStreamClientEndpoint = UNIXClientEndpoint(reactor, name, timeout=_NEVER)
+    return name, endpoint
+
+
+def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
+    """
+    The path of a UNIX socket as the system knows it, checked.
+
+    @raise ValueError: if it cannot be one.
+    """
+    name = os.fsencode(path)
+    if not name or b"\0" in name[1:]:
+        raise ValueError(f"path must be the path of a UNIX socket, not {path!r}")
+    # Twisted would let this one raise in the reactor, and never tell.
+    if len(name) > _PATH_BYTES - (name[0] != 0):
+        raise ValueError(f"path must have fewer than {_PATH_BYTES} bytes, not {path!r}")
+    return name
+
+
+@implementer(IStreamClientEndpoint)
+class SocketTarget:
+    """
+    A connected socket that is open already.
+    """
+
+    def __init__(self, reactor: Any, fd: int) -> None:
+        _require(reactor, IReactorSocket, "adopt open sockets")
+        self._reactor = reactor
+        self._fd = whole("fd", fd, 0, 2**31 - 1)
+        with _duplicate(self._fd) as probe:
+            if probe.type != socket.SOCK_STREAM:
+                raise ValueError(f"fd {fd} must be a stream socket, not {probe.type!r}")
+            if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                raise ValueError(f"fd {fd} must be a connected socket, and it is listening")
+            if probe.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+                raise ValueError(f"fd {fd} must be TCP or UNIX, not {probe.family!r}")
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Take it over.
+        """
+        return execute(self._adopt, protocolFactory)
+
+    def _adopt(self, factory: IProtocolFactory) -> Any:
+        try:
+            with _duplicate(self._fd) as probe:
+                probe.getpeername()
+                family = probe.family
+        except OSError as error:
+            raise getConnectError((error.errno, error.strerror)) from None
+        builder = _Remembering(factory)
+        self._reactor.adoptStreamConnection(self._fd, family, builder)
+        return builder.built
+
+
+class _Remembering(Factory[Any]):
+    """
+    Remembers what another factory has built.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory) -> None:
+        self._factory = factory
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Let the other one build it.
+        """
+        factory: Any = self._factory
+        self.built: Any = factory.buildProtocol(addr)
+        return self.built
+
+
+def _duplicate(fd: int) -> socket.socket:
+    """
+    Another descriptor of the same socket.
+
+    @raise ValueError: if it is none.
+    """
+    copy = -1
+    try:
+        copy = os.dup(fd)
+        return socket.socket(fileno=copy)
+    except OSError as error:
+        if copy >= 0:
+            os.close(copy)
+        raise ValueError(f"fd {fd} is no open socket: {error.strerror}") from None
+
+
+def _require(reactor: Any, interface: Any, what: str) -> None:
+    """
+    @raise TypeError: if the reactor cannot do it, or is none.
+    """
+    if not interface.providedBy(reactor):
+        raise TypeError(f"reactor must be one that can {what}, not {reactor!r}")

@@ -1,0 +1,177 @@
+"""
+Sending a connection away.
+
+Returning L{None} from C{buildProtocol} would be Twisted's way, and breaks every
+factory that wraps another (twisted #6640): TLS, PROXY, the policies.  A small
+protocol that closes works under all of them.
+
+A plain C{close(2)} would not do either.  If the client has sent anything, the
+kernel answers a close over unread bytes with RST, which also destroys what was
+said before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, throws
+away what arrives, and closes when the client does.  It waits for that no longer
+than L{LINGER} seconds and L{LINGER_BYTES} bytes, and no more than L{LINGERING}
+of them wait at a time; past that, the client may see RST for FIN.  Under TLS it
+does, and gets no message: that would have to wait for the handshake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ITransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.transports.deadlines import deadlinesOf
+from twisted_tcpdemo.transports.halfclose import relayHalfClose
+from twisted_tcpdemo.transports.layers import bottomOf, clockOf, tlsOf
+from twisted_tcpdemo.transports.patches import Patches
+
+LINGER: Final = 2.0
+LINGER_BYTES: Final = 65536
+LINGERING: Final = 256
+
+
+@implementer(IHalfCloseableProtocol)
+class Farewell(Protocol):
+    """
+    The protocol of a client that is not admitted.
+
+    @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        told: Callable[[IAddress, IAddress], None],
+        lingering: set[Farewell],
+        *,
+        gone: Callable[[], object] = lambda: None,
+        message: bytes = b"",
+        reset: bool = False,
+        linger: bool = True,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        @param told: is told the addresses of both sides.
+        @param lingering: where it adds itself as long as it waits.
+        @param gone: is called when it has waited and does so no more.
+        @param message: what the client is told before the FIN.
+        @param reset: send RST instead, and no message.
+        @param linger: whether it may wait at all.
+        """
+        self.tick = 0
+        self._told = told
+        self._lingering = lingering
+        self._gone = gone
+        self._message = message
+        self._reset = reset
+        self._linger = linger
+        self._clock = clock
+        self._discarded = 0
+        self._relays: Patches | None = None
+
+    def standInFor(self, protocol: Any, transport: ITransport) -> None:
+        """
+        Take the place of a protocol that was built before it was refused.  It
+        hears nothing of the connection, and may be connected again.
+        """
+        patches = Patches()
+
+        def lost(reason: Failure = connectionDone) -> None:
+            patches.remove()
+            self.connectionLost(reason)
+
+        def connectAgain(transport: ITransport) -> None:
+            patches.remove()
+            protocol.makeConnection(transport)
+
+        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost"):
+            patches.place(protocol, hook, getattr(self, hook))
+        patches.place(protocol, "connectionLost", lost)
+        patches.place(protocol, "makeConnection", connectAgain)
+        self.makeConnection(transport)
+
+    def connectionMade(self) -> None:
+        """
+        Say what is to be said, and end our side.
+        """
+        self._told(self.transport.getHost(), self.transport.getPeer())
+        self._relays = relayHalfClose(self.transport, self.end)
+        bottom = bottomOf(self.transport)
+        mayLinger = self._mayLinger(bottom)
+        encrypted = tlsOf(self.transport) is not None
+        if self._reset or (encrypted and not mayLinger):
+            self.end()
+            return
+        if self._message:
+            self.transport.write(self._message)
+        if mayLinger:
+            self._lingering.add(self)
+        if _canWait(bottom):
+            # Who may not linger may still have a message to be flushed.
+            clock = self._clock or clockOf(bottom)
+            deadlinesOf(clock).watch(self, clock.seconds() + LINGER)
+        if mayLinger and not (self._message and encrypted):
+            bottom.loseWriteConnection()
+        else:
+            # With a message TLS shakes hands, and ends the stream after it.
+            self.transport.loseConnection()
+
+    def _mayLinger(self, bottom: Any) -> bool:
+        return self._linger and len(self._lingering) < LINGERING and _canWait(bottom)
+
+    def visit(self, now: float) -> None:
+        """
+        The client has not closed.
+        """
+        self.end()
+
+    def end(self) -> None:
+        """
+        Wait no longer.
+        """
+        bottom = bottomOf(self.transport)
+        getattr(bottom, "abortConnection", bottom.loseConnection)()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Throw it away.
+        """
+        self._discarded += len(data)
+        if self._discarded > LINGER_BYTES:
+            self.end()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client has closed too.
+        """
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Our FIN is on its way.
+        """
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It is gone.
+        """
+        if self._relays is not None:
+            self._relays.remove()
+        if self.tick:
+            deadlinesOf(self._clock or clockOf(bottomOf(self.transport))).forget(self)
+        if self in self._lingering:
+            self._lingering.discard(self)
+            self._gone()
+
+
+def _canWait(bottom: Any) -> bool:
+    """
+    Whether a transport can end its own side alone, and then be broken off; that
+    of C{stdio:} can do only one of them.
+    """
+    return hasattr(bottom, "loseWriteConnection") and hasattr(bottom, "abortConnection")

@@ -1,0 +1,310 @@
+"""
+The protocol that an application subclasses.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
+
+from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.errors import NotConnectedError
+from twisted_tcpdemo.interfaces import IConnectionHooks
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.report import CloseReason, ConnectionReport
+
+
+@implementer(IConnectionHooks)
+class TCPDemoProtocol(Protocol):
+    """
+    A protocol that knows its connection: addresses, byte counts, age, and why
+    it ended.
+
+    Subclass it and override the hooks you need: C{connectionMade},
+    C{dataReceived}, C{readConnectionLost}, C{writeConnectionLost},
+    C{timeoutConnection}, C{drainStarted}, C{connectionLost}.  None of them
+    needs a call to C{super()}, and none that raises spoils the accounting.  To
+    count another protocol, mix this class in::
+
+        class Chat(LineReceiver, TCPDemoProtocol): ...
+
+    It works over every transport that Twisted has, on the server's and on the
+    client's side, with a L{TCPDemoFactory}, any other factory, or none.
+
+    What is said of the connection can be read from C{connectionMade} on, in
+    C{connectionLost}, and for ever after.
+
+    @cvar allowHalfOpen: what happens at the peer's FIN.  C{False}: all that was
+        written is flushed, then the connection closes.  C{True}: only the read
+        side ends; close when you are done.  L{None}: as the factory says,
+        C{False} without one.  Node's C{allowHalfOpen}.  TLS has no half-open
+        connections in Twisted.
+    """
+
+    transport: ITCPTransport
+    allowHalfOpen: bool | None = None
+
+    _connection: Connection | None = None
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """
+        Begin to account, and call C{connectionMade} if the factory has room.
+
+        If C{connectionMade} raises, the connection is aborted and the exception
+        goes on to the transport.
+        """
+        if self._connection is not None:
+            self._connection.detach()
+        slots: ISlots | None = self.factory if ISlots.providedBy(self.factory) else None
+        connection = Connection(self, transport, slots)
+        if slots is None:
+            connection.attach()
+        elif not slots.admit(connection):
+            return
+        self._connection = connection
+        try:
+            super().makeConnection(transport)
+        except BaseException:
+            connection.abort(CloseReason.ERROR)
+            raise
+
+    # Who.
+
+    @property
+    def connectionID(self) -> int:
+        """
+        A number that no other connection of this process has or will have.
+
+        @raise NotConnectedError: before there is a connection.
+        """
+        return self._established().connectionID
+
+    @property
+    def host(self) -> IAddress:
+        """
+        This side's address, as Twisted's L{IAddress}.
+
+        @raise NotConnectedError: before there is a connection.
+        """
+        return self._established().host
+
+    @property
+    def peer(self) -> IAddress:
+        """
+        The other side's address, as Twisted's L{IAddress}.
+
+        @raise NotConnectedError: before there is a connection.
+        """
+        return self._established().peer
+
+    @property
+    def localAddress(self) -> str | None:
+        """
+        This side's IP address, or the path of its UNIX socket (Node's
+        C{socket.localAddress}, which Node forgets when the socket closes).
+        """
+        return self._local.address
+
+    @property
+    def localPort(self) -> int | None:
+        """
+        This side's port; L{None} on a UNIX socket.
+        """
+        return self._local.port
+
+    @property
+    def localFamily(self) -> str | None:
+        """
+        C{"IPv4"}, C{"IPv6"} or C{"UNIX"}.
+        """
+        return self._local.family
+
+    @property
+    def remoteAddress(self) -> str | None:
+        """
+        The other side's IP address; an IPv4 client of a dual-stack listener has
+        its plain one.  On a UNIX socket its path, or L{None}.
+        """
+        return self._remote.address
+
+    @property
+    def remotePort(self) -> int | None:
+        """
+        The other side's port; L{None} on a UNIX socket.
+        """
+        return self._remote.port
+
+    @property
+    def remoteFamily(self) -> str | None:
+        """
+        C{"IPv4"}, C{"IPv6"} or C{"UNIX"}.
+        """
+        return self._remote.family
+
+    @property
+    def _local(self) -> Endpoint:
+        return endpointOf(self._connection.host if self._connection else None)
+
+    @property
+    def _remote(self) -> Endpoint:
+        return endpointOf(self._connection.peer if self._connection else None)
+
+    # How much.
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes delivered to C{dataReceived}: plaintext under TLS.  Never falls;
+        kept after the loss.
+        """
+        return self._connection.counts.bytesRead if self._connection else 0
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes accepted by C{transport.write} and its kind.  Never falls, and
+        unlike Node's is kept after the loss.  Accepted does not mean sent:
+        subtract L{bytesPending}.
+        """
+        return self._connection.counts.bytesWritten if self._connection else 0
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        Of L{bytesWritten}, what the operating system has not taken (Node's
+        C{writableLength}).  After the loss: what it never took.
+        """
+        return self._connection.counts.bytesPending if self._connection else 0
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since the connection was made; after the loss, its duration.
+        """
+        return self._connection.age if self._connection else 0.0
+
+    @property
+    def idle(self) -> float:
+        """
+        Seconds since a byte last moved in either direction.
+        """
+        return self._connection.idle if self._connection else 0.0
+
+    @property
+    def closeReason(self) -> CloseReason | None:
+        """
+        Why the connection ended; L{None} while it is open.
+        """
+        return self._connection.closeReason if self._connection else None
+
+    def report(self) -> ConnectionReport:
+        """
+        All of the above at this moment, and on Linux what the kernel knows of
+        the connection, as a value that does not change.
+
+        After the loss, the kernel's part is what it said last: at the latest
+        report before, or, if there was one, when either side began to close.
+
+        @raise NotConnectedError: before there is a connection.
+        """
+        return self._established().report()
+
+    # What it can do.
+
+    def write(self, data: bytes | str, encoding: str = "utf-8") -> Deferred[int]:
+        """
+        Write, and learn when it has left.
+
+        C{transport.write} is the same without a Deferred, and a little faster.
+
+        @param data: bytes, or text to be encoded.
+        @param encoding: the encoding of text.
+        @return: fires once, when the operating system has taken these bytes,
+            with L{bytesWritten} of that moment; that the peer has them is
+            something only the peer can tell.  It fails with
+            L{WriteFailedError<twisted_tcpdemo.errors.WriteFailedError>} when
+            they can no longer go, and with L{NotConnectedError} before there is
+            a connection.  Cancelling it takes nothing back.
+        @raise TypeError: if it is neither bytes nor text.
+        """
+        if isinstance(data, str):
+            data = data.encode(encoding)
+        elif not isinstance(data, bytes):
+            raise TypeError(f"write() takes bytes or str, not {type(data).__name__}")
+        if self._connection is None:
+            return fail(NotConnectedError("write() before the connection was made"))
+        return self._connection.write(data)
+
+    def whenWritable(self) -> Deferred[None]:
+        """
+        Wait until the write buffer is low: no more than 64 KiB are pending
+        (Node's C{drain} event, asyncio's C{drain()}).
+
+        @return: a new Deferred each time; it has fired already if the buffer
+            is low.  It fails as that of L{write} does.
+        """
+        if self._connection is None:
+            return fail(NotConnectedError("whenWritable() before the connection was made"))
+        return self._connection.whenWritable()
+
+    def pause(self) -> None:
+        """
+        Stop reading.  The peer's FIN is not noticed meanwhile.
+        """
+        if self._connection is not None and self.closeReason is None:
+            self._established().transport.pauseProducing()
+
+    def resume(self) -> None:
+        """
+        Go on reading; nothing is missing.
+        """
+        if self._connection is not None and self.closeReason is None:
+            self._established().transport.resumeProducing()
+
+    def setTimeout(self, seconds: float | None) -> None:
+        """
+        Call L{timeoutConnection} when no byte has moved for some time.
+
+        Bytes that wait for a peer that does not read do not postpone it.  It
+        costs nothing per read or write.
+
+        @param seconds: the time, kept to a twentieth of a second; L{None} or
+            C{0} switches it off.
+        @raise ValueError: if it is negative or not finite.
+        @raise TypeError: if it is no number.
+        @raise NotConnectedError: before there is a connection.
+        """
+        self._established().setTimeout(nonNegative("the timeout", seconds))
+
+    def _established(self) -> Connection:
+        if self._connection is None:
+            raise NotConnectedError(f"{type(self).__name__} has no connection yet")
+        return self._connection
+
+    # What can happen, beside connectionMade, dataReceived and connectionLost.
+    # Those three stay Protocol's, so that this class may stand on either side
+    # of another protocol it is mixed with.
+
+    def readConnectionLost(self) -> None:
+        """
+        See L{IConnectionHooks}.
+        """
+
+    def writeConnectionLost(self) -> None:
+        """
+        See L{IConnectionHooks}.
+        """
+
+    def timeoutConnection(self) -> None:
+        """
+        See L{IConnectionHooks}.
+        """
+        self._established().close(CloseReason.IDLE)
+
+    def drainStarted(self) -> None:
+        """
+        See L{IConnectionHooks}.
+        """

@@ -1,0 +1,9 @@
+"""
+Our own sockets: a transport that writes at once, and one poller for many.
+
+It may import values, errors and interfaces.
+"""
+
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint
+
+__all__ = ["ServerEndpoint"]

@@ -1,0 +1,175 @@
+"""
+The endpoint of a TCP server on the write-through transport, and its string.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from typing import Any
+
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLServerConnectionCreator,
+    IProtocolFactory,
+    IStreamServerEndpoint,
+)
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.tcp import makeBinding
+from zope.interface import implementer
+
+from twisted_tcpdemo.errors import needTLS
+from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.values.checks import decimal, whole
+
+
+@implementer(IStreamServerEndpoint)
+class ServerEndpoint:
+    """
+    Listens on a TCP port, for any Twisted factory.
+
+    Connections use L{WriteThroughTransport
+    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} where that is possible:
+    under a reactor of Twisted's POSIX kind, where there is epoll.  Elsewhere, as
+    under the fake reactors of unit tests, they use the reactor's own transport,
+    and all is the same but slower.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        interface: str = "",
+        backlog: int = 511,
+        *,
+        reusePort: bool = False,
+        noDelay: bool = False,
+        tls: Any = None,
+    ) -> None:
+        """
+        @param port: C{0} takes a free one.
+        @param interface: the IP address to listen on; empty for every IPv6 and
+            IPv4 address, or only every IPv4 one where there is no IPv6.
+        @param backlog: clients that the kernel holds until they are accepted.
+        @param reusePort: whether other processes may listen on the port too,
+            and share its clients (SO_REUSEPORT).
+        @param noDelay: TCP_NODELAY for each connection.
+        @param tls: what makes TLS connections, as for
+            L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
+            often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: if the port or the backlog is out of range.
+        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
+        """
+        if not isinstance(interface, str):
+            raise TypeError(f"interface must be a str, not {interface!r}")
+        for name, value in {"reusePort": reusePort, "noDelay": noDelay}.items():
+            if not isinstance(value, bool):
+                raise TypeError(f"{name} must be True or False, not {value!r}")
+        if tls is not None:
+            _checkTLS(tls)
+        self._reactor = reactor
+        self._port = whole("port", port, 0, 65535)
+        self._interface = interface
+        self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
+        self._reusePort = reusePort
+        self._noDelay = noDelay
+        self._tls = tls
+
+    def __repr__(self) -> str:
+        return f"<ServerEndpoint [{self._interface}]:{self._port}>"
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        See L{IStreamServerEndpoint}.
+        """
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self._tls is not None:
+            from twisted.protocols.tls import TLSMemoryBIOFactory
+
+            factory = TLSMemoryBIOFactory(self._tls, False, factory)
+        interface = self._interface or ("::" if hasIPv6() else "")
+        binding: Any = self._port
+        if self._reusePort:
+            binding = makeBinding(interface, self._port, reuseAddress=True, reusePort=True)
+        if not isFast(self._reactor):
+            own: IListeningPort = self._reactor.listenTCP(
+                binding, factory, backlog=self._backlog, interface=interface
+            )
+            return own
+        port = WriteThroughPort(
+            binding, factory, self._backlog, interface, self._reactor, self._noDelay
+        )
+        port.startListening()
+        return port
+
+
+def _checkTLS(tls: object) -> None:
+    """
+    @raise TypeError: if it is nothing that makes TLS connections.
+    """
+    needTLS()
+    creates = IOpenSSLServerConnectionCreator.providedBy(tls)
+    if not creates and not callable(getattr(tls, "getContext", None)):
+        raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
+
+
+def isFast(reactor: object) -> bool:
+    """
+    Whether a reactor can have a L{Poller<twisted_tcpdemo.fast.poller.Poller>}.
+    """
+    return isinstance(reactor, PosixReactorBase) and hasattr(select, "epoll")
+
+
+def hasIPv6() -> bool:
+    """
+    Whether a dual-stack listener can be had.
+    """
+    if not socket.has_ipv6:
+        return False
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return False
+    return True
+
+
+def parse(
+    reactor: Any,
+    port: str,
+    *,
+    interface: str = "",
+    backlog: str = "511",
+    reusePort: str = "no",
+    noDelay: str = "no",
+) -> ServerEndpoint:
+    """
+    Build what C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..}
+    describes.
+
+    @raise ValueError: if a value makes no sense.
+    """
+    if interface and not isIPv6Address(interface) and not isIPAddress(interface):
+        raise ValueError(f"interface must be an IP address, not {interface!r}")
+    return ServerEndpoint(
+        reactor,
+        decimal("port", port),
+        interface,
+        decimal("backlog", backlog),
+        reusePort=_isYes("reusePort", reusePort),
+        noDelay=_isYes("noDelay", noDelay),
+    )
+
+
+_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+def _isYes(name: str, word: str) -> bool:
+    if word.lower() not in _WORDS:
+        raise ValueError(f"{name} must be yes or no, not {word!r}")
+    return _WORDS[word.lower()]

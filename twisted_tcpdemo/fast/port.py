@@ -1,0 +1,156 @@
+"""
+A TCP port whose connections write through.
+
+What Twisted's port does for each accepted client (a generator, a socket object
+by way of two enumerations, a reverse lookup for IPv6, a transport built in
+layers) is done here in the few calls that it takes.  When C{accept(2)} fails,
+Twisted's own port does the rest: it knows what to do when descriptors run out.
+"""
+
+from __future__ import annotations
+
+from errno import ECONNABORTED, EPERM, EPROTO
+from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY, socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.tcp import Port
+from twisted.python import log
+
+from twisted_tcpdemo.fast.poller import Poller, pollerOf
+from twisted_tcpdemo.fast.transport import WriteThroughTransport, scoped
+
+WILDCARDS = ("", "0.0.0.0", "::")
+
+_GONE = (ECONNABORTED, EPERM, EPROTO)
+"""Why accept(2) fails for one client alone: it has left, or a firewall has
+forbidden it."""
+
+
+class WriteThroughPort(Port):
+    """
+    A listening port.
+
+    C{numberAccepts} is the most that it accepts in one turn of the reactor.
+    Whoever sets it, even while clients are being accepted, or calls
+    C{stopReading}, is obeyed before the next one is.
+
+    @ivar commonHost: the local address that all its connections have, or
+        L{None} where it depends on the client.
+    """
+
+    transport: Any = WriteThroughTransport
+
+    commonHost: IPv4Address | IPv6Address | None = None
+    poller: Poller | None = None
+    _accepting = False
+
+    def __init__(  # noqa: PLR0917
+        self,
+        port: Any,
+        factory: IProtocolFactory,
+        backlog: int = 511,
+        interface: str = "",
+        reactor: Any = None,
+        noDelay: bool = False,
+    ) -> None:
+        """
+        @param port: the number, or a
+            L{Binding<twisted.internet.interfaces.Binding>}.
+        @param noDelay: TCP_NODELAY for each connection.
+        """
+        super().__init__(port, factory, backlog, interface, reactor)
+        self.noDelay = noDelay
+
+    def createInternetSocket(self) -> socket:
+        """
+        A socket that takes IPv4 clients too if it is for every address.
+        """
+        created: socket = super().createInternetSocket()
+        if self.addressFamily == AF_INET6:
+            created.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, self.interface != "::")
+        return created
+
+    def startListening(self) -> None:
+        """
+        Bind and listen.
+        """
+        # It is kept for as long as there is a port: connections come and go.
+        self.poller = pollerOf(self.reactor)
+        super().startListening()
+        if self.noDelay:
+            self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)
+        # Connections inherit what the listening socket has (Linux).
+        self.noDelay = bool(self.socket.getsockopt(IPPROTO_TCP, TCP_NODELAY))
+        host = self.getHost()
+        if host.host not in WILDCARDS:
+            self.commonHost = host
+
+    def startReading(self) -> None:
+        """
+        Accept.
+        """
+        self._accepting = True
+        super().startReading()
+
+    def stopReading(self) -> None:
+        """
+        Do not accept; the kernel's queue holds who comes.
+        """
+        self._accepting = False
+        super().stopReading()
+
+    def doRead(self) -> None:
+        """
+        Accept who waits, as far as C{numberAccepts} allows.
+        """
+        accepted = 0
+        # One that is not accepting is asked to by a drain, to empty the queue.
+        asked = not self._accepting
+        try:
+            listener: Any = self.socket
+            accept, family, kind = listener._accept, self.addressFamily, self.socketType
+            while accepted < self.numberAccepts and (self._accepting or asked):
+                try:
+                    descriptor, name = accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _GONE:
+                        accepted += 1  # or it could go on for ever
+                        continue
+                    self.numberAccepts -= accepted
+                    super().doRead()
+                    return
+                accepted += 1
+                self._connected(socket(family, kind, 0, descriptor), name)
+            if accepted == self.numberAccepts:
+                self.numberAccepts += 20
+            else:
+                self.numberAccepts = max(1, accepted)
+            if self.poller is not None:
+                self.poller.announce()
+        except BaseException:
+            log.err()
+
+    def _connected(self, accepted: socket, name: Any) -> None:
+        """
+        Give a client its protocol and its transport.
+        """
+        name = scoped(name)
+        peer = self._addressType("TCP", *name)
+        try:
+            protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
+            if protocol is None:
+                accepted.close()
+                return
+            number = self.sessionno
+            self.sessionno = number + 1
+            transport = self.transport(accepted, protocol, name, self, number, self.reactor)
+        except BaseException:
+            accepted.close()
+            raise
+        transport.peerAddress = peer
+        transport.inheritedNoDelay = self.noDelay
+        protocol.makeConnection(transport)

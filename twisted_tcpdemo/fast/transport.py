@@ -1,0 +1,685 @@
+"""
+A TCP transport that writes at once.
+
+Twisted's own transport keeps each write until the reactor tells that the socket
+is writable, which it nearly always is: two changes to the epoll object and one
+more turn of the reactor for every answer (twisted #5303).  This one gives the
+bytes to the kernel in C{write()} and keeps only what the kernel refuses.
+
+What follows from that, and is easily wrong:
+
+  - A send may fail inside C{write()}.  The connection is then lost a little
+    later, never from inside the application's call.
+  - A pull producer must be asked for more although nothing ever waited.
+  - After the peer's FIN the socket stays readable for ever.
+
+In everything else it behaves as L{twisted.internet.tcp.Server} does, from which
+it takes what is not about moving bytes, and whose tests it passes.  Private
+names of Twisted's that this leans on are in L{PRIVATE_NAMES}; a test compares
+the list with the installed Twisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from errno import ENOBUFS
+from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
+from typing import Any, Final
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import (
+    ConnectionAborted,
+    ConnectionDone,
+    ConnectionFdescWentAway,
+    ConnectionLost,
+)
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Port, Server
+from twisted.logger import Logger
+from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.fast.poller import READ, WRITE, Poller, pollerOf
+from twisted_tcpdemo.fast.writebuffer import WriteBuffer
+from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
+
+_log = Logger(namespace="tcpdemo")
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.tcp.Server": (
+        "_addressType",
+        "_getLogPrefix",
+        "_closeSocket",
+        "_aborting",
+    ),
+    "twisted.internet.abstract.FileDescriptor": (
+        "_writeDisconnecting",
+        "_writeDisconnected",
+        "_isSendBufferFull",
+        "_maybePauseProducer",
+    ),
+    "twisted.internet._newtls": ("startTLS",),
+    "twisted.internet.tcp.Port": ("_addressType", "_realPortNumber"),
+}
+
+READ_SIZE: Final = 262144
+"""What is asked of the kernel at a time.  What comes is most often less, and
+holds no more memory than it has bytes."""
+
+SMALL: Final = 448
+"""What is asked for where less came the last time.  Python has such a piece of
+memory at hand (pymalloc's are up to 512 bytes), which saves one part in thirty
+of a small round trip."""
+
+A_LOT: Final = 65536
+"""Who had more than this to read is likely to have still more."""
+
+READS: Final = 4
+"""Reads in a row where there is a lot: what is read and sent while it is in the
+processor's cache takes a quarter less, and nobody waits for longer than a
+millisecond."""
+
+JOINED: Final = 65536
+"""Up to this size, the pieces of a sequence are cheaper to join than to give to
+the kernel one by one."""
+
+
+@implementer(ICountingTransport)
+class WriteThroughTransport(Server):
+    """
+    The server's side of a TCP connection.
+
+    After C{startTLS} it counts ciphertext, and tells its watcher before.
+    """
+
+    reactor: Any
+    server: Any
+    client: Any
+
+    watcher: ITransportWatcher | None = None
+    writing = False
+    interest = 0
+
+    _pending: WriteBuffer | None = None
+    _logstr: str | None = None
+    _sendFailed = False
+    _readEnded = False
+    _isDueSoon = False
+    _owesFlushed = False
+    inheritedNoDelay: bool | None = None
+    _host: Any = None
+    peerAddress: IPv4Address | IPv6Address | None = None
+
+    def __init__(  # noqa: PLR0917
+        self,
+        sock: socket,
+        protocol: IProtocol,
+        client: Any,
+        server: Port | None,
+        sessionno: int,
+        reactor: Any,
+    ) -> None:
+        """
+        See L{Server}.
+        """
+        # Server's own does all of this, and more, in three layers.
+        sock.setblocking(False)
+        # A port knows its poller; what is adopted has none.
+        poller: Poller | None = getattr(server, "poller", None)
+        if poller is None:
+            poller = pollerOf(reactor)
+        # What each read and write touches comes first, and so lies together in
+        # memory: with many connections, most of it has left the cache.
+        self.reading = True
+        self.socket = sock
+        self.bytesRead = 0
+        self.lastActivity = poller.now or reactor.seconds()
+        self._poller = poller
+        self.protocol = protocol
+        self._direct = True
+        self.bytesWritten = 0
+        self._readSize = READ_SIZE
+        self.reactor = reactor
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.hostname = client[0]
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self._name = protocol.__class__.__name__
+        self.descriptor = sock.fileno()
+        poller.add(self)
+        self.connected = 1
+
+    def __repr__(self) -> str:
+        given: str | None = getattr(self, "repstr", None)
+        port = self.server and self.server._realPortNumber
+        return given or f"<{self._name} #{self.sessionno} on {port}>"
+
+    @property
+    def logstr(self) -> str:
+        """
+        What its lines in the log begin with; settable.  It is made when it is
+        first asked for: most connections log nothing.
+        """
+        if self._logstr is None:
+            self._logstr = f"{self._prefix()},{self.sessionno},{self.hostname}"
+        return self._logstr
+
+    @logstr.setter
+    def logstr(self, prefix: str) -> None:
+        self._logstr = prefix
+
+    def _prefix(self) -> str:
+        if not hasattr(self, "socket"):
+            return self._name
+        try:
+            prefix: str = self._getLogPrefix(self.protocol)
+        except Exception:
+            # What would be logged about it asks for it, too.
+            return f"{self._name} (its logPrefix raises)"
+        return prefix
+
+    def __getitem__(self, key: object) -> dict[str, Any]:
+        """
+        See L{Polled<twisted_tcpdemo.fast.poller.Polled>}.
+        """
+        if key is not log.ILogContext:
+            raise KeyError(key)
+        return {**self._poller.logContext, "system": self.logPrefix()}
+
+    def fileno(self) -> int:
+        """
+        The descriptor, or C{-1} when it is closed.
+        """
+        return self.socket.fileno() if hasattr(self, "socket") else -1
+
+    # Reading.
+
+    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+        """
+        Read, and deliver: once, or a few times where there is a lot.
+        """
+        reads = READS
+        wanted = self._readSize
+        while True:
+            try:
+                data = self.socket.recv(wanted)
+            except BlockingIOError:
+                return None
+            except OSError:
+                return CONNECTION_LOST
+            size = len(data)
+            if not size:
+                return CONNECTION_DONE
+            self.bytesRead += size
+            self.lastActivity = self._poller.now
+            try:
+                self.protocol.dataReceived(data)
+            except BaseException:
+                if self.watcher is not None:
+                    self.watcher.deliveryFailed()
+                raise
+            if size < SMALL:
+                self._readSize = SMALL
+                return None
+            if wanted == SMALL:
+                self._readSize = wanted = READ_SIZE
+            elif size <= A_LOT:
+                return None
+            reads -= 1
+            if not (reads and self.reading):
+                return None
+            # The next has the same place in memory then: two would not stay in
+            # the processor's cache.
+            del data
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """
+        The peer's FIN: tell a protocol that can be half-closed, end any other.
+        """
+        self.reading = False
+        self._readEnded = True
+        self._poller.watch(self, WRITE if self.writing else 0)
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is None:
+            self.connectionLost(reason)
+            return
+        try:
+            if self.watcher is None:
+                protocol.readConnectionLost()
+            else:
+                self.watcher.transportReadEnded(protocol.readConnectionLost)
+        except BaseException:
+            log.err()
+            self.connectionLost(Failure())
+
+    def startReading(self) -> None:
+        """
+        Read when there is something; after the peer's FIN, nothing comes.
+        """
+        if not self._readEnded and not self._aborting:
+            self.reading = True
+            if not self.interest & READ:
+                self._poller.watch(self, self.interest | READ)
+
+    def stopReading(self) -> None:
+        """
+        Do not read.  The kernel is told when it has something.
+        """
+        self.reading = False
+
+    # Writing.
+
+    def write(self, data: bytes) -> None:
+        """
+        Send; what cannot be sent at once is kept, and sent later.
+        """
+        if self._direct and data.__class__ is bytes:
+            try:
+                sent = self.socket.send(data)
+            except OSError as error:
+                sent = self._refused(error)
+            size = len(data)
+            self.bytesWritten += size
+            if sent:
+                self.lastActivity = self._poller.now or self.reactor.seconds()
+            if sent != size:
+                self._keep([memoryview(data)[sent:]], size - sent)
+                self._maybePauseProducer()
+                self.startWriting()
+                if self.watcher is not None:
+                    self.watcher.transportWaiting()
+        elif self.TLS:
+            if self.connected:
+                self.protocol.write(data)  # type: ignore[attr-defined]
+        else:
+            self.push(data)
+
+    def writeSequence(self, iovec: Iterable[bytes]) -> None:
+        """
+        The same with several pieces.
+        """
+        if not self.TLS:
+            self.pushSequence(iovec)
+        elif self.connected:
+            self.protocol.writeSequence(iovec)  # type: ignore[attr-defined]
+
+    def push(self, data: bytes) -> None:
+        """
+        Write to the socket, whatever the state: below TLS, too.
+        """
+        self.pushSequence((data,))
+
+    def pushSequence(self, iovec: Iterable[bytes]) -> None:
+        """
+        The same with several pieces.
+        """
+        pieces = list(iovec)
+        for piece in pieces:
+            if not isinstance(piece, bytes):
+                raise TypeError("Data must be bytes")
+        size = sum(map(len, pieces))
+        if not (size and self.connected) or self._writeDisconnected or self._aborting:
+            return
+        self.bytesWritten += size
+        isFirst = self._pending is None
+        self._keep([b"".join(pieces)] if size <= JOINED else filter(None, pieces), size)
+        if isFirst and not self._sendFailed:
+            assert self._pending is not None
+            try:
+                self._send(self._pending)
+            except OSError as error:
+                self._refused(error)
+        self._maybePauseProducer()
+        if self._pending is not None or (self.producer is not None and not self.streamingProducer):
+            self.startWriting()
+            if self.watcher is not None:
+                self.watcher.transportWaiting()
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        See L{ICountingTransport}.
+        """
+        return 0 if self._pending is None else self._pending.size
+
+    def _keep(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
+        """
+        Add to what waits.
+        """
+        if self._pending is None:
+            self._pending = WriteBuffer()
+            self._direct = False
+        self._pending.keep(pieces, size)
+
+    def _refused(self, error: OSError) -> int:
+        """
+        The kernel has taken nothing, for now or for ever.
+        """
+        if not isinstance(error, BlockingIOError) and error.errno != ENOBUFS:
+            self._sendFailed = True
+            self._direct = False
+        return 0
+
+    def _send(self, pending: WriteBuffer) -> None:
+        """
+        Send once from what waits.
+        """
+        pending.sendTo(self.socket)
+        self.lastActivity = self._poller.now or self.reactor.seconds()
+        if not pending.size:
+            self._pending = None
+            self._redirect()
+
+    def _redirect(self) -> None:
+        """
+        Find out whether nothing stands between C{write} and the kernel.
+        """
+        self._direct = bool(
+            self.connected
+            and self._pending is None
+            and not (self.TLS or self._sendFailed or self._writeDisconnected or self._aborting)
+            and (self.producer is None or self.streamingProducer)
+        )
+
+    def doWrite(self) -> Exception | None:  # type: ignore[override]
+        """
+        The kernel has room: send what waits.
+        """
+        if self._pending is not None:
+            try:
+                self._send(self._pending)
+            except OSError as error:
+                self._refused(error)
+                return CONNECTION_LOST if self._sendFailed else None
+            if self.watcher is not None:
+                self.watcher.transportFlushed()
+            if self._pending is not None or self._aborting:
+                return None
+        self.writing = False
+        why = self._drained()
+        if not self.writing:
+            self._poller.watch(self, self.interest & ~WRITE)
+        return why
+
+    def doSoon(self) -> Exception | None:
+        """
+        Do what could not be done inside the call that asked for it.
+        """
+        if self._owesFlushed:
+            self._owesFlushed = False
+            if self.watcher is not None:
+                self.watcher.transportFlushed()
+        if self.disconnected or not self._isDueSoon:
+            return None
+        self._isDueSoon = False
+        if self._aborting:
+            return ConnectionAborted()
+        if self._sendFailed:
+            return CONNECTION_LOST
+        if self.descriptor < 0:
+            return ConnectionFdescWentAway()
+        return self._drained() if self._pending is None else None
+
+    def _drained(self) -> Exception | None:
+        """
+        Nothing waits to be sent: ask for more, or end what was to be ended.
+        """
+        if self.disconnecting and self._writeDisconnected:
+            return CONNECTION_DONE  # whatever a producer wrote would go nowhere
+        if self.producer is not None and (not self.streamingProducer or self.producerPaused):
+            self.producerPaused = False
+            self.producer.resumeProducing()  # type: ignore[attr-defined]
+        elif self.disconnecting:
+            return CONNECTION_DONE
+        elif self._writeDisconnecting and not self._writeDisconnected:
+            self._writeDisconnected = True
+            self._direct = False
+            self._closeWriteConnection()
+        return None
+
+    def _closeWriteConnection(self) -> None:
+        """
+        Send the FIN, and tell a protocol that wants to know.
+        """
+        with suppress(OSError):
+            self.socket.shutdown(SHUT_WR)
+        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        if protocol is None:
+            return
+        try:
+            if self.watcher is None:
+                protocol.writeConnectionLost()
+            else:
+                self.watcher.transportWriteEnded(protocol.writeConnectionLost)
+        except BaseException:
+            log.err()
+            self.connectionLost(Failure())
+
+    def startWriting(self) -> None:
+        """
+        Go on with what waits to be sent or to be ended.
+        """
+        if self._aborting:
+            return
+        if self._pending is not None and not self._sendFailed:
+            if not self.writing:
+                self.writing = True
+                self._poller.watch(self, self.interest | WRITE)
+        elif not self._isDueSoon:
+            self._isDueSoon = True
+            self._poller.soon(self)
+
+    def stopWriting(self) -> None:
+        """
+        Do not write; it is how a connection that has ended is left alone.
+        """
+        self.writing = False
+
+    def _isSendBufferFull(self) -> bool:
+        return self.bytesPending > self.bufferSize
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """
+        See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
+        """
+        if self.TLS:
+            self.protocol.registerProducer(producer, streaming)  # type: ignore[attr-defined]
+        else:
+            self.addProducer(producer, streaming)
+
+    def addProducer(self, producer: IProducer, streaming: bool) -> None:
+        """
+        Register a producer of what goes to the socket, below TLS too.
+        """
+        if self.producer is None and not streaming:
+            self._direct = False  # it is asked for more after each write
+        FileDescriptor.registerProducer(self, producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """
+        See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
+        """
+        if self.TLS:
+            self.protocol.unregisterProducer()  # type: ignore[attr-defined]
+        else:
+            self.removeProducer()
+
+    def removeProducer(self) -> None:
+        """
+        Forget the producer of what goes to the socket.
+        """
+        FileDescriptor.unregisterProducer(self)
+        self._redirect()
+
+    # Ending.
+
+    def loseConnection(self) -> None:
+        """
+        Close when all that was written is sent, and the producer is done.
+        """
+        if not self.TLS:
+            self.close()
+        elif self.connected and not self.disconnecting:
+            self.protocol.loseConnection()  # type: ignore[attr-defined]
+
+    def close(self) -> None:
+        """
+        The same, below TLS.
+        """
+        if self.connected and not self.disconnecting:
+            if self.watcher is not None:
+                self.watcher.transportClosing()
+            self.reading = False
+            self.disconnecting = 1
+            self.startWriting()
+
+    def abortConnection(self) -> None:
+        """
+        End it with RST, and drop what waits.
+        """
+        if not self.disconnected and not self._aborting:
+            if self.watcher is not None:
+                self.watcher.transportAborting()
+            self._aborting = True
+            self.reading = self.writing = self._direct = False
+            if not self._isDueSoon:
+                self._isDueSoon = True
+                self._poller.soon(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        It has ended: free everything, then tell.
+        """
+        if not hasattr(self, "socket"):
+            return
+        self.disconnected = 1
+        self.connected = 0
+        self.reading = self.writing = self._direct = False
+        self._poller.remove(self)
+        self._rememberHost()
+        self._closeSocket(not isinstance(reason.value, ConnectionAborted))
+        if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
+            self.logstr = self.logstr  # as long as the protocol can be asked for its own
+        if self._pending is not None:
+            self._pending.drop()
+        if self.producer is not None:
+            try:
+                self.producer.stopProducing()
+            except BaseException:
+                _log.failure("a producer could not be stopped")
+        protocol, watcher = self.protocol, self.watcher
+        self.watcher = self.producer = None
+        del self.socket, self.protocol
+        if watcher is not None:
+            watcher.transportLost(reason)
+        protocol.connectionLost(reason)
+
+    # Who.
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """
+        This side's address, after the loss too.
+        """
+        if self._host is None:
+            self._rememberHost()
+        if self._host.__class__ is tuple:
+            self._host = self._addressType("TCP", *scoped(self._host))
+        host: IPv4Address | IPv6Address = self._host
+        return host
+
+    def _rememberHost(self) -> None:
+        """
+        Ask the kernel once, unless the port knows, and build no address before
+        somebody wants to have it.
+        """
+        if self._host is None:
+            self._host = getattr(self.server, "commonHost", None)
+        if self._host is None:
+            try:
+                self._host = self.socket.getsockname()
+            except OSError:
+                self._host = ("", 0)
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """
+        The other side's address, after the loss too.
+        """
+        if self.peerAddress is None:
+            self.peerAddress = self._addressType("TCP", *self.client)
+        return self.peerAddress
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Set TCP_NODELAY; a connection has inherited what its port has.
+        """
+        if self.inheritedNoDelay is not bool(enabled):
+            super().setTcpNoDelay(enabled)
+        self.inheritedNoDelay = None
+
+    def tellFlushedSoon(self) -> None:
+        """
+        See L{ICountingTransport}.
+        """
+        if self.watcher is not None and not self._owesFlushed:
+            self._owesFlushed = True
+            self._poller.soon(self)
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """
+        See L{ITLSTransport<twisted.internet.interfaces.ITLSTransport>}.
+        """
+        from twisted.internet._newtls import startTLS
+
+        if self.watcher is not None:
+            self.watcher.transportEncrypting()
+        self.logstr = self.logstr  # the protocol's own, not that layer's
+        try:
+            startTLS(self, ctx, normal, _BelowTLS)
+        finally:
+            # Not before: it unregisters a producer while TLS is not set yet.
+            self._redirect()
+
+
+class _BelowTLS:
+    """
+    What a TLS layer calls in place of the transport's own methods, which lead
+    back to that layer.
+    """
+
+    @staticmethod
+    def write(transport: WriteThroughTransport, data: bytes) -> None:
+        """
+        Send ciphertext.
+        """
+        transport.push(data)
+        transport.tellFlushedSoon()
+
+    @staticmethod
+    def writeSequence(transport: WriteThroughTransport, iovec: Iterable[bytes]) -> None:
+        """
+        Send ciphertext.
+        """
+        transport.pushSequence(iovec)
+        transport.tellFlushedSoon()
+
+    loseConnection = WriteThroughTransport.close
+    registerProducer = WriteThroughTransport.addProducer
+    unregisterProducer = WriteThroughTransport.removeProducer
+
+
+def scoped(name: Any) -> Any:
+    """
+    A socket's name as Twisted's addresses have it: of an IPv6 address that is
+    only valid on one interface, the interface is part.
+    """
+    if len(name) == 4 and name[3]:
+        host = getnameinfo(name, NI_NUMERICHOST | NI_NUMERICSERV)[0]
+        return (host, *name[1:])
+    return name

@@ -1,0 +1,25 @@
+"""
+What is told of a server: its log and the budget of that, its figures for
+Prometheus, its state as plain values.
+
+It may import server, client, and all below them.  L{collectorFor} needs the
+extra C{metrics}, and is imported when it is first asked for.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from twisted_tcpdemo.monitoring.log import LoggingObserver
+from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
+
+if TYPE_CHECKING:
+    from twisted_tcpdemo.monitoring.metrics import collectorFor
+
+__all__ = ["LogBudget", "LoggingObserver", "boundedFile", "boundedLog", "collectorFor"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "collectorFor":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from twisted_tcpdemo.monitoring.metrics import collectorFor
+
+    return collectorFor

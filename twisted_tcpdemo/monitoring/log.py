@@ -1,0 +1,153 @@
+"""
+The log of a server: every event in a line.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.interfaces import IConnectionObserver
+from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.report import Addresses, ConnectionReport, Refusal, WatermarkCrossing
+
+_log = Logger(namespace="tcpdemo")
+
+
+@implementer(IConnectionObserver)
+class LoggingObserver:
+    """
+    Writes every event of a factory to the log, with its facts as fields, as
+    long as there are not too many of them.
+    """
+
+    def __init__(self, factory: TCPDemoFactory, budget: LogBudget = UNBOUNDED) -> None:
+        """
+        @param factory: whose count and limit go into the lines.
+        @param budget: bounds the lines about connections.
+        """
+        self._factory = factory
+        self._budget = budget
+
+    def listening(self, address: IAddress) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        where = endpointOf(address)
+        _log.info("listening on {where} ({family})", where=str(where), **where._asdict())
+
+    def listeningStopped(self, address: IAddress) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        where = endpointOf(address)
+        _log.info("no longer listening on {where}", where=str(where), **where._asdict())
+        self._flushAtRest()
+
+    def connectionOpened(self, report: ConnectionReport) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        if not self._budget.shows("connections"):
+            return
+        _log.info(
+            "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
+            "{connectionCount} connected, {limit}",
+            connectionID=report.connectionID,
+            connectionCount=self._factory.connectionCount,
+            limit=_limitOf(self._factory),
+            **_fields(report),
+        )
+
+    def connectionRefused(self, refusal: Refusal) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        if not self._budget.shows("refused"):
+            return
+        _log.info(
+            "refused: {remote} ({remoteFamily}) to {local}, by {rule}",
+            rule=refusal.rule,
+            **_fields(refusal),
+        )
+
+    def connectionClosed(self, report: ConnectionReport) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        assert report.closeReason is not None
+        if not self._budget.shows("closed", report.bytesRead, report.bytesWritten):
+            self._flushAtRest()
+            return
+        _log.info(
+            "close {connectionID}: {reason} after {duration:.3f} s; {bytesRead} bytes read, "
+            "{bytesWritten} written, {bytesPending} unsent; {remote}",
+            connectionID=report.connectionID,
+            reason=report.closeReason.value,
+            duration=report.age,
+            bytesRead=report.bytesRead,
+            bytesWritten=report.bytesWritten,
+            bytesPending=report.bytesPending,
+            **_fields(report),
+        )
+
+    def watermarkCrossed(self, crossing: WatermarkCrossing) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        _log.warn(
+            "{change} {percent:.0f} % of the limit: {connectionCount} connected, {limitText}",
+            change="reached" if crossing.above else "fell below",
+            percent=100 * crossing.fraction,
+            limitText=_limit(crossing.limit),
+            fraction=crossing.fraction,
+            above=crossing.above,
+            connectionCount=crossing.connectionCount,
+            limit=crossing.limit,
+        )
+
+    def serverError(self, failure: Failure) -> None:
+        """
+        See L{IConnectionObserver}.
+        """
+        _log.error("error: {reason}", reason=failure.getErrorMessage())
+
+    def _flushAtRest(self) -> None:
+        """
+        Leave nothing unsaid when the server has come to rest.
+        """
+        if not self._factory.listening and not self._factory.connectionCount:
+            self._budget.flush()
+
+
+def _limitOf(factory: TCPDemoFactory) -> str:
+    """
+    The limit that holds, and its cause if nobody has given it.
+    """
+    limit = factory.effectiveLimit
+    return _limit(limit) + ("" if limit == factory.maxConnections else " (descriptors)")
+
+
+def _limit(limit: int | None) -> str:
+    return "no limit" if limit is None else f"limit {limit}"
+
+
+def _fields(ends: Addresses) -> dict[str, object]:
+    """
+    Both ends, for people and for programs.
+    """
+    local, remote = ends.local, ends.remote
+    return {
+        "local": str(local),
+        "localAddress": local.address,
+        "localPort": local.port,
+        "localFamily": local.family,
+        "remote": str(remote),
+        "remoteAddress": remote.address,
+        "remotePort": remote.port,
+        "remoteFamily": remote.family,
+    }

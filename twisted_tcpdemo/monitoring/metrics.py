@@ -1,0 +1,207 @@
+"""
+A server's figures for Prometheus (extra: C{metrics}).
+
+They are read from the factory when somebody scrapes, and cost nothing between
+two scrapes but the histogram: one look-up for each connection that ends.
+
+Nothing is labelled by peer: whoever can choose a label's value can make a time
+series, and fill the monitoring.  Rules, reasons and listeners are few.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from math import inf
+from typing import Final
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from twisted_tcpdemo.admission.policy import wouldRefuseBy
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.server.observers import ConnectionObserver
+from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf
+from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.report import CloseReason, ConnectionReport
+
+DURATIONS: Final = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
+"""Upper bounds of the histogram's buckets, in seconds: from a health check to
+a connection that is kept for a day."""
+
+
+def collectorFor(
+    factory: TCPDemoFactory, durations: Iterable[float] = DURATIONS
+) -> TCPDemoCollector:
+    """
+    Build what a registry of prometheus_client collects from, and begin to
+    measure how long connections last.  A registry takes one of them.
+
+    @param durations: upper bounds of the histogram's buckets, in seconds.
+    @raise ValueError: if these are not positive and rising.
+    """
+    return TCPDemoCollector(factory, durations)
+
+
+class Durations(ConnectionObserver):
+    """
+    How long connections have lasted, by magnitude.
+    """
+
+    def __init__(self, bounds: Iterable[float]) -> None:
+        """
+        @param bounds: upper bounds of the buckets, in seconds; one without a
+            bound comes after them.
+        @raise ValueError: if they are not positive and rising.
+        """
+        self._bounds = tuple(bounds)
+        rising = all(a < b for a, b in zip((0, *self._bounds), self._bounds, strict=False))
+        if not self._bounds or not rising or self._bounds[-1] == inf:
+            raise ValueError(f"durations must be positive and rising, not {self._bounds!r}")
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def connectionClosed(self, report: ConnectionReport) -> None:
+        """
+        Count one more.
+        """
+        self._counts[bisect_left(self._bounds, report.age)] += 1
+        self._sum += report.age
+
+    def family(self, name: str, text: str) -> HistogramMetricFamily:
+        """
+        The histogram as Prometheus has them: each bucket counts those below it.
+        """
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
+
+
+class TCPDemoCollector(Collector):
+    """
+    The figures of one factory.
+    """
+
+    def __init__(self, factory: TCPDemoFactory, durations: Iterable[float] = DURATIONS) -> None:
+        """
+        @param durations: see L{collectorFor}.
+        """
+        self._factory = factory
+        self._durations = Durations(durations)
+        factory.addObserver(self._durations)
+
+    def detach(self) -> None:
+        """
+        Measure durations no more.
+        """
+        self._factory.removeObserver(self._durations)
+
+    def collect(self) -> Iterator[Metric]:
+        """
+        All of them, at this moment.
+        """
+        yield from self._connections()
+        yield from self._bytes()
+        yield from self._queues()
+        yield from self._states()
+
+    def _connections(self) -> Iterator[Metric]:
+        report, limit = self._factory.report(), self._factory.effectiveLimit
+        yield _gauge("connections_open", "Connections that are open now.", report.connectionCount)
+        yield _gauge(
+            "connections_limit",
+            "How many may be open, by the limit given or the process's descriptors; +Inf: any.",
+            inf if limit is None else limit,
+        )
+        yield _counter(
+            "connections_accepted", "Connections admitted since the start.", report.acceptedCount
+        )
+        refused = _counter("connections_refused", "Connections refused, by rule.", label="rule")
+        # From the first scrape on: the rate of a series that begins at one is
+        # not known.
+        for rule, count in {"maxConnections": 0, **report.refusedBy}.items():
+            refused.add_metric([rule], count)
+        yield refused
+        tried = _counter(
+            "connections_would_refuse",
+            "Connections admitted only because of a dry run, by rule.",
+            label="rule",
+        )
+        for rule, count in wouldRefuseBy(self._factory.admission).items():
+            tried.add_metric([rule], count)
+        yield tried
+        closed = _counter("connections_closed", "Connections ended, by reason.", label="reason")
+        for reason in CloseReason:
+            closed.add_metric([reason.value], report.closedBy.get(reason, 0))
+        yield closed
+        yield self._durations.family(
+            "tcpdemo_connection_duration_seconds",
+            "How long connections that have ended had lasted, since this is measured.",
+        )
+
+    def _bytes(self) -> Iterator[Metric]:
+        factory = self._factory
+        total = _counter(
+            "bytes",
+            "Bytes that connections have delivered (read) and accepted (written).",
+            label="direction",
+        )
+        total.add_metric(["read"], factory.bytesRead)
+        total.add_metric(["written"], factory.bytesWritten)
+        yield total
+        yield _gauge(
+            "pending_bytes",
+            "Bytes written that the operating system has not taken yet.",
+            sum(record.counts.bytesPending for record in factory.records),
+        )
+
+    def _queues(self) -> Iterator[Metric]:
+        depth = _gauge(
+            "accept_queue_connections",
+            "Clients that the kernel has connected and nobody has accepted.",
+            label="listener",
+        )
+        limit = _gauge(
+            "accept_queue_limit", "How many clients that queue may hold.", label="listener"
+        )
+        for port in self._factory.ports:
+            queue = acceptQueueOf(port)
+            if queue is not None:
+                listener = str(endpointOf(port.getHost()))
+                depth.add_metric([listener], queue[0])
+                limit.add_metric([listener], queue[1])
+        yield depth
+        yield limit
+
+    def _states(self) -> Iterator[Metric]:
+        factory = self._factory
+        yield _gauge("listening", "1 while it listens, suspended or not.", factory.listening)
+        yield _gauge("suspended", "1 while it was told to accept nobody.", factory.suspended)
+        yield _gauge("draining", "1 while it waits for connections to end.", factory.draining)
+
+
+def _gauge(
+    name: str, text: str, value: float | None = None, label: str | None = None
+) -> GaugeMetricFamily:
+    """
+    A figure that rises and falls.
+    """
+    labels = [label] if label else None
+    return GaugeMetricFamily(f"tcpdemo_{name}", text, value=value, labels=labels)
+
+
+def _counter(
+    name: str, text: str, value: float | None = None, label: str | None = None
+) -> CounterMetricFamily:
+    """
+    A figure that only rises; its name gets C{_total}.
+    """
+    labels = [label] if label else None
+    return CounterMetricFamily(f"tcpdemo_{name}", text, value=value, labels=labels)

@@ -1,0 +1,78 @@
+"""
+A server in plain values, for JSON: what its status page and its control both
+say.
+
+The names are a contract with whoever reads them: there may be more of them, and
+none changes its meaning as long as L{VERSION} stays the same.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final
+
+from twisted_tcpdemo.admission.policy import wouldRefuseBy
+from twisted_tcpdemo.connection.record import Connection
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.values.addresses import endpointOf
+
+VERSION: Final = 1
+
+
+def stateOf(factory: TCPDemoFactory) -> str:
+    """
+    What a server is doing: C{"accepting"}, C{"suspended"}, C{"draining"} or
+    C{"stopped"}.
+    """
+    if factory.draining:
+        return "draining"
+    if not factory.listening:
+        return "stopped"
+    return "suspended" if factory.suspended else "accepting"
+
+
+def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, Any]:
+    """
+    The counters of a server.
+
+    @param now: the time, in seconds since the epoch.
+    @param uptime: for how many seconds it has been running.
+    """
+    report = factory.report()
+    return {
+        "version": VERSION,
+        "time": round(now, 3),
+        "uptime": round(uptime, 3),
+        "pid": os.getpid(),
+        "state": stateOf(factory),
+        "listeners": [end._asdict() for end in factory.addresses()],
+        "connectionCount": report.connectionCount,
+        "maxConnections": report.maxConnections,
+        "effectiveLimit": factory.effectiveLimit,
+        "overflow": factory.overflow,
+        "acceptedCount": report.acceptedCount,
+        "refusedCount": report.refusedCount,
+        "closedCount": report.closedCount,
+        "bytesRead": report.bytesRead,
+        "bytesWritten": report.bytesWritten,
+        "refusedBy": dict(report.refusedBy),
+        "wouldRefuseBy": wouldRefuseBy(factory.admission),
+        "closedBy": {reason.value: count for reason, count in report.closedBy.items()},
+    }
+
+
+def connectionOf(connection: Connection) -> dict[str, Any]:
+    """
+    One connection that is open.
+    """
+    counts = connection.counts
+    return {
+        "id": connection.connectionID,
+        "peer": str(endpointOf(connection.peer)),
+        "host": str(endpointOf(connection.host)),
+        "age": round(connection.age, 3),
+        "idle": round(connection.idle, 3),
+        "bytesRead": counts.bytesRead,
+        "bytesWritten": counts.bytesWritten,
+        "bytesPending": counts.bytesPending,
+    }

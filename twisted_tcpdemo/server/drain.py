@@ -1,0 +1,232 @@
+"""
+Coming to rest: stop accepting, let the connections end, abort what is left.
+
+Clients that the kernel has already connected are not reset: before the
+listeners close, their queues are accepted to the end, within the limit.  Then
+each protocol is told (C{drainStarted}).  With a deadline, connections that are
+idle are closed, at once or spread over some seconds, and busy ones as soon as
+they become idle; at the deadline the rest is aborted.  Without one, nothing is
+closed by force, as Node's C{server.close()} has it.
+
+A factory may listen again before its drain is over.  Who connects from then on
+is none of the drain's, which ends with the last one it began with, until the
+factory is drained once more.
+
+Nothing here polls for the end: the factory tells of each connection that ends.
+"""
+
+from __future__ import annotations
+
+from random import random
+from typing import Final
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_tcpdemo.connection.record import Connection
+from twisted_tcpdemo.server.ledger import Ledger
+from twisted_tcpdemo.server.listeners import Listeners
+from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
+from twisted_tcpdemo.values.report import CloseReason, DrainReport
+
+IDLE_AFTER: Final = 1.0
+"""Seconds without a byte after which a draining server takes a connection for
+idle, if nothing is pending on it."""
+
+
+class Drain:
+    """
+    One drain of a factory, from the first call to the last connection.
+
+    It is visited at its deadline.
+
+    @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
+    """
+
+    def __init__(self, listeners: Listeners, ledger: Ledger, clock: IReactorTime) -> None:
+        """
+        @param listeners: are stopped.
+        @param ledger: has the connections that are waited for.
+        """
+        self.tick = 0
+        self._listeners = listeners
+        self._ledger = ledger
+        self._clock = clock
+        self._waiters: list[Deferred[DrainReport]] = []
+        self._report: DrainReport | None = None
+        self._deadline: float | None = None
+        self._expired = False
+        self._closers: dict[Connection, _IdleCloser] = {}
+        self._aborted: dict[Connection, int] = {}
+        self._startedAt = self._clock.seconds()
+        self._stopping = 0
+        self._left: dict[Connection, None] = {}
+        self._told: set[Connection] = set()
+        self._ended = 0
+        self._rest: Errand | None = None
+        self._spread: float | None = None
+
+    def gather(self) -> None:
+        """
+        Stop the listeners of this moment, and take in who is connected.  What is
+        called here may drain the factory, which must know of this drain by then.
+        """
+        self._stopping += 1
+        stopped = self._listeners.stop()
+        self._takeIn()
+        stopped.addCallback(self._stopped)
+
+    def until(self, deadline: float | None, spread: float) -> Deferred[DrainReport]:
+        """
+        Wait for the end, and bring it about by a deadline.
+
+        @param deadline: seconds from now, or L{None}; one that is later than
+            one set before changes nothing, and C{0} always aborts who is there.
+        @param spread: seconds over which idle connections are closed.
+        """
+        if self._report is not None:
+            return succeed(self._report)
+        waiter: Deferred[DrainReport] = Deferred()
+        self._waiters.append(waiter)
+        if deadline:
+            self._endWithin(deadline, spread)
+        elif deadline is not None:
+            self.visit(self._clock.seconds())
+        return waiter
+
+    def _endWithin(self, deadline: float, spread: float) -> None:
+        at = self._clock.seconds() + deadline
+        if self._spread is None:
+            self._spread = min(spread, deadline)
+        if not self._expired and (self._deadline is None or at < self._deadline):
+            self._deadline = at
+            deadlinesOf(self._clock).watch(self, at)
+        self._press()
+
+    def visit(self, now: float) -> None:
+        """
+        The deadline: abort what is left, and from now on whoever comes.
+        """
+        self._expired = True
+        self._takeIn()
+
+    def left(self, connection: Connection) -> None:
+        """
+        A connection is over.
+        """
+        if connection in self._left:
+            del self._left[connection]
+            self._ended += 1
+        self._endIfEmpty()
+
+    def _stopped(self, _: None) -> None:
+        self._stopping -= 1
+        self._takeIn()  # those who were accepted at the last moment
+        self._endIfEmpty()
+
+    def _endIfEmpty(self) -> None:
+        if self._stopping or self._left:
+            return
+        self._takeIn()  # those who have come past the listeners
+        if not self._left and self._report is None:
+            self._finish()
+
+    def _takeIn(self) -> None:
+        """
+        Wait for each connection that is there, and tell it, once; unless the
+        factory listens again, and they are not to end.
+        """
+        if not self._listeners.open:
+            self._left.update(self._ledger.open)
+        self._tell([c for c in self._left if _isMade(c)])
+        if self._rest is None and not self._told.issuperset(self._left):
+            # An observer of connectionOpened drains: the next turn finds the
+            # connection made.
+            now = self._clock.seconds()
+            self._rest = Errand(deadlinesOf(self._clock), now, self._tellRest)
+
+    def _tellRest(self) -> None:
+        self._rest = None
+        self._tell(list(self._left))
+
+    def _tell(self, connections: list[Connection]) -> None:
+        for connection in connections:
+            if connection in self._left and connection not in self._told:
+                self._told.add(connection)
+                connection.drainStarted()
+        self._press()
+
+    def _press(self) -> None:
+        """
+        Bring the end of each connection about that has been told, as far as
+        there is a deadline.
+        """
+        for connection in list(self._left):
+            if connection not in self._told or connection not in self._left:
+                continue
+            if self._expired:
+                self._aborted.setdefault(connection, connection.counts.bytesPending)
+                connection.abort(CloseReason.DRAIN)
+            elif self._spread is not None and connection not in self._closers:
+                self._closeWhenIdle(connection)
+
+    def _closeWhenIdle(self, connection: Connection) -> None:
+        assert self._spread is not None
+        now = self._clock.seconds()
+        closer = _IdleCloser(connection, self._clock, now + self._spread * random())
+        self._closers[connection] = closer
+        closer.visit(now)
+
+    def _finish(self) -> None:
+        deadlines = deadlinesOf(self._clock)
+        deadlines.forget(self)
+        if self._rest is not None:
+            self._rest.cancel()
+        for closer in self._closers.values():
+            deadlines.forget(closer)
+        aborted = len(self._aborted)
+        self._report = report = DrainReport(
+            finished=self._ended - aborted,
+            aborted=aborted,
+            bytesUnsent=sum(self._aborted.values()),
+            duration=self._clock.seconds() - self._startedAt,
+        )
+        for waiter in self._waiters:
+            waiter.callback(report)
+
+
+def _isMade(connection: Connection) -> bool:
+    """
+    Whether its protocol has its transport, and so can be told anything.
+    """
+    protocol = connection.protocol
+    return getattr(protocol, "transport", None) is not None
+
+
+class _IdleCloser:
+    """
+    Closes one connection as soon as it is idle.
+    """
+
+    __slots__ = ("_clock", "_connection", "_notBefore", "tick")
+
+    def __init__(self, connection: Connection, clock: IReactorTime, notBefore: float) -> None:
+        self.tick = 0
+        self._connection = connection
+        self._clock = clock
+        self._notBefore = notBefore
+
+    def visit(self, now: float) -> None:
+        """
+        Close it, or look again when it may be idle.
+        """
+        if self._connection.closeReason is not None:
+            return
+        counts = self._connection.counts
+        idleAt = max(self._notBefore, counts.lastActivity + IDLE_AFTER)
+        if counts.bytesPending:
+            idleAt = max(idleAt, now + IDLE_AFTER)
+        if idleAt <= now:
+            self._connection.close(CloseReason.LOCAL_CLOSE)
+        else:
+            deadlinesOf(self._clock).watch(self, idleAt)

@@ -1,0 +1,676 @@
+"""
+The factory: who is connected, who may connect, and what has been.
+
+A slot is taken in C{makeConnection} and given back when the connection is lost,
+by the L{Connection} and not by the protocol.  A protocol that is built and
+never connected takes none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.connection.farewell import Farewell
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
+from twisted_tcpdemo.server.drain import Drain
+from twisted_tcpdemo.server.gate import Gate
+from twisted_tcpdemo.server.ledger import Ledger
+from twisted_tcpdemo.server.listeners import Listeners
+from twisted_tcpdemo.server.observers import Observers
+from twisted_tcpdemo.server.watermarks import DESCRIPTOR_RESERVE, Watermarks, descriptorLimit
+from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
+from twisted_tcpdemo.transports.layers import clockOf
+from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
+from twisted_tcpdemo.values.addresses import Endpoint
+from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
+
+_log = Logger(namespace="tcpdemo")
+
+OVERFLOWS = ("refuse", "reset", "wait")
+"""What can happen to a client for whom there is no slot."""
+
+
+@implementer(ISlots)
+class TCPDemoFactory(Factory[TCPDemoProtocol]):
+    """
+    A factory with a limit, counts, totals and events.
+
+    Listen with L{listen}, or hand the factory to any endpoint of Twisted's;
+    the limit and the counts hold in both cases, the addresses and the events
+    of the listener only in the first.
+
+    It needs no call to its C{__init__} from a subclass that has one of its
+    own: options then have their defaults, and can be set as attributes.
+
+    @ivar allowHalfOpen: whether connections outlive the peer's FIN; see
+        L{TCPDemoProtocol.allowHalfOpen}.
+    @ivar pauseOnConnect: whether connections begin paused, until C{resume()}.
+    @ivar resumeAfter: seconds after which such a connection goes on by itself;
+        L{None}: never.
+    @ivar noDelay: TCP_NODELAY for each connection; on by default, as Node's
+        users expect and as C{net} does not.
+    @ivar keepAlive: SO_KEEPALIVE for each connection.
+    @ivar keepAliveInitialDelay: seconds of silence before the first probe;
+        C{0} leaves the system's own.
+    @ivar refusalMessage: what a refused client is told before the FIN.
+    @ivar budgets: the time budgets of connections made from now on.
+    @ivar watermarks: when observers are told that the limit is near; L{None}:
+        never.
+    @ivar descriptorLimit: a limit that holds beside L{maxConnections}, so that
+        the process does not run out of descriptors.  It is taken from the
+        process's own each time that a listener starts; L{None}, as before that:
+        none.
+    @ivar descriptorReserve: how many descriptors it leaves for other things;
+        L{None} to do without such a limit.
+    """
+
+    noisy = False
+    protocol: Callable[..., TCPDemoProtocol] = TCPDemoProtocol
+
+    allowHalfOpen = False
+    pauseOnConnect = False
+    resumeAfter: float | None = None
+    noDelay = True
+    keepAlive = False
+    keepAliveInitialDelay: float = 0.0
+    refusalMessage = b""
+    budgets = Budgets()
+    clock: IReactorTime | None = None
+    watermarks: Watermarks | None = None
+    descriptorLimit: int | None = None
+    descriptorReserve: int | None = DESCRIPTOR_RESERVE
+
+    _maxConnections: int | None = None
+    _overflow = "refuse"
+
+    _suspended = False
+    _draining: Drain | None = None
+
+    def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
+        """
+        Make the registry here and not in C{__init__}, which a subclass may have
+        without calling this one: Twisted's own factories have none.
+        """
+        self = super().__new__(cls)
+        self._ledger = Ledger()
+        self._lingering = set()
+        self._observers = Observers()
+        self._listeners = Listeners(self._observers, self._room)
+        self._gate = Gate()
+        return self
+
+    _ledger: Ledger
+    _listeners: Listeners
+    _lingering: set[Farewell]
+    _observers: Observers
+    _gate: Gate
+    _reminder: Errand | None = None
+
+    def __init__(
+        self,
+        protocol: Callable[..., TCPDemoProtocol] | None = None,
+        *,
+        maxConnections: int | None = None,
+        overflow: str = "refuse",
+        refusalMessage: bytes = b"",
+        admission: IAdmissionPolicy | None = None,
+        watermarks: Watermarks | None = None,
+        allowHalfOpen: bool = False,
+        pauseOnConnect: bool = False,
+        resumeAfter: float | None = None,
+        noDelay: bool = True,
+        keepAlive: bool = False,
+        keepAliveInitialDelay: float = 0.0,
+        budgets: Budgets | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        @param protocol: what builds a protocol: a subclass of
+            L{TCPDemoProtocol}, or anything callable that returns one.
+        @param maxConnections: see the property.
+        @param overflow: see the property.
+        @param admission: see the property.
+        @param clock: what time is read from, instead of the reactor of each
+            transport; for tests.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: for one that is out of range.
+        """
+        if protocol is not None:
+            self.protocol = protocol
+        self.maxConnections = maxConnections
+        self.overflow = overflow
+        if not isinstance(refusalMessage, bytes):
+            raise TypeError(f"refusalMessage must be bytes, not {refusalMessage!r}")
+        self.refusalMessage = refusalMessage
+        self.admission = admission
+        if not isinstance(watermarks, Watermarks | None):
+            raise TypeError(f"watermarks must be Watermarks, not {watermarks!r}")
+        self.watermarks = watermarks
+        self.allowHalfOpen = allowHalfOpen
+        self.pauseOnConnect = pauseOnConnect
+        self.resumeAfter = nonNegative("resumeAfter", resumeAfter)
+        self.noDelay = noDelay
+        self.keepAlive = keepAlive
+        self.keepAliveInitialDelay = keepAliveDelay(keepAliveInitialDelay)
+        if budgets is not None:
+            if not isinstance(budgets, Budgets):
+                raise TypeError(f"budgets must be Budgets, not {budgets!r}")
+            self.budgets = budgets
+        self.clock = clock
+
+    # The limit.
+
+    @property
+    def maxConnections(self) -> int | None:
+        """
+        How many may be connected at a time: L{None} for no limit, C{0} for
+        nobody.  It may be changed at any time; lowering it closes nobody, and
+        nobody is admitted until enough have gone.
+
+        @raise ValueError: when it is set to a negative number.
+        @raise TypeError: when it is set to anything but a number or L{None}.
+        """
+        return self._maxConnections
+
+    @maxConnections.setter
+    def maxConnections(self, limit: int | None) -> None:
+        if limit is not None:
+            if isinstance(limit, bool) or not isinstance(limit, int):
+                raise TypeError(f"maxConnections must be a whole number or None, not {limit!r}")
+            if limit < 0:
+                raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
+        self._maxConnections = limit
+        self._listeners.adjust()
+        self._checkWatermarks()
+
+    @property
+    def overflow(self) -> str:
+        """
+        What happens to a client for whom there is no slot: C{"refuse"} accepts
+        it, says the C{refusalMessage} if there is one, and sends a FIN (Node's
+        C{drop}); C{"reset"} sends RST; C{"wait"} leaves it in the kernel's
+        queue until a slot is free.  A client that comes past the ports that
+        L{listen} has opened is refused instead of waiting.
+
+        @raise ValueError: when it is set to anything else.
+        """
+        return self._overflow
+
+    @overflow.setter
+    def overflow(self, overflow: str) -> None:
+        if overflow not in OVERFLOWS:
+            raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
+        self._overflow = overflow
+        self._listeners.adjust()
+
+    @property
+    def admission(self) -> IAdmissionPolicy | None:
+        """
+        Who decides beside the limit, such as an
+        L{Admission<twisted_tcpdemo.admission.policy.Admission>}; L{None}: nobody.  It
+        may be changed at any time, and closes nobody; the new one is told of
+        the connections that are open.
+
+        @raise TypeError: when it is set to what does not provide
+            L{IAdmissionPolicy}.
+        """
+        return self._gate.policy
+
+    @admission.setter
+    def admission(self, policy: IAdmissionPolicy | None) -> None:
+        self._gate.install(policy, list(self._ledger.open))
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """
+        Build a protocol, or a L{Farewell} when there is no slot.
+
+        A subclass that overrides it sets C{factory} on what it returns; it need
+        not ask whether there is a slot.  Observers are told of what it raises.
+
+        @raise TypeError: if C{protocol} builds anything but a
+            L{TCPDemoProtocol}.
+        """
+        rule = self._refusing()
+        if rule is not None:
+            return self._farewell(rule)
+        try:
+            return self._build(addr)
+        except Exception:
+            self._observers.tell("serverError", Failure())
+            raise
+
+    def _build(self, addr: IAddress | None) -> TCPDemoProtocol:
+        protocol = super().buildProtocol(addr)
+        if not isinstance(protocol, TCPDemoProtocol):
+            raise TypeError(
+                f"{self.protocol!r} built {protocol!r}, which is no TCPDemoProtocol; "
+                "mix it in: class P(YourProtocol, TCPDemoProtocol)"
+            )
+        return protocol
+
+    def _refusing(self) -> str | None:
+        """
+        The rule that refuses a connection now, or L{None}.
+        """
+        limit = self._maxConnections
+        if limit is not None and len(self._ledger.open) >= limit:
+            return "maxConnections"
+        return None if self._descriptorsLeft() else "descriptorLimit"
+
+    def _descriptorsLeft(self) -> bool:
+        """
+        Whether there is one for another connection; one that is being sent away
+        has it, too, as long as it lingers.
+        """
+        used = len(self._ledger.open) + len(self._lingering)
+        return self.descriptorLimit is None or used < self.descriptorLimit
+
+    @property
+    def effectiveLimit(self) -> int | None:
+        """
+        How many can be connected at a time: the lower of L{maxConnections} and
+        L{descriptorLimit}, L{None} if there is neither.
+        """
+        limits = [n for n in (self._maxConnections, self.descriptorLimit) if n is not None]
+        return min(limits, default=None)
+
+    def _checkWatermarks(self) -> None:
+        """
+        Tell of the watermarks that the count has crossed.
+        """
+        marks = self.watermarks
+        if marks is None:
+            return
+        clock = self.clock or clockOf(None)
+        crossings = marks.update(len(self._ledger.open), self.effectiveLimit, clock.seconds())
+        if self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
+        if marks.dueAt is not None and self.numPorts:
+            self._reminder = Errand(deadlinesOf(clock), marks.dueAt, self._checkWatermarks)
+        for crossing in crossings:
+            self._observers.tell("watermarkCrossed", crossing)
+
+    def _farewell(self, rule: str) -> Farewell:
+        return Farewell(
+            partial(self._refused, rule),
+            self._lingering,
+            gone=self._placeFreed,
+            message=self.refusalMessage,
+            reset=self._overflow == "reset",
+            linger=self._descriptorsLeft(),
+            clock=self.clock,
+        )
+
+    def _placeFreed(self) -> None:
+        """
+        A connection has gone, or one who lingered: there is a slot, or at least
+        a descriptor, for those who wait.
+        """
+        if self._overflow == "wait":
+            self._listeners.adjust()
+
+    def _refused(self, rule: str, host: IAddress, peer: IAddress) -> None:
+        self._ledger.refuse(rule)
+        if self._observers:
+            self._observers.tell("connectionRefused", Refusal(host, peer, rule))
+
+    def admit(self, connection: Connection) -> bool:
+        """
+        See L{ISlots}.
+        """
+        transport = connection.transport
+        # The limit once more: the protocol was built while there was room, or
+        # past buildProtocol.  The policy only here, where both addresses are
+        # known, and what it counts is sure to be given back.
+        rule = self._refusing()
+        if rule is None and self._gate.policy is not None:
+            rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
+        if rule is not None:
+            self._farewell(rule).standInFor(connection.protocol, transport)
+            return False
+        self._ledger.enter(connection)
+        connection.attach()
+        tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
+        if self.pauseOnConnect:
+            connection.pauseFirst()
+            if self.resumeAfter is not None:
+                connection.later(self.resumeAfter, transport.resumeProducing)
+        if self._observers:
+            self._observers.tell("connectionOpened", connection.report(asking=False))
+        self._checkWatermarks()
+        return True
+
+    def release(self, connection: Connection) -> None:
+        """
+        See L{ISlots}.
+        """
+        if connection not in self._ledger.open:
+            return
+        self._ledger.strike(connection)
+        self._gate.leave(connection)
+        if self._observers:
+            self._observers.tell("connectionClosed", connection.report())
+        self._placeFreed()
+        self._checkWatermarks()
+        self._ledger.tellEmpty()
+        if self._draining is not None:
+            self._draining.left(connection)
+
+    @property
+    def records(self) -> list[Connection]:
+        """
+        The records of the connections that are open now, the oldest first.
+        """
+        return list(self._ledger.open)
+
+    # What is, and what has been.
+
+    @property
+    def connectionCount(self) -> int:
+        """
+        How many are connected now.
+        """
+        return len(self._ledger.open)
+
+    def getConnections(self) -> Deferred[int]:
+        """
+        L{connectionCount} as a Deferred, which has fired: the shape of Node's
+        C{server.getConnections}.
+        """
+        return succeed(len(self._ledger.open))
+
+    @property
+    def connections(self) -> list[TCPDemoProtocol]:
+        """
+        The protocols that are connected now, the oldest first.
+        """
+        protocols: list[Any] = [connection.protocol for connection in self._ledger.open]
+        return [protocol for protocol in protocols if protocol is not None]
+
+    @property
+    def acceptedCount(self) -> int:
+        """
+        Connections admitted since the start.
+        """
+        return self._ledger.accepted
+
+    @property
+    def refusedCount(self) -> int:
+        """
+        Connections refused since the start.
+        """
+        return self._ledger.refused
+
+    @property
+    def closedCount(self) -> int:
+        """
+        Connections that have ended.  At any time,
+        C{acceptedCount == connectionCount + closedCount}.
+        """
+        return self._ledger.closed
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes that all connections together have delivered since the start.
+        """
+        return self._ledger.bytesRead
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes that all connections together have accepted since the start.
+        """
+        return self._ledger.bytesWritten
+
+    def report(self) -> ServerReport:
+        """
+        All of it at this moment, as a value that does not change.
+        """
+        return ServerReport(
+            connectionCount=self.connectionCount,
+            maxConnections=self._maxConnections,
+            acceptedCount=self.acceptedCount,
+            refusedCount=self.refusedCount,
+            closedCount=self.closedCount,
+            bytesRead=self.bytesRead,
+            bytesWritten=self.bytesWritten,
+            refusedBy=dict(self._ledger.refusedBy),
+            closedBy=dict(self._ledger.closedBy),
+        )
+
+    def conservation(self) -> list[str]:
+        """
+        Check that nothing is lost and nothing counted twice: each connection
+        that was accepted is open or has closed, each that has closed has its
+        reason, each refusal its rule, and every byte belongs to a connection.
+
+        It looks at each open connection: for tests, and now and then.
+
+        @return: what is wrong, in a sentence each; empty if all is right.
+        """
+        violations = self._ledger.violations()
+        if strangers := self._gate.strangers(list(self._ledger.open)):
+            violations.append(f"none that is over is counted by the policy: 0 and {strangers}")
+        return violations
+
+    def addObserver(self, observer: IConnectionObserver) -> None:
+        """
+        Tell somebody of every event from now on.
+
+        @raise TypeError: if it does not provide L{IConnectionObserver}.
+        """
+        self._observers.add(observer)
+
+    def removeObserver(self, observer: IConnectionObserver) -> None:
+        """
+        Tell it no more.  Nothing happens if it was not told.
+        """
+        self._observers.remove(observer)
+
+    # Listening.
+
+    def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
+        """
+        Accept connections from an endpoint; several are allowed.
+
+        @return: the port, once it listens; of an endpoint that only connects,
+            such as C{stdio:}, what it gives instead.  A failure, most often
+            L{CannotListenError<twisted.internet.error.CannotListenError>}, is
+            the endpoint's; observers are told of it too.  If all listeners are
+            stopped or drained before this one could open, it is closed when it
+            does, and fails with L{ListeningStoppedError}.
+        """
+        return self._listeners.listen(endpoint, self)
+
+    def doStart(self) -> None:
+        """
+        A port has opened: see how many descriptors there are.
+        """
+        super().doStart()
+        if self.descriptorReserve is None:
+            return
+        self.descriptorLimit = limit = descriptorLimit(self.descriptorReserve)
+        self._checkWatermarks()
+        if limit is not None and (self._maxConnections or 0) > limit:
+            _log.warn(
+                "maxConnections is {maxConnections}, but the descriptor limit of the process "
+                "leaves room for {descriptorLimit}; raise it (ulimit -n)",
+                maxConnections=self._maxConnections,
+                descriptorLimit=limit,
+            )
+
+    def doStop(self) -> None:
+        """
+        A port has closed.
+        """
+        self._listeners.forgetClosed()
+        super().doStop()
+        if not self.numPorts and self._reminder is not None:
+            self._reminder.cancel()
+            self._reminder = None
+
+    def address(self) -> Endpoint | None:
+        """
+        The address, port and family of the first listener, or L{None} when
+        there is none (Node's C{server.address()}).
+        """
+        return next(iter(self.addresses()), None)
+
+    def listenerOf(self, host: IAddress) -> Endpoint | None:
+        """
+        The listener through which a connection came.
+
+        @param host: the connection's own address.
+        @return: the listener on the same port or path, else the first one;
+            L{None} when there is none.
+        """
+        return self._listeners.listenerOf(host)
+
+    def addresses(self) -> list[Endpoint]:
+        """
+        The address, port and family of every listener.
+        """
+        return self._listeners.addresses
+
+    @property
+    def ports(self) -> list[IListeningPort]:
+        """
+        The ports it listens on.
+        """
+        return list(self._listeners)
+
+    @property
+    def listening(self) -> bool:
+        """
+        Whether it listens anywhere; that holds while it is suspended, too.
+        """
+        return bool(self._listeners)
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Close every listener, and leave the connections alone.
+
+        @return: fires when all are closed; at once if there was none.
+        """
+        return self._listeners.stop()
+
+    @property
+    def suspended(self) -> bool:
+        """
+        Whether it has been told to accept nobody for the time being.
+        """
+        return self._suspended
+
+    def suspend(self) -> None:
+        """
+        Stop accepting, and stay bound: the kernel goes on queueing clients, up
+        to the backlog.  Connections are left alone.
+        """
+        self._suspended = True
+        self._listeners.adjust()
+
+    def resume(self) -> None:
+        """
+        Go on accepting; those in the queue are served first.
+        """
+        self._suspended = False
+        self._listeners.adjust()
+
+    def _room(self) -> int | None:
+        """
+        How many clients may leave the kernel's queue in a batch; L{None} for
+        all.
+        """
+        if self._suspended:
+            return 0
+        opened, descriptors = len(self._ledger.open), self.descriptorLimit
+        if descriptors is not None:
+            descriptors = max(0, descriptors - opened - len(self._lingering))
+        if self._overflow == "wait":
+            places = None if self._maxConnections is None else self._maxConnections - opened
+            left = [n for n in (places, descriptors) if n is not None]
+            return max(0, min(left)) if left else None
+        if descriptors is None:
+            return None
+        # A client that is refused has its descriptor until the next turn: the
+        # reserve must hold a batch of them.
+        return descriptors + max(1, (self.descriptorReserve or 0) // 4)
+
+    def whenEmpty(self) -> Deferred[None]:
+        """
+        Wait until nobody is connected.
+
+        @return: a new Deferred each time; it has fired if nobody is.
+        """
+        return self._ledger.whenEmpty()
+
+    def drain(self, deadline: float | None = None, spread: float = 0.0) -> Deferred[DrainReport]:
+        """
+        Stop listening and let the connections come to an end; see
+        L{twisted_tcpdemo.server.drain}.
+
+        @param deadline: seconds until what is left is aborted; L{None} to wait
+            as long as it takes, C{0} to abort at once.
+        @param spread: seconds over which idle connections are closed, so that
+            their clients do not all return together.
+        @return: fires when nobody is connected any more; if it has listened
+            again meanwhile, when nobody is who was connected when it was last
+            drained.  A second call while one is under way may bring its
+            deadline forward, and takes in who has connected since.
+        @raise TypeError: for a time that is no number.
+        @raise ValueError: for one that is negative or not finite.
+        """
+        # Before anything is closed.  C{0} is a deadline, and not none at all.
+        nonNegative("deadline", deadline)
+        nonNegative("spread", spread)
+        draining = self._draining
+        if draining is None:
+            draining = self._draining = Drain(
+                self._listeners, self._ledger, self.clock or clockOf(None)
+            )
+            draining.until(None, 0.0).addCallback(self._drained)
+        draining.gather()
+        return draining.until(deadline, spread)
+
+    def _drained(self, _: DrainReport) -> None:
+        self._draining = None
+        if not self._listeners.open:
+            for farewell in list(self._lingering):
+                farewell.end()
+
+    @property
+    def draining(self) -> bool:
+        """
+        Whether a drain is under way: nobody is accepted, and it waits for those
+        who are connected.  It is over for the factory, too, once that listens
+        again.
+        """
+        return self._draining is not None and not self._listeners.open
+
+    def close(self) -> Deferred[DrainReport]:
+        """
+        Stop listening and wait for the connections to end by themselves
+        (Node's C{server.close()}).  It may be called before L{listen} and more
+        than once.
+        """
+        return self.drain()

@@ -1,0 +1,107 @@
+"""
+Between a factory and its admission policy, which may be anybody's code.
+
+A policy counts, and its counts are only right if each connection that it was
+told of is given back to it once: to the same policy, by the same address, also
+if another policy was put in its place, or a PROXY header has changed the
+address meanwhile.  That is kept here, and not in the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+from twisted.internet.interfaces import IAddress
+from twisted.logger import Logger
+
+from twisted_tcpdemo.connection.record import Connection
+from twisted_tcpdemo.interfaces import IAdmissionPolicy
+
+FAILED: Final = "admissionFailed"
+"""The rule that refuses a connection when the policy raises: a door that is
+broken is shut."""
+
+_log = Logger(namespace="tcpdemo")
+
+
+class Gate:
+    """
+    Asks a policy, if there is one, and survives it.
+    """
+
+    def __init__(self) -> None:
+        self._policy: IAdmissionPolicy | None = None
+        self._inside: dict[Connection, tuple[IAdmissionPolicy, IAddress]] = {}
+
+    @property
+    def policy(self) -> IAdmissionPolicy | None:
+        """
+        Who decides; L{None}: all may come in.
+        """
+        return self._policy
+
+    def install(self, policy: IAdmissionPolicy | None, connections: Iterable[Connection]) -> None:
+        """
+        Put another policy in force.
+
+        @param connections: all that are open; the new policy is told of them.
+        @raise TypeError: if it does not provide L{IAdmissionPolicy}.
+        """
+        if policy is not None and not IAdmissionPolicy.providedBy(policy):
+            raise TypeError(f"{policy!r} does not provide IAdmissionPolicy")
+        for connection in list(self._inside):
+            self.leave(connection)
+        self._policy = policy
+        if policy is not None:
+            for connection in connections:
+                peer = connection.peer
+                try:
+                    policy.adopted(peer)
+                except Exception:
+                    _complain(policy, "adopted")
+                else:
+                    self._inside[connection] = policy, peer
+
+    def enter(self, connection: Connection, now: float) -> str | None:
+        """
+        Let a connection in, unless a rule refuses it.
+
+        @return: the name of the rule, or L{None}.
+        """
+        policy = self._policy
+        if policy is None:
+            return None
+        host, peer = connection.host, connection.peer
+        try:
+            rule = policy.decide(host, peer, now)
+            if rule is None:
+                policy.opened(host, peer, now)
+        except Exception:
+            _complain(policy, "decide or opened")
+            return FAILED
+        if rule is None:
+            self._inside[connection] = policy, peer
+        return rule
+
+    def leave(self, connection: Connection) -> None:
+        """
+        A connection is over.  Nothing happens if its policy does not count it.
+        """
+        if connection not in self._inside:
+            return
+        policy, peer = self._inside.pop(connection)
+        try:
+            policy.closed(peer)
+        except Exception:
+            _complain(policy, "closed")
+
+    def strangers(self, connections: Collection[Connection]) -> int:
+        """
+        How many its policy counts that are not among some connections.
+        """
+        return sum(connection not in connections for connection in self._inside)
+
+
+def _complain(policy: IAdmissionPolicy, method: str) -> None:
+    _log.failure("admission policy {policy} raised in {method}", policy=policy, method=method)

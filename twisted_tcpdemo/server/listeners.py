@@ -1,0 +1,220 @@
+"""
+The ports of a factory: where it listens, and whether it accepts.
+
+A port of Twisted's accepts as many clients in a batch as its C{numberAccepts}
+says, and only then looks at anything else.  For C{overflow="wait"} the batch
+is cut to the slots that are free before each wake-up; a client for whom there
+is none stays in the kernel's queue.  That makes the limit exact with every port
+that is a L{twisted.internet.tcp.Port}, UNIX sockets included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.errors import ListeningStoppedError
+from twisted_tcpdemo.server.observers import Observers
+from twisted_tcpdemo.transports.patches import Patches
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
+
+MOST_BATCHES: Final = 1000
+"""Batches that are accepted from a queue that does not become empty."""
+
+
+class Listeners:
+    """
+    Ports that share one limit, and are opened, paused and closed together.
+    """
+
+    def __init__(self, observers: Observers, room: Callable[[], int | None]) -> None:
+        """
+        @param observers: who is told.
+        @param room: how many clients may be accepted in a batch, or L{None} for
+            any number; they wait in the kernel's queue when it is C{0}.
+        """
+        self._observers = observers
+        self._room = room
+        self._ports: dict[IListeningPort, IAddress] = {}
+        self._patches: dict[IListeningPort, Patches] = {}
+        self._closing: dict[IListeningPort, Deferred[None]] = {}
+        self._stops = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._ports)
+
+    def __iter__(self) -> Any:
+        return iter(list(self._ports))
+
+    @property
+    def open(self) -> bool:
+        """
+        Whether there is any that is not closing.
+        """
+        return not self._ports.keys() <= self._closing.keys()
+
+    def listen(
+        self, endpoint: IStreamServerEndpoint, factory: Factory[Any]
+    ) -> Deferred[IListeningPort]:
+        """
+        Open one more.
+        """
+        listening = maybeDeferred(endpoint.listen, factory)
+        return listening.addCallbacks(self._opened, self._failed, callbackArgs=(self._stops,))
+
+    def _opened(self, port: IListeningPort, stops: int) -> IListeningPort:
+        if not hasattr(port, "stopListening"):
+            return port  # C{stdio:} is connected at once, and listens nowhere
+        if stops != self._stops:
+            # Cancelling it could not have helped: an endpoint that knows nothing
+            # of that opens its port all the same, and nobody would have it.
+            stopped: Deferred[Any] = maybeDeferred(port.stopListening)
+            stopped.addErrback(partial(self._observers.tell, "serverError"))
+            raise ListeningStoppedError
+        self._ports[port] = address = port.getHost()
+        if hasattr(port, "doRead") and hasattr(port, "numberAccepts"):
+            self._patches[port] = patches = Patches()
+            patches.place(port, "doRead", partial(self._accept, port, port.doRead))
+        self._observers.tell("listening", address)
+        self.adjust()
+        return port
+
+    def _failed(self, failure: Failure) -> Failure:
+        self._observers.tell("serverError", failure)
+        return failure
+
+    def _accept(self, port: Any, doRead: Callable[[], object]) -> object:
+        """
+        C{doRead} of a port, for as many clients as there is room for.
+        """
+        room = self._room()
+        if room is None:
+            return doRead()
+        if room <= 0:
+            port.stopReading()
+            return None
+        port.numberAccepts = min(port.numberAccepts, room)
+        result = doRead()
+        if self._room() == 0:
+            self.adjust()
+        return result
+
+    def adjust(self) -> None:
+        """
+        Accept if there is room, and do not if there is none.
+        """
+        room = self._room()
+        for port in self._patches.keys() - self._closing.keys():
+            if room is None or room > 0:
+                port.startReading()  # type: ignore[attr-defined]
+            else:
+                port.stopReading()  # type: ignore[attr-defined]
+
+    @property
+    def addresses(self) -> list[Endpoint]:
+        """
+        The address, port and family of each.
+        """
+        return [endpointOf(address) for address in self._ports.values()]
+
+    def listenerOf(self, host: IAddress) -> Endpoint | None:
+        """
+        The one through which a connection came: that on the same port or path,
+        else the first; L{None} when there is none.
+        """
+        own = endpointOf(host)
+        for listener in self.addresses:
+            same = listener.port == own.port if own.port else listener.address == own.address
+            if same:
+                return listener
+        return next(iter(self.addresses), None)
+
+    def stop(self) -> Deferred[None]:
+        """
+        Close all of them, and accept before who is in their queues.  One that is
+        still to open is closed when it does.
+
+        @return: fires when all are closed, those included that were closing
+            already; at once if there was none.
+        """
+        self._stops += 1
+        stopping = [port for port in self if port not in self._closing]
+        # All before the first, for whoever is told of the first.
+        self._closing.update((port, Deferred()) for port in stopping)
+        closed = gatherResults(list(self._closing.values()))
+        for port in stopping:
+            self._stop(port)
+        return closed.addCallback(lambda _: None)
+
+    def _stop(self, port: Any) -> None:
+        def stopped(result: object) -> None:
+            self._closed(port)
+            if isinstance(result, Failure):
+                self._observers.tell("serverError", result)
+            self._closing.pop(port).callback(None)
+
+        if port in self._patches:
+            self._release(port)
+            self._patches[port] = patches = Patches()
+            closed = _stopServed(port, patches)
+        else:
+            closed = maybeDeferred(port.stopListening)
+        closed.addBoth(stopped)
+
+    def forgetClosed(self) -> None:
+        """
+        A port has closed: whoever asked it to, it is no longer listed.
+        """
+        for port in self:
+            if not getattr(port, "connected", True):
+                self._closed(port)
+
+    def _closed(self, port: IListeningPort) -> None:
+        self._release(port)
+        address = self._ports.pop(port, None)
+        if address is not None:
+            self._observers.tell("listeningStopped", address)
+
+    def _release(self, port: IListeningPort) -> None:
+        patches = self._patches.pop(port, None)
+        if patches is not None:
+            patches.remove()
+
+
+def _stopServed(port: Any, patches: Patches) -> Deferred[Any]:
+    """
+    Close a port of Twisted's, and serve who has come before it has closed.
+
+    It would be closed twice, the second time without a socket, if it were told
+    to twice in a turn: whoever stops it too gets the same Deferred.
+    """
+    _acceptQueued(port)
+    lose = port.connectionLost
+
+    def connectionLost(reason: Failure) -> None:
+        _acceptQueued(port)  # who has come since
+        patches.remove()
+        lose(reason)
+
+    patches.place(port, "connectionLost", connectionLost)
+    closed = port.deferred if port.disconnecting else maybeDeferred(port.stopListening)
+    patches.place(port, "stopListening", lambda: closed)
+    return closed
+
+
+def _acceptQueued(port: Any) -> None:
+    """
+    Accept the clients that the kernel has connected already: closing a port
+    would reset them.  There are no slots to wait for any more.
+    """
+    for _ in range(MOST_BATCHES):
+        before = port.sessionno
+        port.doRead()
+        if port.sessionno == before:
+            return

@@ -1,0 +1,130 @@
+"""
+Around the total limit: where it comes from when nobody has given one, and who
+is told when it comes near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import inf, isfinite
+from typing import Final
+
+from twisted_tcpdemo.values.report import WatermarkCrossing
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
+DESCRIPTOR_RESERVE: Final = 64
+"""Descriptors for all but the connections of a server: listeners, the reactor's
+own, logs, files that protocols open."""
+
+
+def descriptorLimit(reserve: int = DESCRIPTOR_RESERVE) -> int | None:
+    """
+    How many connections the process's descriptor limit (RLIMIT_NOFILE) leaves
+    room for.
+
+    @param reserve: descriptors that are kept for something else; at the most
+        half of what there is.
+    @return: L{None} where there is no such limit.
+    """
+    if resource is None:
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else max(soft - reserve, soft // 2)
+
+
+class _Mark:
+    """
+    One fraction of the limit, and what was last told about it.
+    """
+
+    __slots__ = ("above", "fraction", "quietUntil")
+
+    def __init__(self, fraction: float) -> None:
+        self.fraction = fraction
+        self.above = False
+        self.quietUntil = -inf
+
+
+class Watermarks:
+    """
+    Notices when the number of connections rises to a fraction of the limit, and
+    when it has fallen again: early enough to shed what is idle, or to call for
+    help.
+
+    It has fallen when it is under the fraction by C{hysteresis}, so that a count
+    that trembles around it tells of nothing.  After each crossing of a mark the
+    next is told C{cooldown} seconds later at the earliest, and only if it is
+    still so.  What is told of one mark is always "above" and "below" in turn.
+
+    It reads no clock and does not wait: see L{dueAt}.  Each belongs to one
+    factory.
+    """
+
+    def __init__(
+        self,
+        fractions: Iterable[float] = (0.8, 1.0),
+        hysteresis: float = 0.05,
+        cooldown: float = 5.0,
+    ) -> None:
+        """
+        @param fractions: of the limit, each above 0 and up to 1.
+        @param hysteresis: a fraction of the limit, too, and less than each of
+            the others.
+        @param cooldown: seconds.
+        @raise ValueError: for a value that is out of range.
+        """
+        marks = sorted(set(fractions))
+        if not marks or not all(0 < fraction <= 1 for fraction in marks):
+            raise ValueError(f"fractions must be above 0 and up to 1, not {marks!r}")
+        if not 0 <= hysteresis < marks[0]:
+            raise ValueError(f"hysteresis must be from 0 to under {marks[0]!r}, not {hysteresis!r}")
+        if not (isfinite(cooldown) and cooldown >= 0):
+            raise ValueError(f"cooldown must be a finite number, 0 or more, not {cooldown!r}")
+        self._marks = [_Mark(fraction) for fraction in marks]
+        self._hysteresis = hysteresis
+        self._cooldown = cooldown
+        self._dueAt: float | None = None
+
+    @property
+    def dueAt(self) -> float | None:
+        """
+        When L{update} must be called even if nothing has changed, because a
+        cooldown ends that has kept something back; L{None} if nothing has been.
+        """
+        return self._dueAt
+
+    def update(self, count: int, limit: int | None, now: float) -> list[WatermarkCrossing]:
+        """
+        Look at the count, after it or the limit has changed.
+
+        @param count: how many are connected.
+        @param limit: how many may be.  Without one, and of nobody, there is no
+            fraction, and every mark is above the count.
+        @param now: seconds of a clock.
+        @return: the marks that were crossed, in the order in which the count
+            passed them.
+        """
+        share = count / limit if limit else -inf
+        crossed: list[_Mark] = []
+        self._dueAt = None
+        for mark in self._marks:
+            threshold = mark.fraction - (self._hysteresis if mark.above else 0.0)
+            # The difference is not exact: 0.8 - 0.1 is more than 0.7.
+            if (share >= threshold - 1e-9) == mark.above:
+                continue
+            # More than the cooldown: the clock was set back, and keeps nothing back.
+            if 0 < mark.quietUntil - now <= self._cooldown + 1e-6:
+                self._dueAt = min(mark.quietUntil, self._dueAt or inf)
+                continue
+            mark.above = not mark.above
+            mark.quietUntil = now + self._cooldown
+            crossed.append(mark)
+        rising = [mark for mark in crossed if mark.above]
+        falling = [mark for mark in reversed(crossed) if not mark.above]
+        return [
+            WatermarkCrossing(mark.fraction, mark.above, count, limit) for mark in falling + rising
+        ]

@@ -1,0 +1,185 @@
+"""
+The service that C{twistd} runs: listen, serve, come to rest.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.service.signals import StopSignals
+from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
+from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
+
+_log = Logger(namespace="tcpdemo")
+
+WAITING_INTERVAL = 2.0
+"""Seconds between two lines that tell who is being waited for."""
+
+
+class TCPDemoService(Service):
+    """
+    Listens on endpoints with one factory, from start to stop; it can be started
+    again.
+
+    Twisted's own endpoint service logs a failed listen and goes on with no
+    listener, does not wait for connections when it stops, and can not be
+    started twice (twisted #5071).
+
+    @ivar _run: what tells one run, from start to stop, from the next; L{None}
+        between them.
+    """
+
+    def __init__(
+        self,
+        factory: TCPDemoFactory,
+        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        *,
+        reactor: Any = None,
+        drain: float | None = 10.0,
+        spread: float = 0.0,
+    ) -> None:
+        """
+        @param endpoints: what to listen on, each with the name that an error is
+            to call it by.
+        @param reactor: whose shutdown is to be watched; the installed one if
+            none is given.
+        @param drain: seconds that connections have to end when the service
+            stops; L{None} for as long as they take.
+        @param spread: seconds over which idle connections are closed then.
+        @raise TypeError: for a time that is no number.
+        @raise ValueError: for one that is negative or not finite.
+        """
+        nonNegative("drain", drain)
+        nonNegative("spread", spread)
+        self._factory = factory
+        self._endpoints = endpoints
+        self._reactor = reactor
+        self._drain = drain
+        self._spread = spread
+        self._run: object = None
+        self._shuttingDown = False
+        self._signals: StopSignals | None = None
+        self._trigger: Any = None
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, as long as the process may use low ports.
+
+        @raise StartError: if it cannot listen on one of the endpoints; it has
+            not started then, and listens on none.
+        """
+        super().privilegedStartService()
+        self._begin()
+
+    def startService(self) -> None:
+        """
+        Listen, if L{privilegedStartService} has not.
+
+        @raise StartError: see L{privilegedStartService}.
+        """
+        super().startService()
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._run is not None:
+            return
+        self._run = object()
+        reactor = self._reactor = self._reactor or _installedReactor()
+        self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
+        self._signals = StopSignals(reactor, self._hurry)
+        self._signals.take()
+        try:
+            for name, endpoint in self._endpoints:
+                self._listen(name, endpoint)
+        except StartError:
+            # What it has opened is closed, so that it can be started again.
+            self.stopService()
+            raise
+
+    def _listen(self, name: str, endpoint: IStreamServerEndpoint) -> None:
+        failures: list[Failure] = []
+        listening: Deferred[Any] = self._factory.listen(endpoint)
+        listening.addErrback(failures.append)
+        if failures:
+            giveUp(cannotListen(name, failures[0]))
+        # An endpoint that takes its time may fail when the reactor runs.
+        listening.addCallback(self._listened, name, failures, self._run)
+
+    def _listened(self, _: object, name: str, failures: list[Failure], run: object) -> None:
+        if failures and run is self._run:
+            _log.critical("{message}", message=cannotListen(name, failures[0]))
+            # The reactor can be stopped with an exit status in no other way.
+            signal.raise_signal(signal.SIGTERM)
+
+    def stopService(self) -> Deferred[DrainReport]:
+        """
+        Stop listening and let the connections end, until the deadline.
+
+        @return: fires when nobody is connected any more; at once if the service
+            was never started.
+        """
+        super().stopService()
+        self._run = None
+        if self._trigger is not None and not self._shuttingDown:
+            self._reactor.removeSystemEventTrigger(self._trigger)
+        self._trigger = None
+        drained = self._factory.drain(self._drain, self._spread)
+        if self._signals is not None:
+            self._signals.giveBack()
+        if self._factory.connectionCount:
+            waiting = LoopingCall(self._tellWaiting)
+            waiting.clock = self._reactor or _installedReactor()
+            waiting.start(WAITING_INTERVAL).addErrback(_cannotTell)
+            drained.addBoth(_ended, waiting)
+        return drained.addCallback(self._drained)
+
+    def _tellWaiting(self) -> None:
+        connections = self._factory.connections
+        names = [f"{p.connectionID} ({endpointOf(p.peer)})" for p in connections[:5]]
+        more = f" and {len(connections) - 5} more" if len(connections) > 5 else ""
+        _log.info("waiting for {names}{more}", names=", ".join(names), more=more)
+
+    def _drained(self, report: DrainReport) -> DrainReport:
+        if report.finished or report.aborted:
+            _log.info(f"drained: {DRAIN_SUMMARY}", **asdict(report))
+        return report
+
+    def _shutdown(self) -> None:
+        """
+        The reactor is about to stop: from now on a signal means at once.
+        """
+        self._shuttingDown = True
+        assert self._signals is not None
+        self._signals.stopping()
+
+    def _hurry(self) -> None:
+        self._factory.drain(0)
+
+
+def _cannotTell(failure: Failure) -> None:
+    _log.failure("who is being waited for could not be told", failure)
+
+
+def _ended(result: Any, waiting: LoopingCall) -> Any:
+    if waiting.running:  # not if it has raised
+        waiting.stop()
+    return result
+
+
+def _installedReactor() -> Any:
+    from twisted.internet import reactor
+
+    return reactor

@@ -1,0 +1,6 @@
+"""
+What lies under a connection, whoever made it: the layers of a transport, its
+counts, its half-close, its socket's options, its clock's deadlines.
+
+It may import values, errors and interfaces.  An application meets none of it.
+"""

@@ -1,0 +1,188 @@
+"""
+Deadlines of many connections behind one delayed call.
+
+A timer that is restarted at every read costs more than the read.  So nothing
+happens on the hot path at all: a transport keeps the time of its last activity,
+and L{Deadlines} visit a connection only when one of its budgets could be used
+up.  If there was activity meanwhile, the deadline has moved, and the visit
+says so.  A connection with a budget of one minute is visited once a minute,
+however busy it is.
+
+Deadlines are kept to a tick of L{Deadlines.TICK} seconds, and never early.  A clock
+that is set back makes those late that are set already, as it does with all of
+the reactor's, and no new ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from math import ceil
+from typing import Final, Protocol
+from weakref import WeakValueDictionary
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+_log = Logger(namespace="tcpdemo")
+
+FEW: Final = 64
+"""Empty buckets that are never worth looking for."""
+
+
+class Watched(Protocol):
+    """
+    Something with a deadline.
+
+    @ivar tick: its place among the deadlines, which only they use; C{0} when it
+        has none.
+    """
+
+    tick: int
+
+    def visit(self, now: float) -> None:
+        """
+        The deadline has come.  Its place among them is gone.
+        """
+
+
+class Deadlines:
+    """
+    One delayed call for everything that has a deadline.
+    """
+
+    TICK = 0.05
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._buckets: dict[int, dict[Watched, None]] = {}
+        self._ticks: list[int] = []
+        self._serving = 0
+        self._call: IDelayedCall | None = None
+        self._callTick = 0
+
+    def watch(self, watched: Watched, deadline: float) -> None:
+        """
+        Visit something at a deadline, in place of the one it had.
+
+        @param deadline: seconds of the clock; if it is past, at once.
+        """
+        self._take(watched)
+        # Never a tick that is being served, or serving it might not end.  At
+        # other times the last one served says nothing: the clock may have been
+        # set back since.
+        watched.tick = tick = max(ceil(deadline / self.TICK), self._serving + 1)
+        bucket = self._buckets.get(tick)
+        if bucket is None:
+            self._buckets[tick] = bucket = {}
+            self._queue(tick)
+        bucket[watched] = None
+        self._schedule()
+
+    def forget(self, watched: Watched) -> None:
+        """
+        Do not visit it any more.  Nothing happens if it has no deadline.
+        """
+        self._take(watched)
+        self._schedule()
+
+    def _take(self, watched: Watched) -> None:
+        tick, watched.tick = watched.tick, 0
+        bucket = self._buckets.get(tick)
+        if bucket is not None and watched in bucket:
+            del bucket[watched]
+            if not bucket:
+                del self._buckets[tick]
+
+    def _queue(self, tick: int) -> None:
+        """
+        Find a bucket again when its time has come.  Those that have become
+        empty before stay in the queue, but never so many that most of it is
+        theirs: with connections that may live for a day, and do for a moment,
+        that would be a day's.
+        """
+        if len(self._ticks) < 2 * len(self._buckets) + FEW:
+            heappush(self._ticks, tick)
+        else:
+            self._ticks = list(self._buckets)
+            heapify(self._ticks)
+
+    def _schedule(self) -> None:
+        """
+        Keep one delayed call, for the first tick, as long as there is any.
+        """
+        while self._ticks and self._ticks[0] not in self._buckets:
+            heappop(self._ticks)
+        wanted = self._ticks[0] if self._ticks else 0
+        if self._call is not None:
+            if wanted and wanted >= self._callTick:
+                return
+            self._call.cancel()
+            self._call = None
+        if wanted:
+            self._callTick = wanted
+            delay = max(0.0, wanted * self.TICK - self._clock.seconds())
+            self._call = self._clock.callLater(delay, self._run)
+
+    def _run(self) -> None:
+        self._call = None
+        now = self._clock.seconds()
+        # The sum of a time and a delay may miss the time that was meant by a
+        # rounding error.
+        self._serving = last = int((now + 1e-9) / self.TICK)
+        while self._ticks and self._ticks[0] <= last:
+            bucket = self._buckets.get(heappop(self._ticks), {})
+            while bucket:
+                self._visit(next(iter(bucket)), now)
+        self._serving = 0
+        self._schedule()
+
+    def _visit(self, watched: Watched, now: float) -> None:
+        self._take(watched)
+        try:
+            watched.visit(now)
+        except Exception:
+            _log.failure("a deadline could not be served")
+
+
+class Errand:
+    """
+    One function to be called at a time.
+    """
+
+    __slots__ = ("_deadlines", "_function", "tick")
+
+    def __init__(
+        self, deadlines: Deadlines, deadline: float, function: Callable[[], object]
+    ) -> None:
+        self.tick = 0
+        self._deadlines = deadlines
+        self._function = function
+        deadlines.watch(self, deadline)
+
+    def visit(self, now: float) -> None:
+        """
+        It is time.
+        """
+        self._function()
+
+    def cancel(self) -> None:
+        """
+        Do not call it any more.
+        """
+        self._deadlines.forget(self)
+
+
+# Deadlines hold their clock, so its identity is theirs as long as they live.  They
+# live as long as there are any: the delayed call is the clock's.
+_ofClocks: WeakValueDictionary[int, Deadlines] = WeakValueDictionary()
+
+
+def deadlinesOf(clock: IReactorTime) -> Deadlines:
+    """
+    The deadlines of a clock, the same for everybody.
+    """
+    deadlines = _ofClocks.get(id(clock))
+    if deadlines is None:
+        _ofClocks[id(clock)] = deadlines = Deadlines(clock)
+    return deadlines

@@ -1,0 +1,327 @@
+"""
+Byte counts for transports that do not count by themselves.
+
+Twisted's transports hold what they have not sent in private buffers and tell
+nobody when the operating system takes it.  A L{Meter} patches the few methods
+through which bytes pass (see L{twisted_tcpdemo.transports.patches}) and reads those
+buffers, so that TCP, UNIX sockets, TLS, PROXY wrappers and the transports of
+unit tests all look like an L{ICountingTransport}.
+
+Under TLS the buffers hold ciphertext.  There, C{bytesPending} is an estimate
+that never exceeds the truth by more than the overhead of the records and is
+zero exactly when everything has been taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IReactorTime, ITransport
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.interfaces import (
+    IConnectionHooks,
+    ICountingTransport,
+    ITransportWatcher,
+)
+from twisted_tcpdemo.transports.counts import Counts
+from twisted_tcpdemo.transports.halfclose import relayHalfClose
+from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
+from twisted_tcpdemo.transports.patches import Patches, methodOf
+
+
+class Meter:
+    """
+    The counts of one connection over a foreign transport.
+
+    It has the attributes of L{ICountingTransport} that concern counting, and
+    serves an L{ITransportWatcher} in the same way.
+
+    Bytes that a protocol feeds back to its own C{dataReceived} while it is
+    handling data, as C{LineReceiver.setLineMode(extra)} does, have been
+    counted already and are not counted again.
+    """
+
+    __slots__ = (
+        "_abort",
+        "_aborted",
+        "_bottom",
+        "_bottomWrite",
+        "_deliver",
+        "_delivering",
+        "_descriptor",
+        "_doWrite",
+        "_hooks",
+        "_lastActivity",
+        "_left",
+        "_lose",
+        "_loseTransport",
+        "_patches",
+        "_protocol",
+        "_relays",
+        "_seconds",
+        "_settled",
+        "_startTLS",
+        "_transport",
+        "_write",
+        "bytesRead",
+        "bytesWritten",
+        "watcher",
+    )
+
+    def __init__(
+        self,
+        transport: ITransport,
+        watcher: ITransportWatcher,
+        clock: IReactorTime,
+        before: Counts | None = None,
+    ) -> None:
+        """
+        @param before: what has been counted on this transport already.
+        """
+        self.bytesRead = before.bytesRead if before else 0
+        self.bytesWritten = before.bytesWritten if before else 0
+        self._settled = self.bytesWritten - (before.bytesPending if before else 0)
+        self.watcher = watcher
+        self._seconds: Callable[[], float] = clock.seconds
+        self._lastActivity = self._seconds()
+        self._transport: Any = transport
+        self._bottom: Any = None
+        self._delivering = False
+        self._aborted = False
+        self._left: int | None = None
+        self._patches = Patches()
+        self._hooks = Patches()
+        self._relays: Patches | None = None
+
+    def attach(self, protocol: IConnectionHooks) -> None:
+        """
+        Begin to count what passes between the transport and C{protocol}.
+        """
+        place, transport = self._patches.place, self._transport
+        self._protocol: Any = protocol
+        watcher, hook = self.watcher, self._hooks.place
+        hook(protocol, "connectionLost", partial(self._lost, protocol.connectionLost))
+        hook(
+            protocol,
+            "readConnectionLost",
+            partial(watcher.transportReadEnded, protocol.readConnectionLost),
+        )
+        hook(
+            protocol,
+            "writeConnectionLost",
+            partial(watcher.transportWriteEnded, protocol.writeConnectionLost),
+        )
+        close = partial(watcher.transportReadEnded, transport.loseConnection)
+        self._relays = relayHalfClose(transport, close)
+        self._deliver: Callable[[Any, bytes], None] = methodOf(protocol, "dataReceived")
+        place(protocol, "dataReceived", self._dataReceived)
+        self._write = methodOf(transport, "write")
+        place(transport, "write", self._countWrite)
+        place(transport, "writeSequence", self._countWriteSequence)
+        self._lose = methodOf(transport, "loseConnection")
+        place(transport, "loseConnection", self._loseConnection)
+        if hasattr(transport, "abortConnection"):
+            self._abort = methodOf(transport, "abortConnection")
+            place(transport, "abortConnection", self._abortConnection)
+        if hasattr(transport, "startTLS"):
+            self._startTLS = methodOf(transport, "startTLS")
+            place(transport, "startTLS", self._encrypt)
+        if hasattr(transport, "connectionLost"):
+            self._loseTransport = methodOf(transport, "connectionLost")
+            place(transport, "connectionLost", self._connectionLost)
+        bottom = bottomOf(transport)
+        if ICountingTransport.providedBy(bottom):
+            self._bottom = bottom
+            bottom.watcher = _BottomWatcher(self._moved)
+            if bottom is not transport:
+                self._bottomWrite = methodOf(bottom, "write")
+                place(bottom, "write", self._writeBelow)
+        elif isinstance(bottom, FileDescriptor):
+            self._descriptor = bottom
+            self._doWrite = methodOf(bottom, "doWrite")
+            place(bottom, "doWrite", self._flush)
+
+    def detach(self) -> None:
+        """
+        Let go of transport and protocol.
+        """
+        self._patches.remove()
+        self._hooks.remove()
+        if self._relays is not None:
+            self._relays.remove()
+        if self._bottom is not None:
+            self._bottom.watcher = None
+
+    def leave(self) -> None:
+        """
+        Let the protocol have its own hooks back, for another connection.
+        """
+        self._hooks.remove()
+
+    @property
+    def lastActivity(self) -> float:
+        """
+        See L{ICountingTransport}.
+        """
+        below: float = self._bottom.lastActivity if self._bottom is not None else 0.0
+        return max(self._lastActivity, below)
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        Bytes accepted that the operating system has not taken.
+        """
+        if self._left is not None:
+            return self._left
+        unsettled = self.bytesWritten - self._settled
+        if not unsettled:
+            return 0
+        queued = queuedBytes(self._transport)
+        if not queued:
+            self._settled = self.bytesWritten
+        return min(unsettled, queued)
+
+    # Between the transport and the protocol.
+
+    def _dataReceived(self, data: bytes) -> None:
+        if self._delivering:
+            return self._deliver(self._protocol, data)
+        self._delivering = True
+        self.bytesRead += len(data)
+        self._lastActivity = self._seconds()
+        try:
+            return self._deliver(self._protocol, data)
+        except BaseException:
+            self.watcher.deliveryFailed()
+            raise
+        finally:
+            self._delivering = False
+
+    def _lost(self, tell: Callable[[Failure], object], reason: Failure = connectionDone) -> None:
+        self.watcher.transportLost(reason)
+        tell(reason)
+
+    def _countWrite(self, data: bytes) -> None:
+        if self._aborted:
+            return  # Twisted would keep them until the end of the turn
+        accepted = accepts(self._transport)
+        self._write(self._transport, data)
+        if accepted:
+            self.bytesWritten += len(data)
+            self.watcher.transportWaiting()
+
+    def _countWriteSequence(self, iovec: Iterable[bytes]) -> None:
+        # Some transports implement this one by their own write(), which is
+        # shadowed: joining first counts every byte once, whoever calls whom.
+        self._countWrite(b"".join(iovec))
+
+    def _loseConnection(self, *args: Any) -> None:
+        self.watcher.transportClosing()
+        self._lose(self._transport, *args)
+
+    def _abortConnection(self) -> None:
+        self.watcher.transportAborting()
+        self._aborted = True
+        self._abort(self._transport)
+
+    def _encrypt(self, *args: Any) -> object:
+        self.watcher.transportEncrypting()
+        return self._startTLS(self._transport, *args)
+
+    def _flush(self) -> object:
+        """
+        C{doWrite} of the socket: the kernel has room, so bytes have moved.
+        """
+        result = self._doWrite(self._descriptor)
+        if not isinstance(result, Exception):
+            self._moved()
+        return result
+
+    def _writeBelow(self, data: bytes) -> None:
+        """
+        C{write} of a socket that takes bytes at once: a layer between may have
+        kept them until now.
+        """
+        self._bottomWrite(self._bottom, data)
+        self._bottom.tellFlushedSoon()
+
+    def _moved(self) -> None:
+        """
+        The operating system has taken bytes.
+        """
+        self._lastActivity = self._seconds()
+        self.watcher.transportFlushed()
+
+    def _connectionLost(self, reason: Failure) -> None:
+        """
+        The transport ends.  It tells the protocol, where the watcher listens
+        already; this is for a protocol that has put another C{connectionLost}
+        in place after it was connected.
+        """
+        # The layers are taken apart before anybody is told.
+        self._left = self.bytesPending
+        try:
+            self._loseTransport(self._transport, reason)
+        finally:
+            self.watcher.transportLost(reason)
+
+
+@implementer(ITransportWatcher)
+class _BottomWatcher:
+    """
+    Hears from a counting transport, below others, when bytes have left.  Of all
+    else the transport on top is asked.
+    """
+
+    __slots__ = ("transportFlushed",)
+
+    def __init__(self, flushed: Callable[[], None]) -> None:
+        self.transportFlushed = flushed
+
+    def transportWaiting(self) -> None:
+        """
+        The layer on top is asked at each write.
+        """
+
+    def transportClosing(self) -> None:
+        """
+        Some layer is done.
+        """
+
+    def transportAborting(self) -> None:
+        """
+        Some layer gives up.
+        """
+
+    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+        """
+        The layers pass it on by themselves.
+        """
+        tell()
+
+    def transportWriteEnded(self, tell: Callable[[], object]) -> None:
+        """
+        The same.
+        """
+        tell()
+
+    def transportEncrypting(self) -> None:
+        """
+        There is one more layer.
+        """
+
+    def deliveryFailed(self) -> None:
+        """
+        Some layer has raised.
+        """
+
+    def transportLost(self, reason: Failure) -> None:
+        """
+        The layers will hear of it.
+        """

@@ -1,0 +1,84 @@
+"""
+Standing between two objects without replacing either.
+
+An instance attribute hides the method of the same name from everybody who
+calls it through the instance, the object's own code included.  That is how
+this package sees what passes between a foreign transport and a protocol whose
+author has overridden everything: identity, C{isinstance} and interfaces stay
+as they were, which a proxy would have to imitate one by one.  Twisted does the
+same to itself in C{startTLS} and in its buffering TLS transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from zope.interface import alsoProvides
+from zope.interface.interface import InterfaceClass
+
+_ABSENT: Any = object()
+
+
+def methodOf(target: object, name: str) -> Callable[..., Any]:
+    """
+    What C{target.name} is now, to be called with the target first.
+
+    That of its class serves all targets: one object less for each of them to
+    be made, kept, and looked through by the garbage collector.
+    """
+    if name not in vars(target):
+        function = getattr(type(target), name, None)
+        if isinstance(function, FunctionType):
+            return function
+    bound = getattr(target, name)
+    return lambda _, *arguments: bound(*arguments)
+
+
+class Patches:
+    """
+    Instance attributes placed over methods, interfaces declared where such a
+    method makes them true, and the way back.
+    """
+
+    __slots__ = ("_placed",)
+
+    def __init__(self) -> None:
+        # In fours: an object that holds others costs the garbage collector time.
+        self._placed: list[Any] = []
+
+    def place(self, target: object, name: str, shadow: Callable[..., Any]) -> None:
+        """
+        Let C{target.name} be C{shadow} until L{remove}.
+        """
+        attributes = vars(target)
+        self._placed += (attributes.get(name, _ABSENT), shadow, name, attributes)
+        attributes[name] = shadow
+
+    def declare(self, target: object, interface: InterfaceClass) -> None:
+        """
+        Let C{target} provide an interface until L{remove}, if it does not
+        already.
+        """
+        if interface.providedBy(target):
+            return
+        # What an instance declares is one of its attributes, too.
+        attributes = vars(target)
+        before = attributes.get("__provides__", _ABSENT)
+        alsoProvides(target, interface)
+        self._placed += (before, attributes["__provides__"], "__provides__", attributes)
+
+    def remove(self) -> None:
+        """
+        Put everything back, except what somebody else has replaced meanwhile.
+        """
+        take = self._placed.pop
+        while self._placed:
+            attributes, name, shadow, before = take(), take(), take(), take()
+            if attributes.get(name) is not shadow:
+                continue
+            if before is _ABSENT:
+                del attributes[name]
+            else:
+                attributes[name] = before

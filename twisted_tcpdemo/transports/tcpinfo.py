@@ -1,0 +1,135 @@
+"""
+What the kernel knows of a connection (Linux).
+
+C{TCP_INFO} (tcp(7)) fills in a C{struct tcp_info} (C{linux/tcp.h}), which has
+only ever grown at its end, and copies as much of it as there is room for.  So
+each figure has its place for ever, and an old kernel's answer is a shorter one.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from typing import Any, Final
+
+from twisted_tcpdemo.transports.layers import bottomOf
+from twisted_tcpdemo.values.report import TCPInfo
+
+try:
+    from fcntl import ioctl
+    from termios import TIOCOUTQ
+except ImportError:  # pragma: no cover
+    pass  # not a system that is asked below
+
+SUPPORTED: Final = sys.platform == "linux"
+"""Elsewhere the option is missing, or its structure is another one."""
+
+_ROOM: Final = 168
+"""Bytes of the structure up to the last field that is read."""
+
+_SEGMENT_SIZE: Final = 16  # tcpi_snd_mss, and the rest by their names there
+_UNACKED: Final = 24
+_SACKED: Final = 28
+_RTT: Final = 68
+_RTTVAR: Final = 72
+_SND_CWND: Final = 80
+_TOTAL_RETRANS: Final = 100
+_NOTSENT_BYTES: Final = 144
+_MIN_RTT: Final = 148
+_DELIVERY_RATE: Final = 160
+
+_NO_MIN_RTT: Final = 2**32 - 1
+"""What tcpi_min_rtt is before the first measurement."""
+
+
+def tcpInfoOf(transport: Any) -> TCPInfo | None:
+    """
+    Ask the kernel about a connection, through whatever is wrapped around it.
+
+    @return: L{None} on other systems, for anything but TCP, and when the
+        socket is closed.
+    """
+    handle = _tcpSocketOf(transport)
+    if handle is None:
+        return None
+    try:
+        raw = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROOM)
+        queued = struct.unpack("i", ioctl(handle.fileno(), TIOCOUTQ, bytes(4)))[0]
+    except (OSError, ValueError):  # closed meanwhile: EBADF, or the descriptor -1
+        return None
+    return parse(raw, queued)
+
+
+def parse(raw: bytes, queued: int) -> TCPInfo | None:
+    """
+    Read a C{struct tcp_info}.
+
+    @param raw: the structure, or as much of it as the kernel knows.
+    @param queued: bytes in the send queue (SIOCOUTQ, tcp(7)).
+    @return: L{None} if it is too short to be one.
+    """
+    if len(raw) < _TOTAL_RETRANS + 4:  # what every kernel since 2.6.12 has
+        return None
+    minimum = _number(raw, "I", _MIN_RTT)
+    return TCPInfo(
+        roundTripTime=_word(raw, _RTT) / 1e6,
+        roundTripVariance=_word(raw, _RTTVAR) / 1e6,
+        minimumRoundTripTime=None if minimum in (None, _NO_MIN_RTT) else minimum / 1e6,
+        retransmits=_word(raw, _TOTAL_RETRANS),
+        bytesUnacknowledged=queued,
+        bytesUnsent=_number(raw, "I", _NOTSENT_BYTES),
+        congestionWindow=_word(raw, _SND_CWND),
+        segmentSize=_word(raw, _SEGMENT_SIZE),
+        deliveryRate=_number(raw, "Q", _DELIVERY_RATE),
+    )
+
+
+def acceptQueueOf(port: Any) -> tuple[int, int] | None:
+    """
+    The queue of the connections that the kernel has made and nobody has
+    accepted.
+
+    @param port: a listening port.
+    @return: how many there are, and how many there may be (the backlog, or the
+        system's C{somaxconn} if that is lower); L{None} where nobody tells.
+    """
+    handle = _tcpSocketOf(port)
+    if handle is None:
+        return None
+    try:
+        raw = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROOM)
+    except OSError:
+        return None
+    # For a listening socket these two fields are the queue: tcp_get_info() in
+    # net/ipv4/tcp.c, which is where ss(8) has them from.
+    return _word(raw, _UNACKED), _word(raw, _SACKED)
+
+
+def _tcpSocketOf(transport: Any) -> Any | None:
+    """
+    The socket of a connection or a port, if it is one of TCP.
+    """
+    if not SUPPORTED:
+        return None
+    bottom = bottomOf(transport)
+    try:
+        handle = bottom.getHandle() if hasattr(bottom, "getHandle") else bottom.socket
+    except AttributeError:  # none, as in a unit test; Twisted's also forget theirs at the end
+        return None
+    family = getattr(handle, "family", None)
+    return handle if family in (socket.AF_INET, socket.AF_INET6) else None
+
+
+def _word(raw: bytes, offset: int) -> int:
+    value: int = struct.unpack_from("I", raw, offset)[0]
+    return value
+
+
+def _number(raw: bytes, kind: str, offset: int) -> Any | None:
+    """
+    A field that older kernels do not have.
+    """
+    if len(raw) < offset + struct.calcsize(kind):
+        return None
+    return struct.unpack_from(kind, raw, offset)[0]

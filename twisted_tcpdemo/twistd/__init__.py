@@ -1,0 +1,13 @@
+"""
+What C{twistd tcpdemo} runs: the options of its command line made into objects,
+and the small servers that C{--protocol} names.
+
+It may import everything but the command line client; status and control only
+when they are asked for.
+"""
+
+from twisted_tcpdemo.twistd.options import Options
+from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol
+from twisted_tcpdemo.twistd.tap import makeService
+
+__all__ = ["Discard", "Echo", "Options", "ReportProtocol", "makeService"]

@@ -1,0 +1,62 @@
+"""
+How long a connection may take, how much it may hold, and when it must go.
+
+L{twisted_tcpdemo.connection.watch} keeps them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from twisted_tcpdemo.values.checks import nonNegative
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """
+    What a connection may take.  Times are seconds; L{None} or C{0}: no limit.
+
+    @ivar maxPending: bytes that may wait for a peer that does not read; the
+        write that exceeds it resets the connection.
+
+    @ivar firstByte: until the peer has sent anything at all.  With
+        C{pauseOnConnect} it begins when reading does, and so does C{handshake}.
+    @ivar idle: without a byte moving in either direction.
+    @ivar lifetime: in all.
+    @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which each
+        connection's own may be shorter, so that those made together do not all
+        return together.
+    @ivar writeStall: while bytes are pending and the peer takes none.
+    @ivar closeFlush: after this side has closed, for a peer that does not read
+        what is left.  A producer that has not finished when the application
+        closes is waited for as long as C{lifetime} allows, without one for
+        ever; the peer only has to take what there is.
+    @ivar handshake: for the TLS handshake, closing or not.
+    """
+
+    firstByte: float | None = None
+    idle: float | None = None
+    lifetime: float | None = None
+    lifetimeJitter: float = 0.0
+    writeStall: float | None = None
+    closeFlush: float | None = 30.0
+    handshake: float | None = 30.0
+    maxPending: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            object.__setattr__(self, field.name, nonNegative(field.name, value))
+        object.__setattr__(self, "lifetimeJitter", self.lifetimeJitter or 0.0)
+        if self.lifetimeJitter > 1:
+            raise ValueError(f"lifetimeJitter must be from 0 to 1, not {self.lifetimeJitter!r}")
+
+    @property
+    def fromTheStart(self) -> bool:
+        """
+        Whether any of them runs as soon as there is a connection.
+        """
+        return bool(self.firstByte or self.idle or self.lifetime or self.writeStall)
+
+
+DEFAULT_BUDGETS = Budgets()

@@ -1,0 +1,234 @@
+"""
+Values that outlive a connection: what it was, what it carried, how it ended.
+
+All of them are frozen.  Addresses are Twisted's own L{IAddress} objects; the
+same in plain words, as Node gives them, are properties.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from twisted.internet.interfaces import IAddress
+
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
+
+
+class CloseReason(Enum):
+    """
+    Why a connection ended.  The list is closed, and each connection has
+    exactly one; the value is what logs and metrics show.
+    """
+
+    __hash__ = object.__hash__  # Enum's is Python code, and runs at each look-up
+
+    PEER_CLOSED = "peer closed"
+    """The peer ended its side first, in order."""
+
+    LOCAL_CLOSE = "local close"
+    """This side closed first, with C{loseConnection}."""
+
+    RESET = "reset"
+    """The peer or the network broke it off: RST, or a TLS stream cut short."""
+
+    ABORTED = "aborted"
+    """This side broke it off, with C{abortConnection}."""
+
+    TLS_FAILED = "tls failed"
+    """The TLS handshake or a TLS record was wrong."""
+
+    ERROR = "error"
+    """A hook of the protocol raised."""
+
+    IDLE = "idle timeout"
+    """No byte moved for as long as C{setTimeout} allows."""
+
+    FIRST_BYTE = "first byte timeout"
+    """The peer sent nothing at all."""
+
+    LIFETIME = "maximum lifetime"
+    """The connection was as old as a connection may become."""
+
+    WRITE_STALL = "write stall"
+    """Bytes were pending and the peer took none of them."""
+
+    CLOSE_FLUSH = "close timeout"
+    """This side closed, and the peer did not read what was left."""
+
+    HANDSHAKE = "handshake timeout"
+    """The TLS handshake did not end."""
+
+    MAX_PENDING = "too much pending"
+    """More bytes waited for the peer than may wait."""
+
+    DRAIN = "drain deadline"
+    """The server drained, and the deadline came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """
+    The two ends of a connection.
+
+    @ivar host: this side.
+    @ivar peer: the other side.
+    """
+
+    host: IAddress
+    peer: IAddress
+
+    @property
+    def local(self) -> Endpoint:
+        """
+        This side as address, port and family.
+        """
+        return endpointOf(self.host)
+
+    @property
+    def remote(self) -> Endpoint:
+        """
+        The other side as address, port and family.
+        """
+        return endpointOf(self.peer)
+
+
+@dataclass(frozen=True, slots=True)
+class TCPInfo:
+    """
+    What the kernel knows of a connection.  Figures that an old kernel does not
+    have are L{None}.
+
+    @ivar roundTripTime: smoothed, in seconds.
+    @ivar roundTripVariance: the mean deviation from it, in seconds.
+    @ivar minimumRoundTripTime: the lowest that was measured, in seconds; on a
+        path without queues, about what the wire takes.
+    @ivar retransmits: segments sent more than once, since the beginning.
+    @ivar bytesUnacknowledged: bytes that the kernel has taken and the peer's
+        has not acknowledged.  A FIN counts as one of them.
+    @ivar bytesUnsent: of those, not sent yet.
+    @ivar congestionWindow: segments that may be on their way at a time.
+    @ivar segmentSize: bytes in a full segment.
+    @ivar deliveryRate: the latest rate at which bytes have reached the peer, in
+        bytes a second; C{0} before there was one.
+    """
+
+    roundTripTime: float
+    roundTripVariance: float
+    minimumRoundTripTime: float | None
+    retransmits: int
+    bytesUnacknowledged: int
+    bytesUnsent: int | None
+    congestionWindow: int
+    segmentSize: int
+    deliveryRate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionReport(Addresses):
+    """
+    One connection at one moment.
+
+    @ivar connectionID: a number that no other connection of this process has.
+    @ivar bytesRead: bytes delivered to the protocol.
+    @ivar bytesWritten: bytes accepted for the peer.
+    @ivar bytesPending: of those, not yet taken by the operating system; in a
+        final report: never taken.
+    @ivar age: seconds since it was made; in a final report, its duration.
+    @ivar idle: seconds since a byte last moved.
+    @ivar closeReason: why it ended, L{None} while it is open.
+    @ivar tcpInfo: what the kernel knows of it; L{None} where it tells nothing:
+        on other systems than Linux, on UNIX sockets, in unit tests, and in the
+        events of a connection of which nobody has asked for a report.
+    """
+
+    connectionID: int
+    bytesRead: int
+    bytesWritten: int
+    bytesPending: int
+    age: float
+    idle: float
+    closeReason: CloseReason | None = None
+    tcpInfo: TCPInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Addresses):
+    """
+    A connection that was not admitted.
+
+    @ivar rule: the name of the rule that refused it, such as
+        C{"maxConnections"}.
+    """
+
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatermarkCrossing:
+    """
+    The number of connections has come near the limit, or is so no longer.
+
+    @ivar fraction: of the limit; which of the watermarks it was.
+    @ivar above: C{True} if the count has risen to it, C{False} if it has fallen
+        from it.
+    @ivar connectionCount: how many are connected now.
+    @ivar limit: how many may be; L{None} if the limit was taken away.
+    """
+
+    fraction: float
+    above: bool
+    connectionCount: int
+    limit: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """
+    A server at one moment.
+
+    @ivar connectionCount: how many are connected.
+    @ivar maxConnections: how many may be; L{None} for no limit.
+    @ivar acceptedCount: connections admitted since the start.
+    @ivar refusedCount: connections refused since the start.
+    @ivar closedCount: connections that have ended since the start.
+    @ivar bytesRead: bytes that all of them together have delivered.
+    @ivar bytesWritten: bytes that all of them together have accepted.
+    @ivar refusedBy: refusals by the name of the rule.
+    @ivar closedBy: ends by their reason.
+    """
+
+    connectionCount: int
+    maxConnections: int | None
+    acceptedCount: int
+    refusedCount: int
+    closedCount: int
+    bytesRead: int
+    bytesWritten: int
+    refusedBy: Mapping[str, int]
+    closedBy: Mapping[CloseReason, int]
+
+
+DRAIN_SUMMARY: Final = (
+    "{finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, in {duration:.3f} s"
+)
+"""How a log line has a L{DrainReport}, whose fields are then the event's."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainReport:
+    """
+    How a server came to rest.
+
+    @ivar finished: connections that ended by themselves or were idle.
+    @ivar aborted: connections that the deadline ended.
+    @ivar bytesUnsent: bytes that these had pending, and which are lost.
+    @ivar duration: seconds it took.
+    """
+
+    finished: int
+    aborted: int
+    bytesUnsent: int
+    duration: float
