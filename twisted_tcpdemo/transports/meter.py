@@ -56,19 +56,21 @@ class Meter:
         "_delivering",
         "_descriptor",
         "_doWrite",
-        "_hooks",
         "_lastActivity",
         "_left",
         "_lose",
+        "_loseProtocol",
         "_loseTransport",
         "_patches",
         "_protocol",
+        "_readEndedHook",
         "_relays",
         "_seconds",
         "_settled",
         "_startTLS",
         "_transport",
         "_write",
+        "_writeEndedHook",
         "bytesRead",
         "bytesWritten",
         "watcher",
@@ -96,7 +98,6 @@ class Meter:
         self._aborted = False
         self._left: int | None = None
         self._patches = Patches()
-        self._hooks = Patches()
         self._relays: Patches | None = None
 
     def attach(self, protocol: IConnectionHooks) -> None:
@@ -105,20 +106,13 @@ class Meter:
         """
         place, transport = self._patches.place, self._transport
         self._protocol: Any = protocol
-        watcher, hook = self.watcher, self._hooks.place
-        hook(protocol, "connectionLost", partial(self._lost, protocol.connectionLost))
-        hook(
-            protocol,
-            "readConnectionLost",
-            partial(watcher.transportReadEnded, protocol.readConnectionLost),
-        )
-        hook(
-            protocol,
-            "writeConnectionLost",
-            partial(watcher.transportWriteEnded, protocol.writeConnectionLost),
-        )
-        close = partial(watcher.transportReadEnded, transport.loseConnection)
-        self._relays = relayHalfClose(transport, close)
+        self._loseProtocol = methodOf(protocol, "connectionLost")
+        place(protocol, "connectionLost", self._protocolLost)
+        self._readEndedHook = methodOf(protocol, "readConnectionLost")
+        place(protocol, "readConnectionLost", self._readEnded)
+        self._writeEndedHook = methodOf(protocol, "writeConnectionLost")
+        place(protocol, "writeConnectionLost", self._writeEnded)
+        self._relays = relayHalfClose(transport, self._readEndedUnheard)
         self._deliver: Callable[[Any, bytes], None] = methodOf(protocol, "dataReceived")
         place(protocol, "dataReceived", self._dataReceived)
         self._write = methodOf(transport, "write")
@@ -152,7 +146,6 @@ class Meter:
         Let go of transport and protocol.
         """
         self._patches.remove()
-        self._hooks.remove()
         if self._relays is not None:
             self._relays.remove()
         if self._bottom is not None:
@@ -160,9 +153,9 @@ class Meter:
 
     def leave(self) -> None:
         """
-        Let the protocol have its own hooks back, for another connection.
+        Let the protocol have its own methods back, for another connection.
         """
-        self._hooks.remove()
+        self._patches.removeFrom(self._protocol)
 
     @property
     def lastActivity(self) -> float:
@@ -203,9 +196,22 @@ class Meter:
         finally:
             self._delivering = False
 
-    def _lost(self, tell: Callable[[Failure], object], reason: Failure = connectionDone) -> None:
+    def _protocolLost(self, reason: Failure = connectionDone) -> None:
         self.watcher.transportLost(reason)
-        tell(reason)
+        self._loseProtocol(self._protocol, reason)
+
+    def _readEnded(self) -> None:
+        self.watcher.transportReadEnded(partial(self._readEndedHook, self._protocol))
+
+    def _writeEnded(self) -> None:
+        self.watcher.transportWriteEnded(partial(self._writeEndedHook, self._protocol))
+
+    def _readEndedUnheard(self) -> None:
+        """
+        The peer's FIN, where something that cannot be half-closed has taken the
+        protocol's place.
+        """
+        self.watcher.transportReadEnded(self._transport.loseConnection)
 
     def _countWrite(self, data: bytes) -> None:
         if self._aborted:

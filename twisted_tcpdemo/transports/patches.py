@@ -1,5 +1,5 @@
 """
-Standing between two objects without replacing either.
+Patches on single objects: standing between two of them without replacing either.
 
 An instance attribute hides the method of the same name from everybody who
 calls it through the instance, the object's own code included.  That is how
@@ -48,13 +48,13 @@ class Patches:
         # In fours: an object that holds others costs the garbage collector time.
         self._placed: list[Any] = []
 
-    def place(self, target: object, name: str, shadow: Callable[..., Any]) -> None:
+    def place(self, target: object, name: str, patch: Callable[..., Any]) -> None:
         """
-        Let C{target.name} be C{shadow} until L{remove}.
+        Let C{target.name} be C{patch} until L{remove}.
         """
         attributes = vars(target)
-        self._placed += (attributes.get(name, _ABSENT), shadow, name, attributes)
-        attributes[name] = shadow
+        self._placed += (attributes.get(name, _ABSENT), patch, name, attributes)
+        attributes[name] = patch
 
     def declare(self, target: object, interface: InterfaceClass) -> None:
         """
@@ -75,10 +75,20 @@ class Patches:
         """
         take = self._placed.pop
         while self._placed:
-            attributes, name, shadow, before = take(), take(), take(), take()
-            if attributes.get(name) is not shadow:
+            attributes, name, patch, before = take(), take(), take(), take()
+            if attributes.get(name) is not patch:
                 continue
             if before is _ABSENT:
                 del attributes[name]
             else:
                 attributes[name] = before
+
+    def removeFrom(self, target: object) -> None:
+        """
+        Put back what was placed on one object, and leave the others.
+        """
+        attributes, placed = vars(target), self._placed
+        fours = [placed[start : start + 4] for start in range(0, len(placed), 4)]
+        self._placed = [item for four in fours if four[3] is attributes for item in four]
+        self.remove()
+        self._placed += [item for four in fours if four[3] is not attributes for item in four]
