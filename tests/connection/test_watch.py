@@ -19,8 +19,8 @@ from twisted.python.failure import Failure
 from tests.support.crowds import endpointFor
 from tests.support.peers import serving
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.connection.record import FinalCounts
 from twisted_tcpdemo.connection.watch import CLOSE_RATE, BudgetWatch
+from twisted_tcpdemo.transports.counts import FinalCounts
 from twisted_tcpdemo.transports.deadlines import Deadlines
 from twisted_tcpdemo.transports.layers import tlsOf
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets

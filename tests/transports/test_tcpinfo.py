@@ -20,7 +20,7 @@ from tests.support.certificates import pemFile
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.connection import record as connection
+from twisted_tcpdemo.connection import facts as connectionFacts
 from twisted_tcpdemo.transports import tcpinfo
 from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf, parse, tcpInfoOf
 from twisted_tcpdemo.twistd.programs import Discard, Echo
@@ -174,7 +174,7 @@ async def test_nobodyAsks(monkeypatch: pytest.MonkeyPatch) -> None:
     While nobody asks for a report, the kernel is never asked, observers or not.
     """
     asked: list[Any] = []
-    monkeypatch.setattr(connection, "tcpInfoOf", asked.append)
+    monkeypatch.setattr(connectionFacts, "tcpInfoOf", asked.append)
     async with serving(TCPDemoFactory(Echo)) as server:
         peer = await server.connect()
         peer.transport.write(b"hello")

@@ -71,7 +71,7 @@ class TCPDemoProtocol(Protocol):
             connection.abort(CloseReason.ERROR)
             raise
 
-    # Who.
+    # Identity.
 
     @property
     def connectionID(self) -> int:
@@ -152,7 +152,7 @@ class TCPDemoProtocol(Protocol):
     def _remote(self) -> Endpoint:
         return endpointOf(self._connection.peer if self._connection else None)
 
-    # How much.
+    # Counters.
 
     @property
     def bytesRead(self) -> int:

@@ -10,47 +10,28 @@ this object; the protocol shows it to its author.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
-from itertools import count
-from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
+from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
+from twisted_tcpdemo.connection.ending import GRACEFUL, PRESUMED, blame, classify
+from twisted_tcpdemo.connection.facts import Facts
+from twisted_tcpdemo.connection.pause import FirstPause
 from twisted_tcpdemo.connection.watch import BudgetWatch
 from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites
 from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.interfaces import IConnectionHooks, ITransportWatcher
-from twisted_tcpdemo.transports.counts import NOTHING, Counts, FinalCounts
-from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
-from twisted_tcpdemo.transports.layers import (
-    bottomOf,
-    clockOf,
-    countsItself,
-    hasLateAddresses,
-    isHandshaking,
-)
+from twisted_tcpdemo.transports.counts import finalOf
+from twisted_tcpdemo.transports.deadlines import deadlinesOf
+from twisted_tcpdemo.transports.layers import bottomOf, clockOf, isHandshaking
 from twisted_tcpdemo.transports.meter import Meter
-from twisted_tcpdemo.transports.patches import Patches
-from twisted_tcpdemo.transports.tcpinfo import tcpInfoOf
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
-from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, TCPInfo
+from twisted_tcpdemo.values.report import CloseReason
 
 _log = Logger(namespace="tcpdemo")
-_identities = count(1)
-
-_PRESUMED = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
-"""Causes that only say who began; what really ended the connection counts for
-more."""
-
-_TLS_PACKAGES = ("OpenSSL", "service_identity")
-
-_GRACEFUL = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
-"""Budgets that may have caught a live peer: it gets what was written."""
 
 
 class ISlots(Interface):
@@ -77,80 +58,42 @@ class ISlots(Interface):
 
 
 @implementer(ITransportWatcher)
-class Connection:
+class Connection(Facts):
     """
     The record of one connection.
 
-    @ivar connectionID: a number, unique in the process, never reused.
     @ivar protocol: whose connection it is; L{None} once it is over.
-    @ivar counts: the transport, if it counts, else the L{Meter} in front of
-        it; once it is over, the L{FinalCounts}.
-    @ivar openedAt: seconds of the clock; so are C{closingAt}, when this side
-        closed it, and C{closedAt}; L{None} as long as that has not happened.
-    @ivar closeReason: L{None} while the connection is open.
     """
 
     __slots__ = (
-        "__weakref__",
         "_budgets",
         "_cause",
-        "_clock",
-        "_countsItself",
-        "_errand",
-        "_host",
-        "_identified",
         "_pause",
-        "_peer",
+        "_pending",
         "_readEnded",
         "_slots",
-        "_tcpInfo",
-        "_waiters",
         "_watch",
         "_writeEnded",
-        "closeReason",
-        "closedAt",
-        "closingAt",
-        "connectionID",
-        "counts",
-        "openedAt",
         "protocol",
-        "transport",
     )
 
     def __init__(
-        self,
-        protocol: IConnectionHooks,
-        transport: ITransport,
-        slots: ISlots | None = None,
+        self, protocol: IConnectionHooks, transport: ITransport, slots: ISlots | None = None
     ) -> None:
         """
         @param slots: the factory that is asked for a slot; L{None} where nobody
             counts, as for most clients.
         """
-        self.connectionID = next(_identities)
+        super().__init__(transport, (slots and slots.clock) or clockOf(transport))
         self.protocol: IConnectionHooks | None = protocol
-        self.counts: Counts = NOTHING
-        self.openedAt = 0.0
-        self.closingAt: float | None = None
-        self.closedAt: float | None = None
-        self.closeReason: CloseReason | None = None
-        self.transport: Any = transport
         self._slots = slots
-        self._clock: IReactorTime = (slots and slots.clock) or clockOf(transport)
-        # A transport that counts can be asked for the addresses later, too.
-        self._countsItself = countsItself(transport)
-        self._host: IAddress | None = None if self._countsItself else transport.getHost()
-        self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
-        self._identified = not hasLateAddresses(transport)
         self._budgets = slots.budgets if slots is not None else DEFAULT_BUDGETS
         self._cause: CloseReason | None = None
         self._readEnded = False
         self._writeEnded = False
-        self._waiters: PendingWrites | None = None
+        self._pending: PendingWrites | None = None
         self._watch: BudgetWatch | None = None
-        self._errand: Errand | None = None
-        self._pause: Patches | None = None
-        self._tcpInfo: TCPInfo | None = None
+        self._pause: FirstPause | None = None
 
     def __repr__(self) -> str:
         state = self.closeReason.value if self.closeReason else "open"
@@ -201,8 +144,7 @@ class Connection:
         """
         Remember the first cause that ended the connection.
         """
-        if self._cause is None or (self._cause in _PRESUMED and cause not in _PRESUMED):
-            self._cause = cause
+        self._cause = blame(self._cause, cause)
 
     # What the transport tells.
 
@@ -210,8 +152,8 @@ class Connection:
         """
         See L{ITransportWatcher}.
         """
-        if self._waiters is not None:
-            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
+        if self._pending is not None:
+            self._pending.settle(self.counts.bytesWritten, self.counts.bytesPending)
 
     def transportWaiting(self) -> None:
         """
@@ -275,48 +217,26 @@ class Connection:
         """
         if self.closeReason is not None:
             return
-        self.closeReason = self._classify(reason)
-        self.closedAt = self._clock.seconds()
         counts = self.counts
-        self.counts = FinalCounts(
-            counts.bytesRead, counts.bytesWritten, counts.bytesPending, counts.lastActivity
-        )
+        self.counts = final = finalOf(counts)
+        self.closeReason = classify(self._cause, reason, final.bytesPending)
+        self.closedAt = self._clock.seconds()
         if isinstance(counts, Meter):
             counts.detach()
         else:
             self.transport.watcher = None
         if self._pause is not None:
-            self._pause.remove()
+            self._pause.end()
+            self._pause = None
         if self._watch is not None:
             self._watch.stop()
-        if self._errand is not None:
-            self._errand.cancel()
         # The accounts first: what fires below is the application's code.
         if self._slots is not None:
             self._slots.release(self)
         self.protocol = None
-        if self._waiters is not None:
-            self._waiters.settle(self.counts.bytesWritten, self.counts.bytesPending)
-            self._waiters.fail(WriteFailedError(self.closeReason))
-
-    def _classify(self, reason: Failure) -> CloseReason:
-        if self._cause not in _PRESUMED:
-            assert self._cause is not None
-            return self._cause
-        if isinstance(reason.value, ConnectionAborted):
-            return CloseReason.ABORTED
-        if isinstance(reason.value, ConnectionDone):
-            return self._cause or CloseReason.PEER_CLOSED
-        if self._cause is CloseReason.PEER_CLOSED and not self.counts.bytesPending:
-            # The kernel tells of the end in another way when nobody reads any
-            # more; nothing was broken off.
-            return CloseReason.PEER_CLOSED
-        if isinstance(reason.value, ConnectionLost):
-            return CloseReason.RESET
-        # pyOpenSSL's errors, and service_identity's about a certificate.
-        # Neither is imported here: without TLS they need not be installed.
-        origin = type(reason.value).__module__.partition(".")[0]
-        return CloseReason.TLS_FAILED if origin in _TLS_PACKAGES else CloseReason.ERROR
+        if self._pending is not None:
+            self._pending.settle(final.bytesWritten, final.bytesPending)
+            self._pending.fail(WriteFailedError(self.closeReason))
 
     def transportReadEnded(self, tell: Callable[[], object]) -> None:
         """
@@ -363,87 +283,6 @@ class Connection:
 
     # What its protocol asks.
 
-    @property
-    def host(self) -> IAddress:
-        """
-        Our side.
-        """
-        self._identify()
-        if self._host is None:
-            self._host = self.transport.getHost()
-        return self._host
-
-    @property
-    def peer(self) -> IAddress:
-        """
-        The other side.
-        """
-        self._identify()
-        if self._peer is None:
-            self._peer = self.transport.getPeer()
-        return self._peer
-
-    def _identify(self) -> None:
-        """
-        Behind a PROXY header the addresses are known only once it has come,
-        which is before the first byte (twisted #12501).
-        """
-        if self._identified or not self.counts.bytesRead:
-            return
-        self._identified = True
-        # Nobody may have asked before the loss: then the PROXY layer still
-        # knows, and other wrappers ask a socket that is gone, and tell nothing
-        # new.
-        with suppress(AttributeError, OSError):
-            self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
-
-    @property
-    def age(self) -> float:
-        """
-        Seconds since it was made; once it is over, how long it lasted.
-        """
-        return max(0.0, self._until() - self.openedAt)  # a clock may be set back
-
-    @property
-    def idle(self) -> float:
-        """
-        Seconds since a byte last moved.
-        """
-        return max(0.0, self._until() - self.counts.lastActivity)
-
-    def _until(self) -> float:
-        return self._clock.seconds() if self.closedAt is None else self.closedAt
-
-    def report(self, asking: bool = True) -> ConnectionReport:
-        """
-        All of it, at this moment.
-
-        @param asking: whether the kernel is asked what it knows.
-        """
-        counts = self.counts
-        if asking and self.closeReason is None:
-            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
-        return ConnectionReport(
-            host=self.host,
-            peer=self.peer,
-            connectionID=self.connectionID,
-            bytesRead=counts.bytesRead,
-            bytesWritten=counts.bytesWritten,
-            bytesPending=counts.bytesPending,
-            age=self.age,
-            idle=self.idle,
-            closeReason=self.closeReason,
-            tcpInfo=self._tcpInfo,
-        )
-
-    def _askAgain(self) -> None:
-        """
-        Either side begins to close, and the socket may be gone before anybody
-        is told: have the kernel's last word, if it was ever asked for.
-        """
-        if self._tcpInfo is not None:
-            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
-
     def write(self, data: bytes) -> Deferred[int]:
         """
         Write, and tell when the operating system has taken it.
@@ -456,7 +295,7 @@ class Connection:
             return fail(WriteFailedError(self.closeReason))
         if not self.counts.bytesPending:
             return succeed(written)
-        return self._waiting().whenTaken(written)
+        return self._pendingWrites().whenTaken(written)
 
     def whenWritable(self) -> Deferred[None]:
         """
@@ -466,12 +305,12 @@ class Connection:
             return fail(WriteFailedError(self.closeReason))
         if self.counts.bytesPending <= LOW_WATER:
             return succeed(None)
-        return self._waiting().whenLow()
+        return self._pendingWrites().whenLow()
 
-    def _waiting(self) -> PendingWrites:
-        if self._waiters is None:
-            self._waiters = PendingWrites()
-        return self._waiters
+    def _pendingWrites(self) -> PendingWrites:
+        if self._pending is None:
+            self._pending = PendingWrites()
+        return self._pending
 
     # Its budgets.
 
@@ -483,23 +322,19 @@ class Connection:
             self._watch = BudgetWatch(self, self._budgets, deadlinesOf(self._clock))
         return self._watch
 
-    def pauseFirst(self) -> None:
+    def pauseFirst(self, resumeAfter: float | None) -> None:
         """
-        Read nothing until the transport is resumed; what the peer has to do in
+        Read nothing until the transport is resumed.  What the peer has to do in
         time begins then.
+
+        @param resumeAfter: see L{FirstPause}.
         """
-        transport = self.transport
-        self._pause = patches = Patches()
-
-        def resumeProducing() -> None:
-            patches.remove()
-            transport.resumeProducing()
-            if self.closeReason is None:
-                self.watch().release(self._clock.seconds())
-
-        transport.pauseProducing()
-        patches.place(transport, "resumeProducing", resumeProducing)
         self.watch().hold()
+        self._pause = FirstPause(self.transport, self._clock, resumeAfter, self._resumed)
+
+    def _resumed(self) -> None:
+        if self.closeReason is None:
+            self.watch().release(self._clock.seconds())
 
     def setTimeout(self, seconds: float | None) -> None:
         """
@@ -523,7 +358,7 @@ class Connection:
         knows his producers, but a budget that does knows of none.
         """
         producer = getattr(bottomOf(self.transport), "producer", None)
-        return producer is not None and self._cause in _PRESUMED
+        return producer is not None and self._cause in PRESUMED
 
     def exceeded(self, reason: CloseReason) -> None:
         """
@@ -531,7 +366,7 @@ class Connection:
         """
         if reason is CloseReason.IDLE:
             self._timeoutConnection()
-        elif reason in _GRACEFUL:
+        elif reason in GRACEFUL:
             self.close(reason)
         else:
             self.abort(reason)
@@ -541,13 +376,6 @@ class Connection:
         Tell the protocol that the server is waiting for it.
         """
         self._call("drainStarted")
-
-    def later(self, delay: float, function: Callable[[], object]) -> None:
-        """
-        Call something after a time, unless the connection has ended by then.
-        There is one such call at a time.
-        """
-        self._errand = Errand(deadlinesOf(self._clock), self._clock.seconds() + delay, function)
 
     def _timeoutConnection(self) -> None:
         """

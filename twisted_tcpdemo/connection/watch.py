@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import random
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.deadlines import Deadlines
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.report import CloseReason
@@ -32,17 +33,15 @@ class Budgeted(Protocol):
 
     @ivar openedAt: seconds of the clock.
     @ivar closingAt: when this side closed, or L{None}.
-    @ivar counts: with C{bytesRead}, C{bytesWritten}, C{bytesPending} and
-        C{lastActivity}.
     """
 
     openedAt: float
     closingAt: float | None
 
     @property
-    def counts(self) -> Any:
+    def counts(self) -> Counts:
         """
-        See L{Connection.counts<twisted_tcpdemo.connection.record.Connection>}.
+        What has been counted of it.
         """
 
     @property
@@ -194,7 +193,7 @@ class BudgetWatch:
             return now + self.idle
         if last + self.idle <= now:
             self._told = last
-        return float(last + self.idle)
+        return last + self.idle
 
     def _writeStallEnd(self, connection: Budgeted, now: float) -> float | None:
         stall = self._budgets.writeStall
@@ -252,7 +251,7 @@ class BudgetWatch:
         Bytes that the operating system has taken since the last sample.
         """
         taken = connection.counts.bytesWritten - connection.counts.bytesPending
-        return int(taken - self._taken)
+        return taken - self._taken
 
 
 _Rule = Callable[[BudgetWatch, Budgeted, float], "float | None"]

@@ -581,7 +581,7 @@ class WriteThroughTransport(Server):
             watcher.transportLost(reason)
         protocol.connectionLost(reason)
 
-    # Who.
+    # Identity.
 
     def getHost(self) -> IPv4Address | IPv6Address:
         """

@@ -351,9 +351,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         connection.attach()
         tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
         if self.pauseOnConnect:
-            connection.pauseFirst()
-            if self.resumeAfter is not None:
-                connection.later(self.resumeAfter, transport.resumeProducing)
+            connection.pauseFirst(self.resumeAfter)
         if self._observers:
             self._observers.tell("connectionOpened", connection.report(asking=False))
         self._checkWatermarks()

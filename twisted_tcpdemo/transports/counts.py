@@ -49,3 +49,12 @@ class Counts(Protocol):
         """
         When a byte last moved.
         """
+
+
+def finalOf(counts: Counts) -> FinalCounts:
+    """
+    What has been counted, for ever.
+    """
+    return FinalCounts(
+        counts.bytesRead, counts.bytesWritten, counts.bytesPending, counts.lastActivity
+    )

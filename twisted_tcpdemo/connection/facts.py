@@ -1,0 +1,149 @@
+"""
+What is known of a connection: who it is, how much it has carried, how long it
+has lasted, and why it ended.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
+
+from twisted_tcpdemo.transports.counts import NOTHING, Counts
+from twisted_tcpdemo.transports.layers import countsItself, hasLateAddresses
+from twisted_tcpdemo.transports.tcpinfo import tcpInfoOf
+from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, TCPInfo
+
+_identities = count(1)
+
+
+class Facts:
+    """
+    The facts of one connection, which stay readable when it is over.
+
+    @ivar connectionID: a number, unique in the process, never reused.
+    @ivar transport: the topmost, as its protocol has it.
+    @ivar counts: the transport, if it counts, else the L{Meter
+        <twisted_tcpdemo.transports.meter.Meter>} in front of it; once the
+        connection is over, the L{FinalCounts
+        <twisted_tcpdemo.transports.counts.FinalCounts>}.
+    @ivar openedAt: seconds of the clock; so are C{closingAt}, when this side
+        began to close, and C{closedAt}; L{None} as long as that has not
+        happened.
+    @ivar closeReason: L{None} while the connection is open.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_clock",
+        "_countsItself",
+        "_host",
+        "_identified",
+        "_peer",
+        "_tcpInfo",
+        "closeReason",
+        "closedAt",
+        "closingAt",
+        "connectionID",
+        "counts",
+        "openedAt",
+        "transport",
+    )
+
+    def __init__(self, transport: ITransport, clock: IReactorTime) -> None:
+        self.connectionID = next(_identities)
+        self.transport: Any = transport
+        self.counts: Counts = NOTHING
+        self.openedAt = 0.0
+        self.closingAt: float | None = None
+        self.closedAt: float | None = None
+        self.closeReason: CloseReason | None = None
+        self._clock = clock
+        # A transport that counts can be asked for the addresses later, too.
+        self._countsItself = countsItself(transport)
+        self._host: IAddress | None = None if self._countsItself else transport.getHost()
+        self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
+        self._identified = not hasLateAddresses(transport)
+        self._tcpInfo: TCPInfo | None = None
+
+    @property
+    def host(self) -> IAddress:
+        """
+        This side's address.
+        """
+        self._identify()
+        if self._host is None:
+            self._host = self.transport.getHost()
+        return self._host
+
+    @property
+    def peer(self) -> IAddress:
+        """
+        The other side's address.
+        """
+        self._identify()
+        if self._peer is None:
+            self._peer = self.transport.getPeer()
+        return self._peer
+
+    def _identify(self) -> None:
+        """
+        Behind a PROXY header the addresses are known only once it has come,
+        which is before the first byte (twisted #12501).
+        """
+        if self._identified or not self.counts.bytesRead:
+            return
+        self._identified = True
+        # After the loss the PROXY layer still knows the addresses.  Other
+        # wrappers ask a socket that is gone, and have nothing new to tell.
+        with suppress(AttributeError, OSError):
+            self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since it was made; once it is over, how long it lasted.
+        """
+        return max(0.0, self._until() - self.openedAt)  # a clock may be set back
+
+    @property
+    def idle(self) -> float:
+        """
+        Seconds since a byte last moved.
+        """
+        return max(0.0, self._until() - self.counts.lastActivity)
+
+    def _until(self) -> float:
+        return self._clock.seconds() if self.closedAt is None else self.closedAt
+
+    def report(self, asking: bool = True) -> ConnectionReport:
+        """
+        All of it, at this moment.
+
+        @param asking: whether the kernel is asked what it knows.
+        """
+        counts = self.counts
+        if asking and self.closeReason is None:
+            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
+        return ConnectionReport(
+            host=self.host,
+            peer=self.peer,
+            connectionID=self.connectionID,
+            bytesRead=counts.bytesRead,
+            bytesWritten=counts.bytesWritten,
+            bytesPending=counts.bytesPending,
+            age=self.age,
+            idle=self.idle,
+            closeReason=self.closeReason,
+            tcpInfo=self._tcpInfo,
+        )
+
+    def _askAgain(self) -> None:
+        """
+        Ask the kernel once more, if it was asked before: one side begins to
+        close, and the socket may be gone at the next report.
+        """
+        if self._tcpInfo is not None:
+            self._tcpInfo = tcpInfoOf(self.transport) or self._tcpInfo
