@@ -91,7 +91,7 @@ async def test_refuse(message: bytes) -> None:
     async with full(refusalMessage=message) as server:
         with client(server.port) as raw:
             assert await received(raw) == message
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
         assert server.factory.refusedCount == 1
 
 
@@ -105,7 +105,7 @@ async def test_clientThatTalks() -> None:
             raw.send(b"GET / HTTP/1.1\r\n\r\n")
             assert await received(raw) == b"no"
             raw.send(b"more")
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
 
 
 async def test_clientThatTalksTooMuch() -> None:
@@ -126,7 +126,7 @@ async def test_clientThatTalksTooMuch() -> None:
                 return False
 
             await until(broken)
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
 
 
 async def test_reset() -> None:
@@ -148,8 +148,8 @@ async def test_clientThatStays(monkeypatch: pytest.MonkeyPatch) -> None:
     async with full() as server:
         with client(server.port) as raw:
             assert await received(raw) == b""
-            await until(lambda: server.factory._lingering)
-            await until(lambda: not server.factory._lingering)
+            await until(lambda: server.factory._capacity.lingering)
+            await until(lambda: not server.factory._capacity.lingering)
 
 
 async def test_clientIsGoneAlready() -> None:
@@ -161,7 +161,7 @@ async def test_clientIsGoneAlready() -> None:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         raw.close()
         await until(lambda: server.factory.refusedCount)
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
 
 
 @pytest.mark.parametrize("message", [b"", b"no"])
@@ -174,7 +174,7 @@ async def test_tls(message: bytes, overflow: str) -> None:
         peer = await server.connect()
         await peer.whenLost()
         assert peer.received == (message if overflow == "refuse" else b"")
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
         assert server.factory.refusedCount == 1
 
 
@@ -185,8 +185,8 @@ async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusal, "LINGER", 0.2)
     async with full("tls", refusalMessage=b"no") as server:
         with client(server.port):
-            await until(lambda: server.factory._lingering)
-            await until(lambda: not server.factory._lingering)
+            await until(lambda: server.factory._capacity.lingering)
+            await until(lambda: not server.factory._capacity.lingering)
 
 
 async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ async def test_haproxy() -> None:
         with client(server.port) as raw:
             raw.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1111 2222\r\n")
             assert await received(raw) == b"no"
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
         assert server.factory.refusedCount == 1
 
 
@@ -231,9 +231,9 @@ async def test_drainEndsThem() -> None:
     async with full() as server:
         with client(server.port) as raw:
             assert await received(raw) == b""
-            await until(lambda: server.factory._lingering)
+            await until(lambda: server.factory._capacity.lingering)
             await server.factory.drain(1)
-            await until(lambda: not server.factory._lingering)
+            await until(lambda: not server.factory._capacity.lingering)
 
 
 async def test_many() -> None:
@@ -245,11 +245,11 @@ async def test_many() -> None:
         while len(clients) < LINGERING + 10:
             clients.append(rawConnection(server.port))
             await until(lambda: server.factory.refusedCount == len(clients))
-        assert len(server.factory._lingering) == LINGERING
+        assert len(server.factory._capacity.lingering) == LINGERING
         for raw in clients:
             assert await received(raw) == b""
             raw.close()
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
 
 
 @pytest.mark.parametrize("scheme", ["tcp", "fasttcp"])
@@ -265,14 +265,14 @@ async def test_nobodyIsRefusedForThem(scheme: str) -> None:
     async with serving(factory, f"{scheme}:0:interface=127.0.0.1") as server:
         address, source = ("127.0.0.1", server.port), ("127.0.0.2", 0)
         strangers = [socket.create_connection(address, 5, source) for _ in range(2)]
-        await until(lambda: len(factory._lingering) == 2)
+        await until(lambda: len(factory._capacity.lingering) == 2)
         good = await server.connect()
         strangers[0].close()
         await until(lambda: factory.connectionCount)
         assert factory.report().refusedBy == {"deniedNetworks": 2}
         good.transport.loseConnection()
         strangers[1].close()
-        await until(lambda: not factory._lingering)
+        await until(lambda: not factory._capacity.lingering)
 
 
 # In memory.

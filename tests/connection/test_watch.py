@@ -309,8 +309,8 @@ def test_idleCosts(connection: Connection, clock: Clock) -> None:
     """
     visits: list[float] = []
     watch = begin(connection, clock, idle=1)
-    sweep = watch._deadlines
-    watched, sweep.watch = sweep.watch, lambda w, at: (visits.append(at), watched(w, at))[1]  # type: ignore
+    deadlines = watch._deadlines
+    watched, deadlines.watch = deadlines.watch, lambda w, at: (visits.append(at), watched(w, at))[1]  # type: ignore
     for _ in range(1000):
         clock.advance(0.01)
         connection.read()

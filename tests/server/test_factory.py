@@ -461,7 +461,7 @@ async def test_underAnotherFactory() -> None:
     second.close()
     await factory.whenEmpty()
     await port.stopListening()
-    await until(lambda: not factory._lingering)
+    await until(lambda: not factory._capacity.lingering)
 
 
 async def test_refusalMessage() -> None:
@@ -507,7 +507,7 @@ async def test_refusedThatNeverCloses() -> None:
     async with serving(TCPDemoFactory(Echo, maxConnections=0)) as server:
         raw = rawConnection(server.port)
         await until(lambda: server.factory.refusedCount)
-        await until(lambda: not server.factory._lingering)
+        await until(lambda: not server.factory._capacity.lingering)
         raw.close()
 
 

@@ -27,8 +27,7 @@ from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.monitoring.log import LoggingObserver
-from twisted_tcpdemo.server import factory
-from twisted_tcpdemo.server import watermarks as limits
+from twisted_tcpdemo.server import capacity
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
@@ -267,7 +266,7 @@ def descriptors(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]
     """
 
     def have(limit: int | None) -> None:
-        monkeypatch.setattr(factory, "descriptorLimit", lambda reserve: limit)
+        monkeypatch.setattr(capacity, "descriptorLimit", lambda reserve: limit)
 
     return have
 
@@ -330,12 +329,12 @@ async def test_descriptorsOfTheRefused() -> None:
         await until(lambda: refusing.refusedCount == 4)
         for peer in peers:
             await peer.whenEnded()
-        assert len(refusing._lingering) == 2
+        assert len(refusing._capacity.lingering) == 2
         refusing.admission = None
         await (await server.connect()).whenEnded()
         assert refusing.report().refusedBy == {"deniedNetworks": 2, "descriptorLimit": 3}
         peers[0].transport.loseConnection()
-        await until(lambda: len(refusing._lingering) == 1)
+        await until(lambda: len(refusing._capacity.lingering) == 1)
         await server.connect()
         await until(lambda: refusing.connectionCount == 1)
         assert refusing.conservation() == []
@@ -346,7 +345,7 @@ async def test_descriptorsOfTheProcess() -> None:
     A factory that listens knows the limit of the process.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
-        assert server.factory.effectiveLimit == limits.descriptorLimit()
+        assert server.factory.effectiveLimit == capacity.descriptorLimit()
 
 
 # Watermarks.

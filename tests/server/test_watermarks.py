@@ -1,5 +1,5 @@
 """
-Around the total limit: descriptors and watermarks.
+Watermarks: who is told when the limit is near.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twisted_tcpdemo.server import watermarks as limits
-from twisted_tcpdemo.server.watermarks import Watermarks, descriptorLimit
+from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.values.report import WatermarkCrossing
 
 resource = pytest.importorskip("resource")
@@ -22,26 +21,6 @@ def told(marks: Watermarks, count: int, limit: int | None, now: float) -> list[t
     What an update tells, in short.
     """
     return [(c.fraction, c.above) for c in marks.update(count, limit, now)]
-
-
-@pytest.mark.parametrize(
-    ("soft", "expected"),
-    [(1024, 960), (20000, 19936), (100, 50), (64, 32), (3, 1), (resource.RLIM_INFINITY, None)],
-)
-def test_descriptors(monkeypatch: pytest.MonkeyPatch, soft: int, expected: int | None) -> None:
-    """
-    The limit is the process's less a reserve, which never takes more than half.
-    """
-    monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, soft))
-    assert descriptorLimit() == expected
-
-
-def test_noDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    Where the system has no such limit, there is none.
-    """
-    monkeypatch.setattr(limits, "resource", None)
-    assert descriptorLimit() is None
 
 
 def test_risesAndFalls() -> None:

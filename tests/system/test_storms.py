@@ -23,7 +23,7 @@ from tests.support.processes import portOf, running, twistd
 from tests.support.storm import said, storm
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.server.watermarks import DESCRIPTOR_RESERVE
+from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.budgets import Budgets
 
@@ -179,7 +179,7 @@ async def test_maximum(endpoint: str) -> None:
         await factory.whenEmpty()
         await server.connect()
         await until(lambda: factory.connectionCount == 1)
-        await until(lambda: not factory._lingering)
+        await until(lambda: not factory._capacity.lingering)
         assert factory.conservation() == []
 
 

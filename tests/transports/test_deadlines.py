@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.internet.task import Clock
 
-from twisted_tcpdemo.transports.deadlines import Deadlines, Errand, deadlinesOf
+from twisted_tcpdemo.transports.deadlines import Deadlines, deadlinesOf
 
 
 class Thing:
@@ -39,8 +39,8 @@ def test_never() -> None:
     Without a deadline there is no delayed call.
     """
     clock = Clock()
-    sweep, thing = Deadlines(clock), Thing()
-    sweep.forget(thing)
+    deadlines, thing = Deadlines(clock), Thing()
+    deadlines.forget(thing)
     assert clock.getDelayedCalls() == []
 
 
@@ -49,8 +49,8 @@ def test_visit() -> None:
     A deadline is served once, not early, and within a tick.
     """
     clock = Clock()
-    sweep, thing = Deadlines(clock), Thing()
-    sweep.watch(thing, 1.01)
+    deadlines, thing = Deadlines(clock), Thing()
+    deadlines.watch(thing, 1.01)
     clock.advance(1.0)
     assert thing.visits == []
     clock.advance(Deadlines.TICK)
@@ -64,9 +64,9 @@ def test_oneCall() -> None:
     However many deadlines there are, there is one delayed call, for the next.
     """
     clock = Clock()
-    sweep = Deadlines(clock)
+    deadlines = Deadlines(clock)
     for number in range(100):
-        sweep.watch(Thing(), 100 - number)
+        deadlines.watch(Thing(), 100 - number)
     [call] = clock.getDelayedCalls()
     assert call.getTime() == 1
 
@@ -76,11 +76,11 @@ def test_moved() -> None:
     A new deadline replaces the old one, earlier or later.
     """
     clock = Clock()
-    sweep, later, earlier = Deadlines(clock), Thing(), Thing()
-    sweep.watch(later, 1)
-    sweep.watch(later, 3)
-    sweep.watch(earlier, 3)
-    sweep.watch(earlier, 1)
+    deadlines, later, earlier = Deadlines(clock), Thing(), Thing()
+    deadlines.watch(later, 1)
+    deadlines.watch(later, 3)
+    deadlines.watch(earlier, 3)
+    deadlines.watch(earlier, 1)
     clock.advance(1)
     assert (len(later.visits), len(earlier.visits)) == (0, 1)
     clock.advance(2)
@@ -92,15 +92,15 @@ def test_forget() -> None:
     What is forgotten is not visited, and leaves no delayed call.
     """
     clock = Clock()
-    sweep, thing, other = Deadlines(clock), Thing(), Thing()
-    sweep.watch(thing, 1)
-    sweep.watch(other, 1)
-    sweep.forget(thing)
+    deadlines, thing, other = Deadlines(clock), Thing(), Thing()
+    deadlines.watch(thing, 1)
+    deadlines.watch(other, 1)
+    deadlines.forget(thing)
     clock.advance(2)
     assert (thing.visits, len(other.visits)) == ([], 1)
-    sweep.watch(thing, 5)
-    sweep.forget(thing)
-    sweep.forget(thing)
+    deadlines.watch(thing, 5)
+    deadlines.forget(thing)
+    deadlines.forget(thing)
     assert clock.getDelayedCalls() == []
 
 
@@ -109,14 +109,14 @@ def test_forgetMany() -> None:
     Deadlines that are far away and forgotten take no memory until then.
     """
     clock = Clock()
-    sweep, stays = Deadlines(clock), Thing()
-    sweep.watch(stays, 1)
+    deadlines, stays = Deadlines(clock), Thing()
+    deadlines.watch(stays, 1)
     for number in range(10_000):
         thing = Thing()
-        sweep.watch(thing, 1000 + number)
-        sweep.forget(thing)
-    assert len(sweep._buckets) == 1
-    assert len(sweep._ticks) < 100
+        deadlines.watch(thing, 1000 + number)
+        deadlines.forget(thing)
+    assert len(deadlines._buckets) == 1
+    assert len(deadlines._ticks) < 100
     clock.advance(1)
     assert len(stays.visits) == 1
     assert clock.getDelayedCalls() == []
@@ -128,8 +128,8 @@ def test_past() -> None:
     """
     clock = Clock()
     clock.advance(100)
-    sweep, thing = Deadlines(clock), Thing()
-    sweep.watch(thing, 3)
+    deadlines, thing = Deadlines(clock), Thing()
+    deadlines.watch(thing, 3)
     clock.advance(0)
     assert thing.visits == [100]
 
@@ -140,14 +140,14 @@ def test_again() -> None:
     that serving a tick ends.
     """
     clock = Clock()
-    sweep = Deadlines(clock)
-    thing = Thing(lambda now: sweep.watch(thing, 0))
-    sweep.watch(thing, 1)
+    deadlines = Deadlines(clock)
+    thing = Thing(lambda now: deadlines.watch(thing, 0))
+    deadlines.watch(thing, 1)
     clock.advance(1)
     assert len(thing.visits) == 1
     clock.advance(Deadlines.TICK)
     assert len(thing.visits) == 2
-    sweep.forget(thing)
+    deadlines.forget(thing)
     assert clock.getDelayedCalls() == []
 
 
@@ -157,15 +157,15 @@ def test_clockSetBack() -> None:
     """
     clock = Clock()
     clock.advance(10_000)
-    sweep, thing, other = Deadlines(clock), Thing(), Thing()
-    sweep.watch(other, 10_000)
+    deadlines, thing, other = Deadlines(clock), Thing(), Thing()
+    deadlines.watch(other, 10_000)
     clock.advance(0)
-    sweep.watch(other, 10_010)
+    deadlines.watch(other, 10_010)
     clock.rightNow -= 3600
-    sweep.watch(thing, clock.seconds() + 1)
+    deadlines.watch(thing, clock.seconds() + 1)
     clock.advance(1 + Deadlines.TICK)
     assert (len(thing.visits), len(other.visits)) == (1, 1)
-    sweep.forget(other)
+    deadlines.forget(other)
 
 
 def test_longPast() -> None:
@@ -175,12 +175,12 @@ def test_longPast() -> None:
     """
     clock = Clock()
     clock.advance(1000)
-    sweep = Deadlines(clock)
-    thing = Thing(lambda now: sweep.watch(thing, 0))
-    sweep.watch(thing, 1)
+    deadlines = Deadlines(clock)
+    thing = Thing(lambda now: deadlines.watch(thing, 0))
+    deadlines.watch(thing, 1)
     clock.advance(0)
     assert thing.visits == [1000]
-    sweep.forget(thing)
+    deadlines.forget(thing)
 
 
 def test_forgottenByAnother() -> None:
@@ -188,10 +188,10 @@ def test_forgottenByAnother() -> None:
     One that is visited may forget another of the same tick.
     """
     clock = Clock()
-    sweep, second = Deadlines(clock), Thing()
-    first = Thing(lambda now: sweep.forget(second))
-    sweep.watch(first, 1)
-    sweep.watch(second, 1)
+    deadlines, second = Deadlines(clock), Thing()
+    first = Thing(lambda now: deadlines.forget(second))
+    deadlines.watch(first, 1)
+    deadlines.watch(second, 1)
     clock.advance(1)
     assert (len(first.visits), len(second.visits)) == (1, 0)
     assert clock.getDelayedCalls() == []
@@ -202,13 +202,13 @@ def test_raises(loggedErrors: Any) -> None:
     One that raises is logged, and the others are served.
     """
     clock = Clock()
-    sweep, other = Deadlines(clock), Thing()
+    deadlines, other = Deadlines(clock), Thing()
 
     def broken(now: float) -> None:
         raise ZeroDivisionError
 
-    sweep.watch(Thing(broken), 1)
-    sweep.watch(other, 1)
+    deadlines.watch(Thing(broken), 1)
+    deadlines.watch(other, 1)
     clock.advance(1)
     assert len(other.visits) == 1
     assert len(loggedErrors.take(ZeroDivisionError)) == 1
@@ -225,57 +225,41 @@ def test_anyOrder(commands: list[tuple[int, float, bool]], start: float) -> None
     """
     clock = Clock()
     clock.advance(start)
-    sweep, things, deadlines = Deadlines(clock), [Thing() for _ in range(10)], {}
+    deadlines, things, times = Deadlines(clock), [Thing() for _ in range(10)], {}
     for number, deadline, forget in commands:
         if forget:
-            sweep.forget(things[number])
-            deadlines.pop(number, None)
+            deadlines.forget(things[number])
+            times.pop(number, None)
         else:
-            sweep.watch(things[number], start + deadline)
-            deadlines[number] = start + deadline
+            deadlines.watch(things[number], start + deadline)
+            times[number] = start + deadline
     for _ in range(1100):
         clock.advance(Deadlines.TICK)
     for number, thing in enumerate(things):
-        assert len(thing.visits) == (number in deadlines)
+        assert len(thing.visits) == (number in times)
         for at in thing.visits:
-            assert -1e-6 <= at - deadlines[number] <= 2 * Deadlines.TICK + 1e-6
+            assert -1e-6 <= at - times[number] <= 2 * Deadlines.TICK + 1e-6
     assert clock.getDelayedCalls() == []
 
 
-def test_errand() -> None:
+def test_deadlinesOf() -> None:
     """
-    A function is called at its time, unless it is cancelled.
-    """
-    clock = Clock()
-    called: list[str] = []
-    sweep = Deadlines(clock)
-    Errand(sweep, 1, lambda: called.append("first"))
-    second = Errand(sweep, 1, lambda: called.append("second"))
-    second.cancel()
-    clock.advance(1)
-    second.cancel()
-    assert called == ["first"]
-    assert clock.getDelayedCalls() == []
-
-
-def test_sweepOf() -> None:
-    """
-    A clock has one sweep, which lives as long as the clock is used.
+    Everybody shares the deadlines of a clock as long as it is used.
     """
     clock, thing = Clock(), Thing()
-    sweep = deadlinesOf(clock)
-    assert deadlinesOf(clock) is sweep
-    assert deadlinesOf(Clock()) is not sweep
-    sweep.watch(thing, 1)
-    del sweep
+    deadlines = deadlinesOf(clock)
+    assert deadlinesOf(clock) is deadlines
+    assert deadlinesOf(Clock()) is not deadlines
+    deadlines.watch(thing, 1)
+    del deadlines
     gc.collect()
     deadlinesOf(clock).forget(thing)
     assert clock.getDelayedCalls() == []
 
 
-def test_sweepOfIsForgotten() -> None:
+def test_deadlinesAreForgotten() -> None:
     """
-    A clock that nobody uses any more is not kept alive by its sweep, not even
+    A clock that nobody uses any more is not kept alive by its deadlines, not even
     by a deadline that nobody will see.
     """
     clock = Clock()

@@ -509,4 +509,4 @@ async def test_refusedAndGone(bottom: str) -> None:
                 peer.setblocking(True)
                 got = await deferToThread(peer.recv, 100)
                 assert got == b"full"
-        await until(lambda: not factory._lingering)
+        await until(lambda: not factory._capacity.lingering)

@@ -15,11 +15,10 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python.logfile import LogFile
 
-from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
 from twisted_tcpdemo.transports.layers import clockOf
 
 _log = Logger(namespace="tcpdemo")
@@ -81,7 +80,7 @@ class LogBudget:
         self._asked = 0
         self._flood = False
         self._unsaid: dict[str, _Tally] = {}
-        self._errand: Errand | None = None
+        self._call: IDelayedCall | None = None
 
     def shows(self, what: str, bytesRead: int = 0, bytesWritten: int = 0) -> bool:
         """
@@ -105,8 +104,8 @@ class LogBudget:
         tally = self._unsaid.get(what)
         if tally is None:
             tally = self._unsaid[what] = _Tally()
-            if self._errand is None:
-                self._errand = Errand(deadlinesOf(self._theClock()), now + PERIOD, self.flush)
+            if self._call is None:
+                self._call = self._theClock().callLater(PERIOD, self.flush)
         tally.count += 1
         tally.bytesRead += bytesRead
         tally.bytesWritten += bytesWritten
@@ -116,9 +115,9 @@ class LogBudget:
         """
         Say now what is unsaid.  Nothing happens if nothing is.
         """
-        if self._errand is not None:
-            self._errand.cancel()
-            self._errand = None
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        self._call = None
         unsaid, self._unsaid = self._unsaid, {}
         if not unsaid:
             return

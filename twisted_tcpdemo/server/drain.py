@@ -21,12 +21,12 @@ from random import random
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
-from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
+from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.values.report import CloseReason, DrainReport
 
 IDLE_AFTER: Final = 1.0
@@ -63,7 +63,7 @@ class Drain:
         self._left: dict[Connection, None] = {}
         self._told: set[Connection] = set()
         self._ended = 0
-        self._rest: Errand | None = None
+        self._rest: IDelayedCall | None = None
         self._spread: float | None = None
 
     def gather(self) -> None:
@@ -142,8 +142,7 @@ class Drain:
         if self._rest is None and not self._told.issuperset(self._left):
             # An observer of connectionOpened drains: the next turn finds the
             # connection made.
-            now = self._clock.seconds()
-            self._rest = Errand(deadlinesOf(self._clock), now, self._tellRest)
+            self._rest = self._clock.callLater(0, self._tellRest)
 
     def _tellRest(self) -> None:
         self._rest = None
@@ -180,7 +179,7 @@ class Drain:
     def _finish(self) -> None:
         deadlines = deadlinesOf(self._clock)
         deadlines.forget(self)
-        if self._rest is not None:
+        if self._rest is not None and self._rest.active():
             self._rest.cancel()
         for closer in self._closers.values():
             deadlines.forget(closer)

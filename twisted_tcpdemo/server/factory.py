@@ -20,7 +20,6 @@ from twisted.internet.interfaces import (
     IStreamServerEndpoint,
 )
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,21 +27,20 @@ from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
+from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, Capacity
+from twisted_tcpdemo.server.conservation import Conservation
 from twisted_tcpdemo.server.drain import Drain
 from twisted_tcpdemo.server.gate import Gate
 from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
 from twisted_tcpdemo.server.observers import Observers
-from twisted_tcpdemo.server.watermarks import DESCRIPTOR_RESERVE, Watermarks, descriptorLimit
-from twisted_tcpdemo.transports.deadlines import Errand, deadlinesOf
+from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.transports.layers import clockOf
 from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative
 from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
-
-_log = Logger(namespace="tcpdemo")
 
 OVERFLOWS = ("refuse", "reset", "wait")
 """What can happen to a client for whom there is no slot."""
@@ -101,7 +99,6 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _maxConnections: int | None = None
     _overflow = "refuse"
 
-    _suspended = False
     _draining: Drain | None = None
 
     def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
@@ -111,18 +108,19 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         self = super().__new__(cls)
         self._ledger = Ledger()
-        self._lingering = set()
         self._observers = Observers()
-        self._listeners = Listeners(self._observers, self._room)
+        self._capacity = Capacity(self, self._ledger.open, self._observers)
+        self._listeners = Listeners(self._observers, self._capacity.room)
         self._gate = Gate()
+        self._conservation = Conservation(self._ledger, self._gate)
         return self
 
     _ledger: Ledger
-    _listeners: Listeners
-    _lingering: set[Farewell]
     _observers: Observers
+    _capacity: Capacity
+    _listeners: Listeners
     _gate: Gate
-    _reminder: Errand | None = None
+    _conservation: Conservation
 
     def __init__(
         self,
@@ -199,7 +197,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
                 raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
         self._maxConnections = limit
         self._listeners.adjust()
-        self._checkWatermarks()
+        self._capacity.changed()
 
     @property
     def overflow(self) -> str:
@@ -248,7 +246,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @raise TypeError: if C{protocol} builds anything but a
             L{TCPDemoProtocol}.
         """
-        rule = self._refusing()
+        rule = self._capacity.refusing()
         if rule is not None:
             return self._farewell(rule)
         try:
@@ -266,57 +264,22 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             )
         return protocol
 
-    def _refusing(self) -> str | None:
-        """
-        The rule that refuses a connection now, or L{None}.
-        """
-        limit = self._maxConnections
-        if limit is not None and len(self._ledger.open) >= limit:
-            return "maxConnections"
-        return None if self._descriptorsLeft() else "descriptorLimit"
-
-    def _descriptorsLeft(self) -> bool:
-        """
-        Whether there is one for another connection; one that is being sent away
-        has it, too, as long as it lingers.
-        """
-        used = len(self._ledger.open) + len(self._lingering)
-        return self.descriptorLimit is None or used < self.descriptorLimit
-
     @property
     def effectiveLimit(self) -> int | None:
         """
         How many can be connected at a time: the lower of L{maxConnections} and
         L{descriptorLimit}, L{None} if there is neither.
         """
-        limits = [n for n in (self._maxConnections, self.descriptorLimit) if n is not None]
-        return min(limits, default=None)
-
-    def _checkWatermarks(self) -> None:
-        """
-        Tell of the watermarks that the count has crossed.
-        """
-        marks = self.watermarks
-        if marks is None:
-            return
-        clock = self.clock or clockOf(None)
-        crossings = marks.update(len(self._ledger.open), self.effectiveLimit, clock.seconds())
-        if self._reminder is not None:
-            self._reminder.cancel()
-            self._reminder = None
-        if marks.dueAt is not None and self.numPorts:
-            self._reminder = Errand(deadlinesOf(clock), marks.dueAt, self._checkWatermarks)
-        for crossing in crossings:
-            self._observers.tell("watermarkCrossed", crossing)
+        return self._capacity.effectiveLimit
 
     def _farewell(self, rule: str) -> Farewell:
         return Farewell(
             partial(self._refused, rule),
-            self._lingering,
+            self._capacity.lingering,
             gone=self._placeFreed,
             message=self.refusalMessage,
             reset=self._overflow == "reset",
-            linger=self._descriptorsLeft(),
+            linger=self._capacity.hasDescriptors(),
             clock=self.clock,
         )
 
@@ -341,7 +304,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         # The limit once more: the protocol was built while there was room, or
         # past buildProtocol.  The policy only here, where both addresses are
         # known, and what it counts is sure to be given back.
-        rule = self._refusing()
+        rule = self._capacity.refusing()
         if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
         if rule is not None:
@@ -354,7 +317,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             connection.pauseFirst(self.resumeAfter)
         if self._observers:
             self._observers.tell("connectionOpened", connection.report(asking=False))
-        self._checkWatermarks()
+        self._capacity.changed()
         return True
 
     def release(self, connection: Connection) -> None:
@@ -368,7 +331,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if self._observers:
             self._observers.tell("connectionClosed", connection.report())
         self._placeFreed()
-        self._checkWatermarks()
+        self._capacity.changed()
         self._ledger.tellEmpty()
         if self._draining is not None:
             self._draining.left(connection)
@@ -466,10 +429,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
         @return: what is wrong, in a sentence each; empty if all is right.
         """
-        violations = self._ledger.violations()
-        if strangers := self._gate.strangers(list(self._ledger.open)):
-            violations.append(f"none that is over is counted by the policy: 0 and {strangers}")
-        return violations
+        return self._conservation.violations()
 
     def addObserver(self, observer: IConnectionObserver) -> None:
         """
@@ -505,17 +465,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         A port has opened: see how many descriptors there are.
         """
         super().doStart()
-        if self.descriptorReserve is None:
-            return
-        self.descriptorLimit = limit = descriptorLimit(self.descriptorReserve)
-        self._checkWatermarks()
-        if limit is not None and (self._maxConnections or 0) > limit:
-            _log.warn(
-                "maxConnections is {maxConnections}, but the descriptor limit of the process "
-                "leaves room for {descriptorLimit}; raise it (ulimit -n)",
-                maxConnections=self._maxConnections,
-                descriptorLimit=limit,
-            )
+        self._capacity.measureDescriptors()
 
     def doStop(self) -> None:
         """
@@ -523,9 +473,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         self._listeners.forgetClosed()
         super().doStop()
-        if not self.numPorts and self._reminder is not None:
-            self._reminder.cancel()
-            self._reminder = None
+        if not self.numPorts:
+            self._capacity.forgetReminder()
 
     def address(self) -> Endpoint | None:
         """
@@ -577,42 +526,22 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         Whether it has been told to accept nobody for the time being.
         """
-        return self._suspended
+        return self._capacity.suspended
 
     def suspend(self) -> None:
         """
         Stop accepting, and stay bound: the kernel goes on queueing clients, up
         to the backlog.  Connections are left alone.
         """
-        self._suspended = True
+        self._capacity.suspended = True
         self._listeners.adjust()
 
     def resume(self) -> None:
         """
         Go on accepting; those in the queue are served first.
         """
-        self._suspended = False
+        self._capacity.suspended = False
         self._listeners.adjust()
-
-    def _room(self) -> int | None:
-        """
-        How many clients may leave the kernel's queue in a batch; L{None} for
-        all.
-        """
-        if self._suspended:
-            return 0
-        opened, descriptors = len(self._ledger.open), self.descriptorLimit
-        if descriptors is not None:
-            descriptors = max(0, descriptors - opened - len(self._lingering))
-        if self._overflow == "wait":
-            places = None if self._maxConnections is None else self._maxConnections - opened
-            left = [n for n in (places, descriptors) if n is not None]
-            return max(0, min(left)) if left else None
-        if descriptors is None:
-            return None
-        # A client that is refused has its descriptor until the next turn: the
-        # reserve must hold a batch of them.
-        return descriptors + max(1, (self.descriptorReserve or 0) // 4)
 
     def whenEmpty(self) -> Deferred[None]:
         """
@@ -653,7 +582,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     def _drained(self, _: DrainReport) -> None:
         self._draining = None
         if not self._listeners.open:
-            for farewell in list(self._lingering):
+            for farewell in list(self._capacity.lingering):
                 farewell.end()
 
     @property

@@ -35,6 +35,13 @@ class Gate:
         self._inside: dict[Connection, tuple[IAdmissionPolicy, IAddress]] = {}
 
     @property
+    def inside(self) -> Collection[Connection]:
+        """
+        The connections that a policy counts.
+        """
+        return self._inside
+
+    @property
     def policy(self) -> IAdmissionPolicy | None:
         """
         Who decides; L{None}: all may come in.
@@ -95,12 +102,6 @@ class Gate:
             policy.closed(peer)
         except Exception:
             _complain(policy, "closed")
-
-    def strangers(self, connections: Collection[Connection]) -> int:
-        """
-        How many its policy counts that are not among some connections.
-        """
-        return sum(connection not in connections for connection in self._inside)
 
 
 def _complain(policy: IAdmissionPolicy, method: str) -> None:

@@ -29,7 +29,6 @@ class Ledger:
     """
 
     __slots__ = (
-        "_checkedBytes",
         "_closedBytesRead",
         "_closedBytesWritten",
         "_emptyWaiters",
@@ -50,7 +49,6 @@ class Ledger:
         self.open: dict[Connection, None] = {}
         self._closedBytesRead = 0
         self._closedBytesWritten = 0
-        self._checkedBytes = (0, 0)
         self._emptyWaiters: list[Deferred[None]] = []
 
     def enter(self, connection: Connection) -> None:
@@ -111,19 +109,3 @@ class Ledger:
             waiters, self._emptyWaiters = self._emptyWaiters, []
             for waiter in waiters:
                 waiter.callback(None)
-
-    def violations(self) -> list[str]:
-        """
-        What does not add up, in a sentence each.
-        """
-        totals = (self.bytesRead, self.bytesWritten)
-        before, self._checkedBytes = self._checkedBytes, totals
-        over = sum(connection.closeReason is not None for connection in self.open)
-        equations = {
-            "accepted is open and closed": (self.accepted, len(self.open) + self.closed),
-            "closed is the sum over reasons": (self.closed, sum(self.closedBy.values())),
-            "refused is the sum over rules": (self.refused, sum(self.refusedBy.values())),
-            "bytes never fall": (tuple(map(max, totals, before)), totals),
-            "none that is over is open": (0, over),
-        }
-        return [f"{law}: {a} and {b}" for law, (a, b) in equations.items() if a != b]

@@ -1,39 +1,13 @@
 """
-Around the total limit: where it comes from when nobody has given one, and who
-is told when it comes near.
+Watermarks: who is told when the limit is near.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf, isfinite
-from typing import Final
 
 from twisted_tcpdemo.values.report import WatermarkCrossing
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
-
-DESCRIPTOR_RESERVE: Final = 64
-"""Descriptors for all but the connections of a server: listeners, the reactor's
-own, logs, files that protocols open."""
-
-
-def descriptorLimit(reserve: int = DESCRIPTOR_RESERVE) -> int | None:
-    """
-    How many connections the process's descriptor limit (RLIMIT_NOFILE) leaves
-    room for.
-
-    @param reserve: descriptors that are kept for something else; at the most
-        half of what there is.
-    @return: L{None} where there is no such limit.
-    """
-    if resource is None:
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else max(soft - reserve, soft // 2)
 
 
 class _Mark:

@@ -15,7 +15,6 @@ the reactor's, and no new ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import ceil
 from typing import Final, Protocol
@@ -143,34 +142,6 @@ class Deadlines:
             watched.visit(now)
         except Exception:
             _log.failure("a deadline could not be served")
-
-
-class Errand:
-    """
-    One function to be called at a time.
-    """
-
-    __slots__ = ("_deadlines", "_function", "tick")
-
-    def __init__(
-        self, deadlines: Deadlines, deadline: float, function: Callable[[], object]
-    ) -> None:
-        self.tick = 0
-        self._deadlines = deadlines
-        self._function = function
-        deadlines.watch(self, deadline)
-
-    def visit(self, now: float) -> None:
-        """
-        It is time.
-        """
-        self._function()
-
-    def cancel(self) -> None:
-        """
-        Do not call it any more.
-        """
-        self._deadlines.forget(self)
 
 
 # Deadlines hold their clock, so its identity is theirs as long as they live.  They
