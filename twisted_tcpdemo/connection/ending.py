@@ -1,10 +1,10 @@
 """
-Why a connection ended: who began, and what really ended it.
+Why a connection ended: which side began, and what really ended it.
 
-The first cause counts.  Two causes only say which side began to close; what
-then happens to the connection (a budget, an error, a reset) counts for more.
-What a transport gives as its reason is asked last: it tells a clean end from a
-broken one, but not who wanted it.
+The first cause counts.  Two causes only say which side began to close; whatever
+happens after that (a budget, an error, a reset) counts for more.  The reason that
+the transport gives is asked last: it tells a clean end from a broken one, but
+not which side wanted it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,20 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.values.report import CloseReason
 
 PRESUMED: Final = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
-"""Causes that only say who began."""
+"""Causes that only say which side began to close."""
 
 GRACEFUL: Final = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
-"""Budgets that may have caught a live peer: it gets what was written."""
+"""Budgets that may have caught a live peer: written bytes are flushed to it."""
 
 _TLS_PACKAGES: Final = ("OpenSSL", "service_identity")
 
 
 def blame(known: CloseReason | None, cause: CloseReason) -> CloseReason:
     """
-    The cause of an end, after one more has come up.
+    Choose between the cause so far and another.
 
     @param known: the cause so far, or L{None}.
+    @return: the one that counts for more.
     """
     if known is None or (known in PRESUMED and cause not in PRESUMED):
         return cause
@@ -38,10 +39,10 @@ def blame(known: CloseReason | None, cause: CloseReason) -> CloseReason:
 
 def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> CloseReason:
     """
-    The reason of an end that has come.
+    Name the reason of an end that has come.
 
-    @param cause: what L{blame} has found.
-    @param reason: what the transport tells the protocol.
+    @param cause: the cause that L{blame} has chosen.
+    @param reason: the reason that the transport gives the protocol.
     @param bytesPending: bytes that the operating system has not taken.
     """
     if cause is not None and cause not in PRESUMED:
@@ -52,8 +53,8 @@ def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> C
     if isinstance(error, ConnectionDone):
         return cause or CloseReason.PEER_CLOSED
     if cause is CloseReason.PEER_CLOSED and not bytesPending:
-        # The kernel tells of the end in another way when nobody reads any
-        # more; nothing was broken off.
+        # The kernel reports the end as an error when the socket is not read
+        # any more; nothing was broken off.
         return CloseReason.PEER_CLOSED
     if isinstance(error, ConnectionLost):
         return CloseReason.RESET

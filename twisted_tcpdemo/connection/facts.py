@@ -1,6 +1,5 @@
 """
-What is known of a connection: who it is, how much it has carried, how long it
-has lasted, and why it ended.
+The facts of a connection: addresses, counts, times, and why it ended.
 """
 
 from __future__ import annotations
@@ -21,10 +20,10 @@ _identities = count(1)
 
 class Facts:
     """
-    The facts of one connection, which stay readable when it is over.
+    The facts of one connection.  They stay readable when it is over.
 
     @ivar connectionID: a number, unique in the process, never reused.
-    @ivar transport: the topmost, as its protocol has it.
+    @ivar transport: the topmost transport, the one that the protocol has.
     @ivar counts: the transport, if it counts, else the L{Meter
         <twisted_tcpdemo.transports.meter.Meter>} in front of it; once the
         connection is over, the L{FinalCounts
@@ -61,7 +60,7 @@ class Facts:
         self.closedAt: float | None = None
         self.closeReason: CloseReason | None = None
         self._clock = clock
-        # A transport that counts can be asked for the addresses later, too.
+        # A transport that counts tells the addresses later, too.
         self._countsItself = countsItself(transport)
         self._host: IAddress | None = None if self._countsItself else transport.getHost()
         self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
@@ -104,7 +103,7 @@ class Facts:
     @property
     def age(self) -> float:
         """
-        Seconds since it was made; once it is over, how long it lasted.
+        Seconds since it was made; once it is over, its duration.
         """
         return max(0.0, self._until() - self.openedAt)  # a clock may be set back
 
@@ -120,9 +119,9 @@ class Facts:
 
     def report(self, asking: bool = True) -> ConnectionReport:
         """
-        All of it, at this moment.
+        The facts of this moment.
 
-        @param asking: whether the kernel is asked what it knows.
+        @param asking: whether to ask the kernel for its own figures.
         """
         counts = self.counts
         if asking and self.closeReason is None:

@@ -1,17 +1,17 @@
 """
-Sending a connection away.
+Refusing a client.
 
-Returning L{None} from C{buildProtocol} would be Twisted's way, and breaks every
+Twisted's way is to return L{None} from C{buildProtocol}.  That breaks every
 factory that wraps another (twisted #6640): TLS, PROXY, the policies.  A small
 protocol that closes works under all of them.
 
-A plain C{close(2)} would not do either.  If the client has sent anything, the
-kernel answers a close over unread bytes with RST, which also destroys what was
-said before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, throws
-away what arrives, and closes when the client does.  It waits for that no longer
-than L{LINGER} seconds and L{LINGER_BYTES} bytes, and no more than L{LINGERING}
-of them wait at a time; past that, the client may see RST for FIN.  Under TLS it
-does, and gets no message: that would have to wait for the handshake.
+A plain C{close(2)} is not enough.  When the client has sent anything, the kernel
+answers a close over unread bytes with RST, which also destroys the message sent
+before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, discards the
+bytes that arrive, and closes when the client does.  It waits no longer than
+L{LINGER} seconds and L{LINGER_BYTES} bytes, and at most L{LINGERING} of them wait
+at a time; beyond that, the client may see RST in place of FIN.  Under TLS it does,
+and gets no message, which would have to wait for the handshake.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ LINGERING: Final = 256
 @implementer(IHalfCloseableProtocol)
 class Farewell(Protocol):
     """
-    The protocol of a client that is not admitted.
+    The protocol of a refused client.
 
     @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
     """
@@ -56,10 +56,11 @@ class Farewell(Protocol):
         clock: IReactorTime | None = None,
     ) -> None:
         """
-        @param told: is told the addresses of both sides.
-        @param lingering: where it adds itself as long as it waits.
-        @param gone: is called when it has waited and does so no more.
-        @param message: what the client is told before the FIN.
+        @param told: is called with the addresses of both sides.
+        @param lingering: the farewells that wait; this one adds itself while it
+            does.
+        @param gone: is called when it waits no more.
+        @param message: bytes sent to the client before the FIN.
         @param reset: send RST instead, and no message.
         @param linger: whether it may wait at all.
         """
@@ -76,8 +77,9 @@ class Farewell(Protocol):
 
     def standInFor(self, protocol: Any, transport: ITransport) -> None:
         """
-        Take the place of a protocol that was built before it was refused.  It
-        hears nothing of the connection, and may be connected again.
+        Take the place of a protocol that was built before its client was
+        refused.  The protocol hears nothing of the connection, and may be
+        connected again.
         """
         patches = Patches()
 
@@ -97,7 +99,7 @@ class Farewell(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Say what is to be said, and end our side.
+        Send the message, and end our side.
         """
         self._told(self.transport.getHost(), self.transport.getPeer())
         self._relays = relayHalfClose(self.transport, self.end)
@@ -112,13 +114,13 @@ class Farewell(Protocol):
         if mayLinger:
             self._lingering.add(self)
         if _canWait(bottom):
-            # Who may not linger may still have a message to be flushed.
+            # A farewell that may not linger may still have a message to flush.
             clock = self._clock or clockOf(bottom)
             deadlinesOf(clock).watch(self, clock.seconds() + LINGER)
         if mayLinger and not (self._message and encrypted):
             bottom.loseWriteConnection()
         else:
-            # With a message TLS shakes hands, and ends the stream after it.
+            # TLS sends a message after its handshake, and then ends the stream.
             self.transport.loseConnection()
 
     def _mayLinger(self, bottom: Any) -> bool:
@@ -126,20 +128,20 @@ class Farewell(Protocol):
 
     def visit(self, now: float) -> None:
         """
-        The client has not closed.
+        End it: the client has not closed in time.
         """
         self.end()
 
     def end(self) -> None:
         """
-        Wait no longer.
+        Wait no longer: send RST.
         """
         bottom = bottomOf(self.transport)
         getattr(bottom, "abortConnection", bottom.loseConnection)()
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Throw it away.
+        Discard the bytes, up to L{LINGER_BYTES}.
         """
         self._discarded += len(data)
         if self._discarded > LINGER_BYTES:
@@ -147,18 +149,18 @@ class Farewell(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        The client has closed too.
+        Close, as the client has.
         """
         self.transport.loseConnection()
 
     def writeConnectionLost(self) -> None:
         """
-        Our FIN is on its way.
+        Wait for the client: our FIN is on its way.
         """
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        It is gone.
+        Give up the place among those that wait.
         """
         if self._relays is not None:
             self._relays.remove()
@@ -171,7 +173,7 @@ class Farewell(Protocol):
 
 def _canWait(bottom: Any) -> bool:
     """
-    Whether a transport can end its own side alone, and then be broken off; that
-    of C{stdio:} can do only one of them.
+    Whether a transport can end its own side alone, and be aborted after that.
+    The transport of C{stdio:} can do only one of the two.
     """
     return hasattr(bottom, "loseWriteConnection") and hasattr(bottom, "abortConnection")

@@ -14,7 +14,7 @@ from twisted_tcpdemo.transports.patches import Patches
 
 class FirstPause:
     """
-    Keeps a transport paused until somebody resumes it, or a time has passed.
+    Keeps a transport paused until it is resumed, or a time has passed.
     """
 
     __slots__ = ("_patches", "_resumed", "_timer", "_transport")
@@ -27,7 +27,7 @@ class FirstPause:
         resumed: Callable[[], None],
     ) -> None:
         """
-        @param resumeAfter: seconds after which it is resumed from here; L{None}:
+        @param resumeAfter: seconds after which the pause ends by itself; L{None}:
             never.
         @param resumed: is called when the transport reads again.
         """
@@ -47,7 +47,7 @@ class FirstPause:
 
     def end(self) -> None:
         """
-        Let go of the transport: it reads, or its connection is over.
+        Let go of the transport: it reads, or the connection is over.
         """
         self._patches.remove()
         if self._timer is not None and self._timer.active():

@@ -34,14 +34,14 @@ class TCPDemoProtocol(Protocol):
     It works over every transport that Twisted has, on the server's and on the
     client's side, with a L{TCPDemoFactory}, any other factory, or none.
 
-    What is said of the connection can be read from C{connectionMade} on, in
-    C{connectionLost}, and for ever after.
+    The properties below hold from C{connectionMade} on, in C{connectionLost}, and
+    for ever after.
 
-    @cvar allowHalfOpen: what happens at the peer's FIN.  C{False}: all that was
-        written is flushed, then the connection closes.  C{True}: only the read
-        side ends; close when you are done.  L{None}: as the factory says,
-        C{False} without one.  Node's C{allowHalfOpen}.  TLS has no half-open
-        connections in Twisted.
+    @cvar allowHalfOpen: what happens at the peer's FIN (Node's
+        C{allowHalfOpen}).  C{False}: written bytes are flushed, then the
+        connection closes.  C{True}: only the read side ends; close when you are
+        done.  L{None}: as the factory says, C{False} without one.  TLS has no
+        half-open connections in Twisted.
     """
 
     transport: ITCPTransport
@@ -51,7 +51,7 @@ class TCPDemoProtocol(Protocol):
 
     def makeConnection(self, transport: ITransport) -> None:
         """
-        Begin to account, and call C{connectionMade} if the factory has room.
+        Begin to count, and call C{connectionMade} if the factory has a slot.
 
         If C{connectionMade} raises, the connection is aborted and the exception
         goes on to the transport.
@@ -103,8 +103,8 @@ class TCPDemoProtocol(Protocol):
     @property
     def localAddress(self) -> str | None:
         """
-        This side's IP address, or the path of its UNIX socket (Node's
-        C{socket.localAddress}, which Node forgets when the socket closes).
+        This side's IP address, or the path of its UNIX socket.  Node forgets its
+        C{socket.localAddress} when the socket closes; this one is kept.
         """
         return self._local.address
 
@@ -125,8 +125,8 @@ class TCPDemoProtocol(Protocol):
     @property
     def remoteAddress(self) -> str | None:
         """
-        The other side's IP address; an IPv4 client of a dual-stack listener has
-        its plain one.  On a UNIX socket its path, or L{None}.
+        The other side's IP address, or the path of its UNIX socket, or L{None}.
+        An IPv4 client of a dual-stack listener has its plain IPv4 address.
         """
         return self._remote.address
 
@@ -157,25 +157,25 @@ class TCPDemoProtocol(Protocol):
     @property
     def bytesRead(self) -> int:
         """
-        Bytes delivered to C{dataReceived}: plaintext under TLS.  Never falls;
-        kept after the loss.
+        Bytes delivered to C{dataReceived}, plaintext under TLS.  The count never
+        falls, and is kept after the loss.
         """
         return self._connection.counts.bytesRead if self._connection else 0
 
     @property
     def bytesWritten(self) -> int:
         """
-        Bytes accepted by C{transport.write} and its kind.  Never falls, and
-        unlike Node's is kept after the loss.  Accepted does not mean sent:
-        subtract L{bytesPending}.
+        Bytes accepted by C{transport.write} and C{writeSequence}.  The count
+        never falls, and unlike Node's is kept after the loss.  Accepted does
+        not mean sent: subtract L{bytesPending}.
         """
         return self._connection.counts.bytesWritten if self._connection else 0
 
     @property
     def bytesPending(self) -> int:
         """
-        Of L{bytesWritten}, what the operating system has not taken (Node's
-        C{writableLength}).  After the loss: what it never took.
+        Of L{bytesWritten}, the bytes that the operating system has not taken
+        (Node's C{writableLength}).  After the loss: those it never took.
         """
         return self._connection.counts.bytesPending if self._connection else 0
 
@@ -202,32 +202,33 @@ class TCPDemoProtocol(Protocol):
 
     def report(self) -> ConnectionReport:
         """
-        All of the above at this moment, and on Linux what the kernel knows of
-        the connection, as a value that does not change.
+        All of the above at this moment, and on Linux the kernel's own figures,
+        as a value that does not change.
 
-        After the loss, the kernel's part is what it said last: at the latest
-        report before, or, if there was one, when either side began to close.
+        After the loss the kernel's figures are its last ones: those of the
+        latest report before, renewed when either side began to close.
 
         @raise NotConnectedError: before there is a connection.
         """
         return self._established().report()
 
-    # What it can do.
+    # Actions.
 
     def write(self, data: bytes | str, encoding: str = "utf-8") -> Deferred[int]:
         """
-        Write, and learn when it has left.
+        Write, and learn when the operating system has taken the bytes.
 
-        C{transport.write} is the same without a Deferred, and a little faster.
+        C{transport.write} does the same without a Deferred, and a little faster.
 
         @param data: bytes, or text to be encoded.
         @param encoding: the encoding of text.
         @return: fires once, when the operating system has taken these bytes,
-            with L{bytesWritten} of that moment; that the peer has them is
-            something only the peer can tell.  It fails with
-            L{WriteFailedError<twisted_tcpdemo.errors.WriteFailedError>} when
-            they can no longer go, and with L{NotConnectedError} before there is
-            a connection.  Cancelling it takes nothing back.
+            with L{bytesWritten} of that moment; only the peer can tell that it
+            has them.  It fails with L{WriteFailedError
+            <twisted_tcpdemo.errors.WriteFailedError>} when they can no longer
+            go, and with L{NotConnectedError
+            <twisted_tcpdemo.errors.NotConnectedError>} before there is a
+            connection.  Cancelling it takes nothing back.
         @raise TypeError: if it is neither bytes nor text.
         """
         if isinstance(data, str):
@@ -259,7 +260,7 @@ class TCPDemoProtocol(Protocol):
 
     def resume(self) -> None:
         """
-        Go on reading; nothing is missing.
+        Go on reading; no byte is missing.
         """
         if self._connection is not None and self.closeReason is None:
             self._established().transport.resumeProducing()
@@ -268,8 +269,8 @@ class TCPDemoProtocol(Protocol):
         """
         Call L{timeoutConnection} when no byte has moved for some time.
 
-        Bytes that wait for a peer that does not read do not postpone it.  It
-        costs nothing per read or write.
+        Bytes that wait for a peer that does not read do not postpone the call.
+        The timeout costs nothing per read or write.
 
         @param seconds: the time, kept to a twentieth of a second; L{None} or
             C{0} switches it off.
@@ -284,9 +285,8 @@ class TCPDemoProtocol(Protocol):
             raise NotConnectedError(f"{type(self).__name__} has no connection yet")
         return self._connection
 
-    # What can happen, beside connectionMade, dataReceived and connectionLost.
-    # Those three stay Protocol's, so that this class may stand on either side
-    # of another protocol it is mixed with.
+    # Hooks.  connectionMade, dataReceived and connectionLost stay Protocol's, so
+    # that this class may stand on either side of a protocol it is mixed with.
 
     def readConnectionLost(self) -> None:
         """

@@ -1,10 +1,10 @@
 """
-One connection: who it is, what it has carried, how it ends.
+The record of one connection: its life from the transport to the reason of its end.
 
 A L{Connection} is made when a protocol gets its transport.  It keeps everything
 that must stay right whatever a subclass of the protocol does, so none of it
-lives in the protocol itself.  The factory's registry and the budgets deal with
-this object; the protocol shows it to its author.
+lives in the protocol.  The factory, the ledger and the budgets deal with this
+record; the protocol shows it to its author.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _log = Logger(namespace="tcpdemo")
 
 class ISlots(Interface):
     """
-    Who keeps the places of a server: what a connection asks of its factory.
+    What a connection asks of its factory, the keeper of the slots.
     """
 
     budgets: Budgets = Attribute("The time budgets of its connections.")
@@ -47,13 +47,13 @@ class ISlots(Interface):
         """
         Take a slot for a connection, and account for it from now on.
 
-        @return: C{False} if there is no slot; then the connection is being sent
-            away, and its protocol must hear nothing of it.
+        @return: C{False} if there is no slot: the client is refused, and the
+            protocol must hear nothing of the connection.
         """
 
     def release(connection: Connection) -> None:
         """
-        Give back the slot of a connection, which is over.
+        Give back the slot of a connection that is over.
         """
 
 
@@ -62,7 +62,7 @@ class Connection(Facts):
     """
     The record of one connection.
 
-    @ivar protocol: whose connection it is; L{None} once it is over.
+    @ivar protocol: the protocol of the connection; L{None} once it is over.
     """
 
     __slots__ = (
@@ -81,8 +81,8 @@ class Connection(Facts):
         self, protocol: IConnectionHooks, transport: ITransport, slots: ISlots | None = None
     ) -> None:
         """
-        @param slots: the factory that is asked for a slot; L{None} where nobody
-            counts, as for most clients.
+        @param slots: the factory that is asked for a slot; L{None} without one,
+            as for most clients.
         """
         super().__init__(transport, (slots and slots.clock) or clockOf(transport))
         self.protocol: IConnectionHooks | None = protocol
@@ -103,7 +103,7 @@ class Connection(Facts):
 
     def attach(self) -> None:
         """
-        Begin to account.
+        Begin to count, and to watch the budgets.
         """
         protocol, transport = self.protocol, self.transport
         assert protocol is not None
@@ -119,14 +119,14 @@ class Connection(Facts):
 
     def detach(self) -> None:
         """
-        Give the protocol back its own methods, for another connection.
+        Give the protocol its own methods back, for another connection.
         """
         if isinstance(self.counts, Meter):
             self.counts.leave()
 
     def close(self, cause: CloseReason) -> None:
         """
-        Close in order: what was written is flushed first.
+        Close in order: written bytes are flushed first.
         """
         if self.closeReason is None:
             self._blame(cause)
@@ -134,7 +134,7 @@ class Connection(Facts):
 
     def abort(self, cause: CloseReason) -> None:
         """
-        Close at once, and drop what is pending.
+        Close at once, and drop pending bytes.
         """
         if self.closeReason is None:
             self._blame(cause)
@@ -178,8 +178,8 @@ class Connection(Facts):
 
     def _endsAtOnce(self) -> bool:
         """
-        Whether nothing can delay the end.  If bytes come to wait after all,
-        L{transportWaiting} is called.
+        Whether nothing can delay the end.  If bytes come to wait all the same,
+        the transport calls L{transportWaiting}.
         """
         if self.counts is not self.transport or self.counts.bytesPending:
             return False
@@ -230,7 +230,7 @@ class Connection(Facts):
             self._pause = None
         if self._watch is not None:
             self._watch.stop()
-        # The accounts first: what fires below is the application's code.
+        # The accounts first: below runs code of the application.
         if self._slots is not None:
             self._slots.release(self)
         self.protocol = None
@@ -269,7 +269,7 @@ class Connection(Facts):
 
     def _tell(self, tell: Callable[[], object]) -> None:
         """
-        Call a hook that, if it raises, is why the connection ends.
+        Call a hook.  If it raises, that is why the connection ends.
         """
         try:
             tell()
@@ -285,7 +285,7 @@ class Connection(Facts):
 
     def write(self, data: bytes) -> Deferred[int]:
         """
-        Write, and tell when the operating system has taken it.
+        Write, and fire when the operating system has taken the bytes.
         """
         before = self.counts.bytesWritten
         if self.closeReason is None:
@@ -299,7 +299,7 @@ class Connection(Facts):
 
     def whenWritable(self) -> Deferred[None]:
         """
-        Tell when few bytes are pending.
+        Fire when few bytes are pending.
         """
         if self.closeReason is not None:
             return fail(WriteFailedError(self.closeReason))
@@ -324,8 +324,8 @@ class Connection(Facts):
 
     def pauseFirst(self, resumeAfter: float | None) -> None:
         """
-        Read nothing until the transport is resumed.  What the peer has to do in
-        time begins then.
+        Read nothing until the transport is resumed.  The budgets for what the
+        peer has to send begin then.
 
         @param resumeAfter: see L{FirstPause}.
         """
@@ -339,7 +339,7 @@ class Connection(Facts):
     def setTimeout(self, seconds: float | None) -> None:
         """
         Change the idle budget.  It begins with the call, as Node's does, also
-        where the one before has just been used up.
+        when the budget before has just been used up.
         """
         if self.closeReason is None:
             self.watch().setIdle(seconds, self._clock.seconds())
@@ -354,15 +354,15 @@ class Connection(Facts):
     @property
     def producing(self) -> bool:
         """
-        Whether a producer has not finished, and is waited for.  Who closes
-        knows his producers, but a budget that does knows of none.
+        Whether a producer has not finished, and is waited for.  An application
+        that closes knows its producers; a budget that closes waits for none.
         """
         producer = getattr(bottomOf(self.transport), "producer", None)
         return producer is not None and self._cause in PRESUMED
 
     def exceeded(self, reason: CloseReason) -> None:
         """
-        A budget is used up.
+        End the connection as a budget demands that is used up.
         """
         if reason is CloseReason.IDLE:
             self._timeoutConnection()
@@ -379,7 +379,7 @@ class Connection(Facts):
 
     def _timeoutConnection(self) -> None:
         """
-        Call the hook, and blame the timeout if it ends the connection.
+        Call the hook, and blame the timeout if the hook ends the connection.
         """
         cause = self._cause
         self._blame(CloseReason.IDLE)
@@ -389,7 +389,8 @@ class Connection(Facts):
 
     def _call(self, hook: str) -> None:
         """
-        Call a hook that no transport calls, and so nobody else protects.
+        Call a hook that no transport calls.  What it raises is logged, and ends
+        the connection.
         """
         try:
             getattr(self.protocol, hook)()

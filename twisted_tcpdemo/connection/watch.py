@@ -1,13 +1,13 @@
 """
-Budgets: how long a connection may take, how much it may hold, and when it must
-go.
+The watch over the budgets of a connection.
 
 Twisted's own timeouts end in C{loseConnection}, which waits for a peer that may
 never read.  Here every budget ends: those that may have caught a live peer
 close in order and leave the rest to the close budget; the others reset.
 
-Nothing here does I/O or reads a clock.  A L{BudgetWatch} is visited by the
-L{deadlines<twisted_tcpdemo.transports.deadlines.Deadlines>} when one may have come.
+Nothing here does I/O or reads a clock.  The L{deadlines
+<twisted_tcpdemo.transports.deadlines.Deadlines>} of the clock visit a
+L{BudgetWatch} when one of its budgets may be used up.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.report import CloseReason
 
 CLOSE_RATE: Final = 16384
-"""Bytes that a peer must take in each period of the close budget for a closing
-connection to be given another one: slow is allowed, a drip is not.  Where our
-own producer is the slow one, all that was pending will do."""
+"""Bytes that the peer of a closing connection must take in each period of the
+close budget to be given another period: slow is allowed, a drip is not.  Where
+our own producer is the slow side, taking all pending bytes is enough."""
 
 
 class Budgeted(Protocol):
     """
-    What a watch needs to know of a connection.
+    A connection, as its watch sees it.
 
     @ivar openedAt: seconds of the clock.
-    @ivar closingAt: when this side closed, or L{None}.
+    @ivar closingAt: when this side began to close, or L{None}.
     """
 
     openedAt: float
@@ -41,7 +41,7 @@ class Budgeted(Protocol):
     @property
     def counts(self) -> Counts:
         """
-        What has been counted of it.
+        The byte counts.
         """
 
     @property
@@ -53,18 +53,18 @@ class Budgeted(Protocol):
     @property
     def producing(self) -> bool:
         """
-        Whether a producer of this side's has not finished, and is waited for.
+        Whether a producer on this side has not finished, and is waited for.
         """
 
     def exceeded(self, reason: CloseReason) -> None:
         """
-        A budget is used up.
+        End the connection, or call the hook: a budget is used up.
         """
 
 
 class BudgetWatch:
     """
-    The budgets of one connection, and how far they are used up.
+    The budgets of one connection, and how much of them is used up.
 
     @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
     @ivar idle: the idle budget in force.
@@ -105,20 +105,20 @@ class BudgetWatch:
 
     def stop(self) -> None:
         """
-        The connection is over.
+        Watch no more: the connection is over.
         """
         self._connection = None
         self._deadlines.forget(self)
 
     def hold(self) -> None:
         """
-        Nothing is read, so the peer cannot have begun.
+        Stop the budgets that wait for the peer to send: nothing is read.
         """
         self._readingSince = None
 
     def release(self, now: float) -> None:
         """
-        From now on, it can.  Nothing happens if it can already.
+        Begin them: the transport reads.  Nothing happens if it did already.
         """
         if self._readingSince is None:
             self._readingSince = now
@@ -126,7 +126,7 @@ class BudgetWatch:
 
     def setIdle(self, seconds: float | None, now: float) -> None:
         """
-        Change the idle budget, and begin it anew.
+        Replace the idle budget, and begin it anew.
         """
         self.idle = seconds
         self._idleSince = now
@@ -135,13 +135,13 @@ class BudgetWatch:
 
     def visitSoon(self) -> None:
         """
-        Something is about to begin that has a budget.
+        Look at the budgets soon: something that has one is about to begin.
         """
         self._deadlines.watch(self, 0.0)
 
     def visit(self, now: float) -> None:
         """
-        Report each budget that is used up, and arrange for the next visit.
+        Act on each budget that is used up, and arrange the next visit.
         """
         connection = self._connection
         if connection is None:
@@ -152,8 +152,8 @@ class BudgetWatch:
             deadline = rule(self, connection, now)
             if deadline is not None and deadline <= now:
                 connection.exceeded(reason)
-                # It may be over now, or closing, which has arranged for its
-                # own visit.
+                # The connection may be over now, or closing, which has arranged
+                # its own visit.
                 if self._connection is None or closing != (connection.closingAt is not None):
                     return
                 deadline = rule(self, connection, now)
@@ -162,8 +162,8 @@ class BudgetWatch:
         if upcoming:
             self._deadlines.watch(self, min(upcoming))
 
-    # Each rule gives the time at which to look again, or a time that is past
-    # when its budget is used up, or None when it does not apply.
+    # Each rule returns the time of the next look, a past time when its budget is
+    # used up, or None when it does not apply.
 
     def _handshakeEnd(self, connection: Budgeted, now: float) -> float | None:
         held = self._readingSince is None and connection.closingAt is None
@@ -206,7 +206,7 @@ class BudgetWatch:
         elif self._sampledAt + stall <= now:
             return now
         # A stall may begin right after a look: four looks a period notice it
-        # within a quarter of one.
+        # at most a quarter of a period late.
         return now + stall / 4
 
     def _closeFlushEnd(self, connection: Budgeted, now: float) -> float | None:
@@ -222,7 +222,7 @@ class BudgetWatch:
 
     def _sample(self, connection: Budgeted, now: float) -> None:
         """
-        Begin a period: remember what the peer has taken, and what it has not.
+        Begin a period: remember how many bytes the peer has taken and owes.
         """
         self._owed = connection.counts.bytesPending
         self._taken = connection.counts.bytesWritten - self._owed
@@ -231,15 +231,16 @@ class BudgetWatch:
 
     def _share(self, connection: Budgeted, now: float) -> int:
         """
-        What the peer of a closing connection has to take in this period.  There
-        need not be more, if there was a producer at either end of it.
+        How many bytes the peer of a closing connection has to take in this
+        period: no more than were pending, if a producer was at work at its
+        beginning or its end.
         """
         producing = self._wasProducing or self._mayProduce(connection, now)
         return min(CLOSE_RATE, self._owed) if producing else CLOSE_RATE
 
     def _mayProduce(self, connection: Budgeted, now: float) -> bool:
         """
-        Whether it is this side that a closing connection may be waiting for.
+        Whether a closing connection may be waiting for this side.
         """
         lifetimeEnd = self._lifetimeEnd(connection, now)
         if lifetimeEnd is not None and lifetimeEnd <= now:
@@ -264,7 +265,7 @@ _OPEN_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
     (CloseReason.WRITE_STALL, BudgetWatch._writeStallEnd),
 )
 _CLOSING_RULES: tuple[tuple[CloseReason, _Rule], ...] = (
-    # What was written before the handshake is sent after it.
+    # Bytes written before the handshake are sent after it.
     (CloseReason.HANDSHAKE, BudgetWatch._handshakeEnd),
     (CloseReason.CLOSE_FLUSH, BudgetWatch._closeFlushEnd),
 )

@@ -1,5 +1,5 @@
 """
-Those who wait for bytes to leave.
+Deferreds that fire when written bytes reach the operating system.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class PendingWrites:
 
     def whenTaken(self, offset: int) -> Deferred[int]:
         """
-        @param offset: the count of bytes written, all of which must have been
-            taken by the operating system; never less than in an earlier call.
+        Wait until the operating system has taken some bytes.
+
+        @param offset: how many bytes of the connection it must have taken, from
+            the first one on; never less than in an earlier call.
         """
         waiter: Deferred[int] = Deferred()
         self._writes.append((offset, waiter))
@@ -47,7 +49,7 @@ class PendingWrites:
         """
         Fire what has come true.
 
-        The lists are taken down before anything fires: a callback may write.
+        Each leaves its list before it fires: a callback may write.
         """
         writes = self._writes
         while writes and writes[0][0] <= written - pending:
@@ -59,7 +61,7 @@ class PendingWrites:
 
     def fail(self, error: WriteFailedError) -> None:
         """
-        Nothing more will be taken.
+        Fail what is left: the operating system will take no more.
         """
         writes, self._writes = self._writes, deque()
         room, self._room = self._room, []

@@ -1,17 +1,16 @@
 """
-The limit: how many connections there is room for, and who is told that it is
-near.
+The limit: how many connections there is room for, and when observers hear that
+it is near.
 
-It is asked three times for one client.  A listener asks how many it may accept
+The limit is asked three times for one client.  A listener asks how many it may accept
 (L{Capacity.room}), the factory asks before it builds a protocol, and again when
-that gets its transport (L{Capacity.refusing}): between the two, others may have
-come, and a protocol may be built past the factory.  Only then is the connection
-entered in the ledger, whose count is the one that is compared.  So there is
-never one too many, whatever accepts and whatever is wrapped around it.
+that gets its transport (L{Capacity.refusing}): between the two, other clients may come,
+and a protocol may be built past the factory.  Then the connection is entered in
+the ledger, whose count is the one compared.  So there is never one too many,
+whatever accepts and whatever is wrapped around it.
 
-Descriptors are a limit too.  A client that is sent away holds one as long as it
-lingers, and one that is refused at once holds it until the next turn of the
-reactor; both are counted.
+Descriptors are a limit too.  A refused client holds one as long as it lingers,
+or at least until the next turn of the reactor; both are counted.
 """
 
 from __future__ import annotations
@@ -59,13 +58,13 @@ class Limits(Protocol):
     @property
     def maxConnections(self) -> int | None:
         """
-        How many may be connected.
+        How many connections may be open; L{None} for any number.
         """
 
     @property
     def overflow(self) -> str:
         """
-        What happens to the others.
+        What happens to clients beyond the limit.
         """
 
 
@@ -73,15 +72,14 @@ class Capacity:
     """
     Compares the connections of a server with its limits.
 
-    @ivar lingering: clients that are being sent away and still have their
-        descriptor.
-    @ivar suspended: whether nobody is to be accepted for the time being.
+    @ivar lingering: refused clients that still hold a descriptor.
+    @ivar suspended: whether listeners are to accept no client for now.
     """
 
     def __init__(self, limits: Limits, connections: Sized, observers: Observers) -> None:
         """
         @param limits: the factory.
-        @param connections: those that are open.
+        @param connections: the open connections.
         @param observers: are told when a watermark is crossed.
         """
         self.lingering: set[Farewell] = set()
@@ -117,8 +115,8 @@ class Capacity:
 
     def room(self) -> int | None:
         """
-        How many clients may leave the kernel's queue in a batch; L{None} for
-        any number.
+        How many clients a listener may accept in a batch; L{None} for any
+        number.
         """
         if self.suspended:
             return 0
@@ -132,13 +130,13 @@ class Capacity:
             return max(0, min(left)) if left else None
         if descriptors is None:
             return None
-        # A client that is refused has its descriptor until the next turn: the
-        # reserve must hold a batch of them.
+        # A refused client holds its descriptor until the next turn: the reserve
+        # has to hold a batch of them.
         return descriptors + max(1, (limits.descriptorReserve or 0) // 4)
 
     def measureDescriptors(self) -> None:
         """
-        A listener opens: find out how many descriptors the process has.
+        Take the descriptor limit from the process, as a listener opens.
         """
         limits = self._limits
         if limits.descriptorReserve is None:
@@ -155,8 +153,8 @@ class Capacity:
 
     def changed(self) -> None:
         """
-        The count or a limit has changed: tell of the watermarks that this has
-        crossed, and look again when a cooldown is over.
+        Tell observers of the watermarks that a change of the count or of a limit
+        has crossed, and look again when a cooldown is over.
         """
         marks = self._limits.watermarks
         if marks is None:
@@ -172,7 +170,7 @@ class Capacity:
 
     def forgetReminder(self) -> None:
         """
-        Look no more by itself, as nobody listens.
+        Do not look again: no listener is open.
         """
         if self._reminder is not None and self._reminder.active():
             self._reminder.cancel()

@@ -1,5 +1,5 @@
 """
-Whether a server's accounts add up: for tests, debugging, and now and then.
+A check that a server's accounts add up, for tests and debugging.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from twisted_tcpdemo.server.ledger import Ledger
 
 class Conservation:
     """
-    Checks that nothing is lost and nothing counted twice: each connection that
-    was accepted is open or has closed, each that has closed has its reason,
-    each refusal its rule, and every byte belongs to a connection.
+    Checks that no connection is lost or counted twice.  Each accepted connection
+    is open or closed, each closed one has a reason, each refusal has a rule, and
+    every byte belongs to a connection.
     """
 
     def __init__(self, ledger: Ledger, gate: Gate) -> None:
@@ -22,9 +22,9 @@ class Conservation:
 
     def violations(self) -> list[str]:
         """
-        What does not add up, in a sentence each; empty if all is right.
+        Compare the accounts, and the bytes with those of the call before.
 
-        Bytes must not have fallen since the last look.
+        @return: a sentence for each law that does not hold; empty if all do.
         """
         ledger = self._ledger
         totals = (ledger.bytesRead, ledger.bytesWritten)

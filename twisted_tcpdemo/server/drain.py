@@ -1,16 +1,15 @@
 """
-Coming to rest: stop accepting, let the connections end, abort what is left.
+Draining: stop accepting, let the connections end, abort those that are left.
 
-Clients that the kernel has already connected are not reset: before the
-listeners close, their queues are accepted to the end, within the limit.  Then
-each protocol is told (C{drainStarted}).  With a deadline, connections that are
-idle are closed, at once or spread over some seconds, and busy ones as soon as
-they become idle; at the deadline the rest is aborted.  Without one, nothing is
-closed by force, as Node's C{server.close()} has it.
+Clients that the kernel has already connected are not reset: each listener
+accepts its queue to the end, within the limit, before it closes.  Then each
+protocol is told (C{drainStarted}).  With a deadline, idle connections are closed,
+at once or spread over some seconds, and busy ones when they become idle; at the
+deadline the rest is aborted.  Without a deadline no connection is closed by
+force, as Node's C{server.close()} has it.
 
-A factory may listen again before its drain is over.  Who connects from then on
-is none of the drain's, which ends with the last one it began with, until the
-factory is drained once more.
+A factory may listen again before its drain is over.  The drain does not wait for
+connections made from then on, unless the factory is drained once more.
 
 Nothing here polls for the end: the factory tells of each connection that ends.
 """
@@ -30,8 +29,8 @@ from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.values.report import CloseReason, DrainReport
 
 IDLE_AFTER: Final = 1.0
-"""Seconds without a byte after which a draining server takes a connection for
-idle, if nothing is pending on it."""
+"""Seconds without a byte after which a connection counts as idle in a drain, if
+no bytes are pending on it."""
 
 
 class Drain:
@@ -45,8 +44,8 @@ class Drain:
 
     def __init__(self, listeners: Listeners, ledger: Ledger, clock: IReactorTime) -> None:
         """
-        @param listeners: are stopped.
-        @param ledger: has the connections that are waited for.
+        @param listeners: the listeners to stop.
+        @param ledger: the ledger whose open connections are waited for.
         """
         self.tick = 0
         self._listeners = listeners
@@ -68,8 +67,9 @@ class Drain:
 
     def gather(self) -> None:
         """
-        Stop the listeners of this moment, and take in who is connected.  What is
-        called here may drain the factory, which must know of this drain by then.
+        Stop the listeners of this moment, and take in the open connections.  Code
+        called from here may drain the factory again, which must know of this
+        drain by then.
         """
         self._stopping += 1
         stopped = self._listeners.stop()
@@ -80,8 +80,8 @@ class Drain:
         """
         Wait for the end, and bring it about by a deadline.
 
-        @param deadline: seconds from now, or L{None}; one that is later than
-            one set before changes nothing, and C{0} always aborts who is there.
+        @param deadline: seconds from now, or L{None}.  A deadline later than one
+            set before changes nothing; C{0} aborts every connection now.
         @param spread: seconds over which idle connections are closed.
         """
         if self._report is not None:
@@ -105,14 +105,15 @@ class Drain:
 
     def visit(self, now: float) -> None:
         """
-        The deadline: abort what is left, and from now on whoever comes.
+        Abort every connection: the deadline has come.  Those that come later
+        are aborted too.
         """
         self._expired = True
         self._takeIn()
 
     def left(self, connection: Connection) -> None:
         """
-        A connection is over.
+        Count off a connection that is over.
         """
         if connection in self._left:
             del self._left[connection]
@@ -121,27 +122,27 @@ class Drain:
 
     def _stopped(self, _: None) -> None:
         self._stopping -= 1
-        self._takeIn()  # those who were accepted at the last moment
+        self._takeIn()  # connections accepted at the last moment
         self._endIfEmpty()
 
     def _endIfEmpty(self) -> None:
         if self._stopping or self._left:
             return
-        self._takeIn()  # those who have come past the listeners
+        self._takeIn()  # connections made past the listeners
         if not self._left and self._report is None:
             self._finish()
 
     def _takeIn(self) -> None:
         """
-        Wait for each connection that is there, and tell it, once; unless the
-        factory listens again, and they are not to end.
+        Wait for every open connection, and tell its protocol once, unless the
+        factory listens again.
         """
         if not self._listeners.open:
             self._left.update(self._ledger.open)
         self._tell([c for c in self._left if _isMade(c)])
         if self._rest is None and not self._told.issuperset(self._left):
-            # An observer of connectionOpened drains: the next turn finds the
-            # connection made.
+            # An observer of connectionOpened drains: the connection will be made
+            # by the next turn.
             self._rest = self._clock.callLater(0, self._tellRest)
 
     def _tellRest(self) -> None:
@@ -157,8 +158,7 @@ class Drain:
 
     def _press(self) -> None:
         """
-        Bring the end of each connection about that has been told, as far as
-        there is a deadline.
+        End the connections that have been told, as far as there is a deadline.
         """
         for connection in list(self._left):
             if connection not in self._told or connection not in self._left:
@@ -196,7 +196,7 @@ class Drain:
 
 def _isMade(connection: Connection) -> bool:
     """
-    Whether its protocol has its transport, and so can be told anything.
+    Whether the protocol of a connection has its transport.
     """
     protocol = connection.protocol
     return getattr(protocol, "transport", None) is not None
@@ -217,7 +217,7 @@ class _IdleCloser:
 
     def visit(self, now: float) -> None:
         """
-        Close it, or look again when it may be idle.
+        Close the connection, or look again when it may be idle.
         """
         if self._connection.closeReason is not None:
             return

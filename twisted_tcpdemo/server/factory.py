@@ -1,9 +1,14 @@
 """
-The factory: who is connected, who may connect, and what has been.
+The factory: how many may connect, who is connected, what has been.
 
-A slot is taken in C{makeConnection} and given back when the connection is lost,
-by the L{Connection} and not by the protocol.  A protocol that is built and
-never connected takes none.
+A connection takes its slot in C{makeConnection} and gives it back when it is
+lost.  Its L{Connection} does that, not its protocol.  A protocol that is built
+and never connected takes no slot.
+
+This file is long because it is the whole public surface of a server.  Most of
+its methods are a contract and one line that hands on: to L{Capacity} (the limit),
+L{Ledger} (the accounts), L{Gate} (the admission policy), L{Listeners} (the ports),
+L{Drain} and L{Observers}.
 """
 
 from __future__ import annotations
@@ -51,33 +56,32 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     """
     A factory with a limit, counts, totals and events.
 
-    Listen with L{listen}, or hand the factory to any endpoint of Twisted's;
-    the limit and the counts hold in both cases, the addresses and the events
-    of the listener only in the first.
+    Listen with L{listen}, or hand the factory to any endpoint of Twisted's.  The
+    limit and the counts hold in both cases, addresses and events of the listener
+    only in the first.
 
-    It needs no call to its C{__init__} from a subclass that has one of its
-    own: options then have their defaults, and can be set as attributes.
+    A subclass with an C{__init__} of its own need not call this one.  Options
+    then have their defaults, and can be set as attributes.
 
     @ivar allowHalfOpen: whether connections outlive the peer's FIN; see
         L{TCPDemoProtocol.allowHalfOpen}.
     @ivar pauseOnConnect: whether connections begin paused, until C{resume()}.
-    @ivar resumeAfter: seconds after which such a connection goes on by itself;
+    @ivar resumeAfter: seconds after which a paused connection reads by itself;
         L{None}: never.
-    @ivar noDelay: TCP_NODELAY for each connection; on by default, as Node's
-        users expect and as C{net} does not.
+    @ivar noDelay: TCP_NODELAY for each connection; on by default, unlike in
+        Node's C{net}.
     @ivar keepAlive: SO_KEEPALIVE for each connection.
     @ivar keepAliveInitialDelay: seconds of silence before the first probe;
-        C{0} leaves the system's own.
-    @ivar refusalMessage: what a refused client is told before the FIN.
+        C{0}: the system's own.
+    @ivar refusalMessage: bytes that a refused client is sent before the FIN.
     @ivar budgets: the time budgets of connections made from now on.
-    @ivar watermarks: when observers are told that the limit is near; L{None}:
-        never.
-    @ivar descriptorLimit: a limit that holds beside L{maxConnections}, so that
-        the process does not run out of descriptors.  It is taken from the
-        process's own each time that a listener starts; L{None}, as before that:
+    @ivar watermarks: shares of the limit at which observers are told; L{None}:
         none.
-    @ivar descriptorReserve: how many descriptors it leaves for other things;
-        L{None} to do without such a limit.
+    @ivar descriptorLimit: a limit that holds beside L{maxConnections}, so that
+        the process does not run out of descriptors.  Each listener that starts
+        takes it from the process's own limit; L{None}, as before that: none.
+    @ivar descriptorReserve: descriptors kept for all but connections; L{None}:
+        no limit by descriptors.
     """
 
     noisy = False
@@ -103,8 +107,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
         """
-        Make the registry here and not in C{__init__}, which a subclass may have
-        without calling this one: Twisted's own factories have none.
+        Make the parts here and not in C{__init__}.  A subclass may have one that
+        does not call this one, as Twisted's own factories have none.
         """
         self = super().__new__(cls)
         self._ledger = Ledger()
@@ -141,12 +145,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         clock: IReactorTime | None = None,
     ) -> None:
         """
-        @param protocol: what builds a protocol: a subclass of
-            L{TCPDemoProtocol}, or anything callable that returns one.
+        @param protocol: a subclass of L{TCPDemoProtocol}, or any callable that
+            returns an instance of one.
         @param maxConnections: see the property.
         @param overflow: see the property.
         @param admission: see the property.
-        @param clock: what time is read from, instead of the reactor of each
+        @param clock: the source of time, in place of the reactor of each
             transport; for tests.
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: for one that is out of range.
@@ -179,9 +183,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def maxConnections(self) -> int | None:
         """
-        How many may be connected at a time: L{None} for no limit, C{0} for
-        nobody.  It may be changed at any time; lowering it closes nobody, and
-        nobody is admitted until enough have gone.
+        How many connections may be open at a time: L{None} for no limit, C{0}
+        for none.  It may be changed at any time.  Lowering it closes no
+        connection; new ones are admitted when enough have ended.
 
         @raise ValueError: when it is set to a negative number.
         @raise TypeError: when it is set to anything but a number or L{None}.
@@ -202,11 +206,11 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def overflow(self) -> str:
         """
-        What happens to a client for whom there is no slot: C{"refuse"} accepts
-        it, says the C{refusalMessage} if there is one, and sends a FIN (Node's
-        C{drop}); C{"reset"} sends RST; C{"wait"} leaves it in the kernel's
-        queue until a slot is free.  A client that comes past the ports that
-        L{listen} has opened is refused instead of waiting.
+        What happens to a client beyond the limit.  C{"refuse"} accepts it, sends
+        the C{refusalMessage} if there is one, and then a FIN (Node's C{drop}).
+        C{"reset"} sends RST.  C{"wait"} leaves it in the kernel's queue until a
+        slot is free; a client that comes past the ports that L{listen} has
+        opened is refused instead.
 
         @raise ValueError: when it is set to anything else.
         """
@@ -222,10 +226,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def admission(self) -> IAdmissionPolicy | None:
         """
-        Who decides beside the limit, such as an
-        L{Admission<twisted_tcpdemo.admission.policy.Admission>}; L{None}: nobody.  It
-        may be changed at any time, and closes nobody; the new one is told of
-        the connections that are open.
+        The policy that decides beside the limit, such as an L{Admission
+        <twisted_tcpdemo.admission.policy.Admission>}; L{None}: the limit alone.
+        It may be changed at any time, which closes no connection; the new
+        policy is told of the open ones.
 
         @raise TypeError: when it is set to what does not provide
             L{IAdmissionPolicy}.
@@ -240,7 +244,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         Build a protocol, or a L{Farewell} when there is no slot.
 
-        A subclass that overrides it sets C{factory} on what it returns; it need
+        A subclass that overrides this sets C{factory} on the protocol, and need
         not ask whether there is a slot.  Observers are told of what it raises.
 
         @raise TypeError: if C{protocol} builds anything but a
@@ -267,8 +271,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def effectiveLimit(self) -> int | None:
         """
-        How many can be connected at a time: the lower of L{maxConnections} and
-        L{descriptorLimit}, L{None} if there is neither.
+        How many connections can be open at a time: the lower of
+        L{maxConnections} and L{descriptorLimit}; L{None} if there is neither.
         """
         return self._capacity.effectiveLimit
 
@@ -285,8 +289,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def _placeFreed(self) -> None:
         """
-        A connection has gone, or one who lingered: there is a slot, or at least
-        a descriptor, for those who wait.
+        A connection or a lingering refusal has ended; its slot or descriptor is
+        free for a waiting client.
         """
         if self._overflow == "wait":
             self._listeners.adjust()
@@ -302,8 +306,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         transport = connection.transport
         # The limit once more: the protocol was built while there was room, or
-        # past buildProtocol.  The policy only here, where both addresses are
-        # known, and what it counts is sure to be given back.
+        # past buildProtocol.  The policy is asked here alone, where both addresses
+        # are known and every connection that it counts is sure to come back.
         rule = self._capacity.refusing()
         if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
@@ -339,7 +343,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def records(self) -> list[Connection]:
         """
-        The records of the connections that are open now, the oldest first.
+        The records of the open connections, the oldest first.
         """
         return list(self._ledger.open)
 
@@ -348,21 +352,21 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def connectionCount(self) -> int:
         """
-        How many are connected now.
+        How many connections are open.
         """
         return len(self._ledger.open)
 
     def getConnections(self) -> Deferred[int]:
         """
-        L{connectionCount} as a Deferred, which has fired: the shape of Node's
-        C{server.getConnections}.
+        L{connectionCount} as a Deferred that has fired, as Node's
+        C{server.getConnections} has it.
         """
         return succeed(len(self._ledger.open))
 
     @property
     def connections(self) -> list[TCPDemoProtocol]:
         """
-        The protocols that are connected now, the oldest first.
+        The protocols of the open connections, the oldest first.
         """
         protocols: list[Any] = [connection.protocol for connection in self._ledger.open]
         return [protocol for protocol in protocols if protocol is not None]
@@ -405,7 +409,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def report(self) -> ServerReport:
         """
-        All of it at this moment, as a value that does not change.
+        The counters of this moment, as a value that does not change.
         """
         return ServerReport(
             connectionCount=self.connectionCount,
@@ -421,19 +425,16 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def conservation(self) -> list[str]:
         """
-        Check that nothing is lost and nothing counted twice: each connection
-        that was accepted is open or has closed, each that has closed has its
-        reason, each refusal its rule, and every byte belongs to a connection.
+        Check the accounts; see L{Conservation}.  Each call looks at every open
+        connection: it is meant for tests and debugging.
 
-        It looks at each open connection: for tests, and now and then.
-
-        @return: what is wrong, in a sentence each; empty if all is right.
+        @return: a sentence for each law that does not hold; empty if all do.
         """
         return self._conservation.violations()
 
     def addObserver(self, observer: IConnectionObserver) -> None:
         """
-        Tell somebody of every event from now on.
+        Tell an observer of every event from now on.
 
         @raise TypeError: if it does not provide L{IConnectionObserver}.
         """
@@ -441,7 +442,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def removeObserver(self, observer: IConnectionObserver) -> None:
         """
-        Tell it no more.  Nothing happens if it was not told.
+        Tell an observer no more.  Nothing happens if it was not told.
         """
         self._observers.remove(observer)
 
@@ -451,25 +452,26 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         Accept connections from an endpoint; several are allowed.
 
-        @return: the port, once it listens; of an endpoint that only connects,
-            such as C{stdio:}, what it gives instead.  A failure, most often
-            L{CannotListenError<twisted.internet.error.CannotListenError>}, is
-            the endpoint's; observers are told of it too.  If all listeners are
-            stopped or drained before this one could open, it is closed when it
-            does, and fails with L{ListeningStoppedError}.
+        @return: fires with the port when it listens, or with what an endpoint
+            gives that only connects, such as C{stdio:}.  It fails with the
+            endpoint's error, most often L{CannotListenError
+            <twisted.internet.error.CannotListenError>}; observers are told too.
+            It fails with L{ListeningStoppedError
+            <twisted_tcpdemo.errors.ListeningStoppedError>} if listeners were
+            stopped or drained before this one was open; it is closed then.
         """
         return self._listeners.listen(endpoint, self)
 
     def doStart(self) -> None:
         """
-        A port has opened: see how many descriptors there are.
+        A port has opened: take the descriptor limit from the process.
         """
         super().doStart()
         self._capacity.measureDescriptors()
 
     def doStop(self) -> None:
         """
-        A port has closed.
+        A port has closed: list it no more.
         """
         self._listeners.forgetClosed()
         super().doStop()
@@ -478,8 +480,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def address(self) -> Endpoint | None:
         """
-        The address, port and family of the first listener, or L{None} when
-        there is none (Node's C{server.address()}).
+        The address, port and family of the first listener (Node's
+        C{server.address()}); L{None} when there is none.
         """
         return next(iter(self.addresses()), None)
 
@@ -509,61 +511,61 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def listening(self) -> bool:
         """
-        Whether it listens anywhere; that holds while it is suspended, too.
+        Whether it listens anywhere, suspended or not.
         """
         return bool(self._listeners)
 
     def stopListening(self) -> Deferred[None]:
         """
-        Close every listener, and leave the connections alone.
+        Close every listener, and leave connections alone.
 
-        @return: fires when all are closed; at once if there was none.
+        @return: fires when all listeners are closed; at once if there was none.
         """
         return self._listeners.stop()
 
     @property
     def suspended(self) -> bool:
         """
-        Whether it has been told to accept nobody for the time being.
+        Whether L{suspend} holds.
         """
         return self._capacity.suspended
 
     def suspend(self) -> None:
         """
-        Stop accepting, and stay bound: the kernel goes on queueing clients, up
-        to the backlog.  Connections are left alone.
+        Stop accepting, and stay bound: the kernel queues clients, up to the
+        backlog.  Connections are left alone.
         """
         self._capacity.suspended = True
         self._listeners.adjust()
 
     def resume(self) -> None:
         """
-        Go on accepting; those in the queue are served first.
+        Go on accepting, clients in the queue first.
         """
         self._capacity.suspended = False
         self._listeners.adjust()
 
     def whenEmpty(self) -> Deferred[None]:
         """
-        Wait until nobody is connected.
+        Wait until no connection is open.
 
-        @return: a new Deferred each time; it has fired if nobody is.
+        @return: a new Deferred each time; it has fired if none is open now.
         """
         return self._ledger.whenEmpty()
 
     def drain(self, deadline: float | None = None, spread: float = 0.0) -> Deferred[DrainReport]:
         """
-        Stop listening and let the connections come to an end; see
+        Stop listening and let the connections end; see
         L{twisted_tcpdemo.server.drain}.
 
-        @param deadline: seconds until what is left is aborted; L{None} to wait
-            as long as it takes, C{0} to abort at once.
+        @param deadline: seconds until open connections are aborted; L{None} to
+            wait as long as they take, C{0} to abort at once.
         @param spread: seconds over which idle connections are closed, so that
             their clients do not all return together.
-        @return: fires when nobody is connected any more; if it has listened
-            again meanwhile, when nobody is who was connected when it was last
-            drained.  A second call while one is under way may bring its
-            deadline forward, and takes in who has connected since.
+        @return: fires when no connection is open any more; if the factory has
+            listened again meanwhile, when those of the last drain have ended.  A
+            second call may bring the deadline forward, and takes in connections
+            made since.
         @raise TypeError: for a time that is no number.
         @raise ValueError: for one that is negative or not finite.
         """
@@ -588,16 +590,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @property
     def draining(self) -> bool:
         """
-        Whether a drain is under way: nobody is accepted, and it waits for those
-        who are connected.  It is over for the factory, too, once that listens
-        again.
+        Whether a drain is under way: no client is accepted, and open connections
+        are waited for.  Listening again ends it for the factory.
         """
         return self._draining is not None and not self._listeners.open
 
     def close(self) -> Deferred[DrainReport]:
         """
-        Stop listening and wait for the connections to end by themselves
-        (Node's C{server.close()}).  It may be called before L{listen} and more
-        than once.
+        Stop listening and wait for the connections to end by themselves (Node's
+        C{server.close()}).  It may be called before L{listen} and repeatedly.
         """
         return self.drain()

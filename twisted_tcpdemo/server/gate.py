@@ -1,10 +1,9 @@
 """
-Between a factory and its admission policy, which may be anybody's code.
+The gate between a factory and its admission policy, which may be anybody's code.
 
-A policy counts, and its counts are only right if each connection that it was
-told of is given back to it once: to the same policy, by the same address, also
-if another policy was put in its place, or a PROXY header has changed the
-address meanwhile.  That is kept here, and not in the connection.
+A policy counts connections.  Its counts are right only if each connection leaves
+it once, by the address by which it came: also when another policy is in force
+by then, or a PROXY header has changed the address.  The gate remembers both.
 """
 
 from __future__ import annotations
@@ -19,15 +18,14 @@ from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
 
 FAILED: Final = "admissionFailed"
-"""The rule that refuses a connection when the policy raises: a door that is
-broken is shut."""
+"""The rule that refuses a connection when the policy raises."""
 
 _log = Logger(namespace="tcpdemo")
 
 
 class Gate:
     """
-    Asks a policy, if there is one, and survives it.
+    Asks a policy, if there is one.  What the policy raises is logged.
     """
 
     def __init__(self) -> None:
@@ -44,7 +42,7 @@ class Gate:
     @property
     def policy(self) -> IAdmissionPolicy | None:
         """
-        Who decides; L{None}: all may come in.
+        The policy in force; L{None}: every connection may come in.
         """
         return self._policy
 
@@ -52,7 +50,7 @@ class Gate:
         """
         Put another policy in force.
 
-        @param connections: all that are open; the new policy is told of them.
+        @param connections: the open connections, which the new policy counts.
         @raise TypeError: if it does not provide L{IAdmissionPolicy}.
         """
         if policy is not None and not IAdmissionPolicy.providedBy(policy):
@@ -74,7 +72,7 @@ class Gate:
         """
         Let a connection in, unless a rule refuses it.
 
-        @return: the name of the rule, or L{None}.
+        @return: the name of the rule that refuses it, or L{None}.
         """
         policy = self._policy
         if policy is None:
@@ -93,7 +91,8 @@ class Gate:
 
     def leave(self, connection: Connection) -> None:
         """
-        A connection is over.  Nothing happens if its policy does not count it.
+        Give a connection that is over back to its policy.  Nothing happens if
+        no policy counts it.
         """
         if connection not in self._inside:
             return

@@ -1,8 +1,8 @@
 """
-The accounts of a factory: who is connected, who was, and who was sent away.
+The accounts of a factory: open connections, ended ones, refusals, bytes.
 
-Each connection is entered once and struck out once.  The totals are of those
-that are over; what is open is counted where it is, in its own record.
+Each connection is entered once and struck out once.  The sums kept here are
+those of connections that are over; an open connection counts in its own record.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from twisted_tcpdemo.values.report import CloseReason
 
 class Ledger:
     """
-    Connections, refusals and bytes.
+    Counts connections, refusals and bytes.
 
-    @ivar open: the connections that are connected now, the oldest first; to be
-        read only.
-    @ivar accepted: connections that were entered.
-    @ivar closed: those of them that were struck out.
-    @ivar refused: clients that were sent away.
-    @ivar closedBy: the ends, by their reason.
-    @ivar refusedBy: the refusals, by the name of their rule.
+    @ivar open: the open connections, the oldest first; not to be changed by
+        others.
+    @ivar accepted: how many were entered.
+    @ivar closed: how many of them were struck out.
+    @ivar refused: how many clients were refused.
+    @ivar closedBy: ended connections by their reason.
+    @ivar refusedBy: refusals by the name of the rule.
     """
 
     __slots__ = (
@@ -53,14 +53,14 @@ class Ledger:
 
     def enter(self, connection: Connection) -> None:
         """
-        A connection has been admitted.
+        Count a connection that was admitted.
         """
         self.open[connection] = None
         self.accepted += 1
 
     def strike(self, connection: Connection) -> None:
         """
-        A connection is over.
+        Move a connection that is over from the open ones to the closed ones.
         """
         del self.open[connection]
         assert connection.closeReason is not None
@@ -71,7 +71,7 @@ class Ledger:
 
     def refuse(self, rule: str) -> None:
         """
-        A client has been sent away.
+        Count a client that was refused.
         """
         self.refused += 1
         self.refusedBy[rule] += 1
@@ -79,21 +79,21 @@ class Ledger:
     @property
     def bytesRead(self) -> int:
         """
-        Bytes delivered by all.
+        Bytes that all connections have delivered since the start.
         """
         return self._closedBytesRead + sum(c.counts.bytesRead for c in self.open)
 
     @property
     def bytesWritten(self) -> int:
         """
-        Bytes accepted by all.
+        Bytes that all connections have accepted since the start.
         """
         return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self.open)
 
     def whenEmpty(self) -> Deferred[None]:
         """
-        Wait until nobody is connected and everybody who should know of the last
-        one does.
+        Wait until no connection is open, and observers and policy know of the
+        last one.
         """
         if not self.open:
             return succeed(None)
@@ -103,7 +103,7 @@ class Ledger:
 
     def tellEmpty(self) -> None:
         """
-        Tell those who wait, if nobody is connected.
+        Fire what L{whenEmpty} has returned, if no connection is open.
         """
         if not self.open:
             waiters, self._emptyWaiters = self._emptyWaiters, []

@@ -1,11 +1,10 @@
 """
 The ports of a factory: where it listens, and whether it accepts.
 
-A port of Twisted's accepts as many clients in a batch as its C{numberAccepts}
-says, and only then looks at anything else.  For C{overflow="wait"} the batch
-is cut to the slots that are free before each wake-up; a client for whom there
-is none stays in the kernel's queue.  That makes the limit exact with every port
-that is a L{twisted.internet.tcp.Port}, UNIX sockets included.
+One of Twisted's ports accepts as many clients in a batch as its C{numberAccepts}
+says.  For C{overflow="wait"} the batch is cut to the free slots before each
+wake-up, so a client without a slot stays in the kernel's queue.  That makes the
+limit exact with every L{twisted.internet.tcp.Port}, UNIX sockets included.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from twisted_tcpdemo.transports.patches import Patches
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 
 MOST_BATCHES: Final = 1000
-"""Batches that are accepted from a queue that does not become empty."""
+"""Batches that a closing port accepts from a queue that does not become empty."""
 
 
 class Listeners:
@@ -35,9 +34,9 @@ class Listeners:
 
     def __init__(self, observers: Observers, room: Callable[[], int | None]) -> None:
         """
-        @param observers: who is told.
+        @param observers: are told of ports that open and close.
         @param room: how many clients may be accepted in a batch, or L{None} for
-            any number; they wait in the kernel's queue when it is C{0}.
+            any number; at C{0} clients wait in the kernel's queue.
         """
         self._observers = observers
         self._room = room
@@ -55,7 +54,7 @@ class Listeners:
     @property
     def open(self) -> bool:
         """
-        Whether there is any that is not closing.
+        Whether any port is open and not closing.
         """
         return not self._ports.keys() <= self._closing.keys()
 
@@ -63,7 +62,7 @@ class Listeners:
         self, endpoint: IStreamServerEndpoint, factory: Factory[Any]
     ) -> Deferred[IListeningPort]:
         """
-        Open one more.
+        Open one more port.
         """
         listening = maybeDeferred(endpoint.listen, factory)
         return listening.addCallbacks(self._opened, self._failed, callbackArgs=(self._stops,))
@@ -72,8 +71,8 @@ class Listeners:
         if not hasattr(port, "stopListening"):
             return port  # C{stdio:} is connected at once, and listens nowhere
         if stops != self._stops:
-            # Cancelling it could not have helped: an endpoint that knows nothing
-            # of that opens its port all the same, and nobody would have it.
+            # Cancelling could not have helped: an endpoint that ignores it opens
+            # its port all the same, and no one would own it.
             stopped: Deferred[Any] = maybeDeferred(port.stopListening)
             stopped.addErrback(partial(self._observers.tell, "serverError"))
             raise ListeningStoppedError
@@ -107,7 +106,7 @@ class Listeners:
 
     def adjust(self) -> None:
         """
-        Accept if there is room, and do not if there is none.
+        Let every port accept if there is room, and none if there is not.
         """
         room = self._room()
         for port in self._patches.keys() - self._closing.keys():
@@ -119,14 +118,14 @@ class Listeners:
     @property
     def addresses(self) -> list[Endpoint]:
         """
-        The address, port and family of each.
+        The address, port and family of each port.
         """
         return [endpointOf(address) for address in self._ports.values()]
 
     def listenerOf(self, host: IAddress) -> Endpoint | None:
         """
-        The one through which a connection came: that on the same port or path,
-        else the first; L{None} when there is none.
+        The port through which a connection came: the one with the same number
+        or path, else the first; L{None} when there is none.
         """
         own = endpointOf(host)
         for listener in self.addresses:
@@ -137,11 +136,11 @@ class Listeners:
 
     def stop(self) -> Deferred[None]:
         """
-        Close all of them, and accept before who is in their queues.  One that is
-        still to open is closed when it does.
+        Close every port, after accepting the clients in its queue.  A port that
+        is still to open is closed when it does.
 
-        @return: fires when all are closed, those included that were closing
-            already; at once if there was none.
+        @return: fires when all are closed, also those that were closing already;
+            at once if there was none.
         """
         self._stops += 1
         stopping = [port for port in self if port not in self._closing]
@@ -169,7 +168,7 @@ class Listeners:
 
     def forgetClosed(self) -> None:
         """
-        A port has closed: whoever asked it to, it is no longer listed.
+        List no port that has closed, whoever has closed it.
         """
         for port in self:
             if not getattr(port, "connected", True):
@@ -189,16 +188,16 @@ class Listeners:
 
 def _stopServed(port: Any, patches: Patches) -> Deferred[Any]:
     """
-    Close a port of Twisted's, and serve who has come before it has closed.
+    Close one of Twisted's ports, and serve clients that come until it has closed.
 
-    It would be closed twice, the second time without a socket, if it were told
-    to twice in a turn: whoever stops it too gets the same Deferred.
+    Told to close twice in a turn, it would close twice, the second time without a
+    socket: other callers of C{stopListening} get the same Deferred.
     """
     _acceptQueued(port)
     lose = port.connectionLost
 
     def connectionLost(reason: Failure) -> None:
-        _acceptQueued(port)  # who has come since
+        _acceptQueued(port)  # clients that have come since
         patches.remove()
         lose(reason)
 
@@ -210,8 +209,8 @@ def _stopServed(port: Any, patches: Patches) -> Deferred[Any]:
 
 def _acceptQueued(port: Any) -> None:
     """
-    Accept the clients that the kernel has connected already: closing a port
-    would reset them.  There are no slots to wait for any more.
+    Accept the clients that the kernel has connected already: closing the port
+    would reset them.
     """
     for _ in range(MOST_BATCHES):
         before = port.sessionno

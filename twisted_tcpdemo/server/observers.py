@@ -1,5 +1,5 @@
 """
-Telling others what happens: the fan-out of events, and the log.
+The fan-out of a server's events to its observers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _log = Logger(namespace="tcpdemo")
 @implementer(IConnectionObserver)
 class ConnectionObserver:
     """
-    An observer that does nothing: subclass it, and override what you want to
-    know.
+    An observer that does nothing.  Subclass it, and override the events that you
+    want to know of.
     """
 
     def listening(self, address: IAddress) -> None:
@@ -62,7 +62,7 @@ class ConnectionObserver:
 
 class Observers:
     """
-    Any number of observers, told in the order in which they came.
+    Observers, told in the order in which they were added.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Observers:
 
     def add(self, observer: IConnectionObserver) -> None:
         """
-        Tell one more, from the next event on.
+        Tell an observer of every event from now on.
 
         @raise TypeError: if it does not provide L{IConnectionObserver}.
         """
@@ -83,14 +83,14 @@ class Observers:
 
     def remove(self, observer: IConnectionObserver) -> None:
         """
-        Tell it no more.  Nothing happens if it was not told.
+        Tell an observer no more.  Nothing happens if it was not told.
         """
         self._observers = tuple(other for other in self._observers if other is not observer)
 
     def tell(self, event: str, fact: Any) -> None:
         """
-        Call a method of L{IConnectionObserver} on everybody.  Who raises is
-        logged, and the others are told all the same.
+        Call a method of L{IConnectionObserver} on each observer.  What one
+        raises is logged, and the others are called all the same.
         """
         for observer in self._observers:
             try:

@@ -1,5 +1,5 @@
 """
-Watermarks: who is told when the limit is near.
+Watermarks: the connection count rises to a share of the limit, and falls again.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from twisted_tcpdemo.values.report import WatermarkCrossing
 
 class _Mark:
     """
-    One fraction of the limit, and what was last told about it.
+    One fraction of the limit, and the crossing that was told last.
     """
 
     __slots__ = ("above", "fraction", "quietUntil")
@@ -25,17 +25,17 @@ class _Mark:
 
 class Watermarks:
     """
-    Notices when the number of connections rises to a fraction of the limit, and
-    when it has fallen again: early enough to shed what is idle, or to call for
-    help.
+    Notices when the connection count rises to a fraction of the limit, and when it
+    has fallen again: early enough to close idle connections, or to start another
+    server.
 
-    It has fallen when it is under the fraction by C{hysteresis}, so that a count
-    that trembles around it tells of nothing.  After each crossing of a mark the
-    next is told C{cooldown} seconds later at the earliest, and only if it is
-    still so.  What is told of one mark is always "above" and "below" in turn.
+    The count has fallen when it is under the fraction by C{hysteresis}, so that a
+    count that trembles around a mark tells of nothing.  After a crossing of a mark
+    the next one is told C{cooldown} seconds later at the earliest, and only if it
+    still holds.  The crossings told of one mark are "above" and "below" in turn.
 
-    It reads no clock and does not wait: see L{dueAt}.  Each belongs to one
-    factory.
+    An instance reads no clock and does not wait (see L{dueAt}), and belongs to
+    one factory.
     """
 
     def __init__(
@@ -46,8 +46,8 @@ class Watermarks:
     ) -> None:
         """
         @param fractions: of the limit, each above 0 and up to 1.
-        @param hysteresis: a fraction of the limit, too, and less than each of
-            the others.
+        @param hysteresis: a fraction of the limit as well, less than each of
+            C{fractions}.
         @param cooldown: seconds.
         @raise ValueError: for a value that is out of range.
         """
@@ -66,18 +66,18 @@ class Watermarks:
     @property
     def dueAt(self) -> float | None:
         """
-        When L{update} must be called even if nothing has changed, because a
-        cooldown ends that has kept something back; L{None} if nothing has been.
+        The time at which L{update} must be called though nothing has changed: a
+        cooldown that keeps a crossing back ends then.  L{None} if none does.
         """
         return self._dueAt
 
     def update(self, count: int, limit: int | None, now: float) -> list[WatermarkCrossing]:
         """
-        Look at the count, after it or the limit has changed.
+        Compare the count with the marks, after it or the limit has changed.
 
         @param count: how many are connected.
-        @param limit: how many may be.  Without one, and of nobody, there is no
-            fraction, and every mark is above the count.
+        @param limit: how many may be.  With L{None} or C{0} there is no fraction,
+            and every mark is above the count.
         @param now: seconds of a clock.
         @return: the marks that were crossed, in the order in which the count
             passed them.
@@ -90,7 +90,7 @@ class Watermarks:
             # The difference is not exact: 0.8 - 0.1 is more than 0.7.
             if (share >= threshold - 1e-9) == mark.above:
                 continue
-            # More than the cooldown: the clock was set back, and keeps nothing back.
+            # A rest longer than the cooldown: the clock was set back.
             if 0 < mark.quietUntil - now <= self._cooldown + 1e-6:
                 self._dueAt = min(mark.quietUntil, self._dueAt or inf)
                 continue

@@ -14,24 +14,23 @@ from twisted_tcpdemo.values.checks import nonNegative
 @dataclass(frozen=True, slots=True)
 class Budgets:
     """
-    What a connection may take.  Times are seconds; L{None} or C{0}: no limit.
+    The limits of one connection.  Times are seconds; L{None} or C{0}: no limit.
 
-    @ivar maxPending: bytes that may wait for a peer that does not read; the
-        write that exceeds it resets the connection.
-
-    @ivar firstByte: until the peer has sent anything at all.  With
+    @ivar maxPending: bytes that may wait for a peer that does not read; a write
+        that exceeds it resets the connection.
+    @ivar firstByte: time for the peer to send its first byte.  With
         C{pauseOnConnect} it begins when reading does, and so does C{handshake}.
-    @ivar idle: without a byte moving in either direction.
-    @ivar lifetime: in all.
-    @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which each
-        connection's own may be shorter, so that those made together do not all
-        return together.
-    @ivar writeStall: while bytes are pending and the peer takes none.
-    @ivar closeFlush: after this side has closed, for a peer that does not read
-        what is left.  A producer that has not finished when the application
+    @ivar idle: time without a byte moving in either direction.
+    @ivar lifetime: time from the beginning to the end.
+    @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which the lifetime of
+        each connection may be shorter, so that clients that came together do
+        not return together.
+    @ivar writeStall: time in which bytes are pending and the peer takes none.
+    @ivar closeFlush: time after this side has closed for a peer that does not
+        read the rest.  A producer that has not finished when the application
         closes is waited for as long as C{lifetime} allows, without one for
         ever; the peer only has to take what there is.
-    @ivar handshake: for the TLS handshake, closing or not.
+    @ivar handshake: time for the TLS handshake, closing or not.
     """
 
     firstByte: float | None = None
@@ -54,7 +53,7 @@ class Budgets:
     @property
     def fromTheStart(self) -> bool:
         """
-        Whether any of them runs as soon as there is a connection.
+        Whether any budget runs from the beginning of a connection.
         """
         return bool(self.firstByte or self.idle or self.lifetime or self.writeStall)
 
