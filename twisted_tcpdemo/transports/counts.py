@@ -1,5 +1,5 @@
 """
-The counts of one connection, whoever keeps them.
+The byte counts of one connection.
 """
 
 from __future__ import annotations
@@ -23,37 +23,38 @@ NOTHING = FinalCounts(0, 0, 0, 0.0)
 
 class Counts(Protocol):
     """
-    What L{ICountingTransport} counts, whoever counts it.
+    The counts that a transport or a meter keeps; see L{ICountingTransport
+    <twisted_tcpdemo.interfaces.ICountingTransport>}.
     """
 
     @property
     def bytesRead(self) -> int:
         """
-        Bytes delivered.
+        Bytes delivered to the protocol.
         """
 
     @property
     def bytesWritten(self) -> int:
         """
-        Bytes accepted.
+        Bytes accepted for the peer.
         """
 
     @property
     def bytesPending(self) -> int:
         """
-        Bytes accepted and not taken.
+        Of those, bytes that the operating system has not taken.
         """
 
     @property
     def lastActivity(self) -> float:
         """
-        When a byte last moved.
+        The time at which a byte last moved, in seconds of the clock.
         """
 
 
 def finalOf(counts: Counts) -> FinalCounts:
     """
-    What has been counted, for ever.
+    The counts of this moment, which change no more.
     """
     return FinalCounts(
         counts.bytesRead, counts.bytesWritten, counts.bytesPending, counts.lastActivity

@@ -2,15 +2,15 @@
 Deadlines of many connections behind one delayed call.
 
 A timer that is restarted at every read costs more than the read.  So nothing
-happens on the hot path at all: a transport keeps the time of its last activity,
-and L{Deadlines} visit a connection only when one of its budgets could be used
-up.  If there was activity meanwhile, the deadline has moved, and the visit
-says so.  A connection with a budget of one minute is visited once a minute,
-however busy it is.
+happens on the hot path: a transport keeps the time of its last activity, and
+L{Deadlines} visit a connection only when one of its budgets may be used up.  If
+there was activity meanwhile, the visit finds that the deadline has moved.  A
+connection with a budget of one minute is visited once a minute, however busy
+it is.
 
-Deadlines are kept to a tick of L{Deadlines.TICK} seconds, and never early.  A clock
-that is set back makes those late that are set already, as it does with all of
-the reactor's, and no new ones.
+Deadlines are kept to a tick of L{Deadlines.TICK} seconds, and never early.  When
+the clock is set back, deadlines already set become late, as all of the reactor's
+do; new ones do not.
 """
 
 from __future__ import annotations
@@ -26,28 +26,27 @@ from twisted.logger import Logger
 _log = Logger(namespace="tcpdemo")
 
 FEW: Final = 64
-"""Empty buckets that are never worth looking for."""
+"""Empty buckets that are not worth a search."""
 
 
 class Watched(Protocol):
     """
-    Something with a deadline.
+    An object with a deadline.
 
-    @ivar tick: its place among the deadlines, which only they use; C{0} when it
-        has none.
+    @ivar tick: its place among the deadlines, for their use only; C{0} for none.
     """
 
     tick: int
 
     def visit(self, now: float) -> None:
         """
-        The deadline has come.  Its place among them is gone.
+        Act: the deadline has come, and is set no more.
         """
 
 
 class Deadlines:
     """
-    One delayed call for everything that has a deadline.
+    One delayed call for all objects with a deadline.
     """
 
     TICK = 0.05
@@ -62,13 +61,13 @@ class Deadlines:
 
     def watch(self, watched: Watched, deadline: float) -> None:
         """
-        Visit something at a deadline, in place of the one it had.
+        Visit an object at a deadline, which replaces the one it had.
 
-        @param deadline: seconds of the clock; if it is past, at once.
+        @param deadline: seconds of the clock; a past one means at once.
         """
         self._take(watched)
         # Never a tick that is being served, or serving it might not end.  At
-        # other times the last one served says nothing: the clock may have been
+        # other times the last tick served tells nothing: the clock may have been
         # set back since.
         watched.tick = tick = max(ceil(deadline / self.TICK), self._serving + 1)
         bucket = self._buckets.get(tick)
@@ -80,7 +79,7 @@ class Deadlines:
 
     def forget(self, watched: Watched) -> None:
         """
-        Do not visit it any more.  Nothing happens if it has no deadline.
+        Do not visit an object any more.  Nothing happens if it has no deadline.
         """
         self._take(watched)
         self._schedule()
@@ -95,10 +94,9 @@ class Deadlines:
 
     def _queue(self, tick: int) -> None:
         """
-        Find a bucket again when its time has come.  Those that have become
-        empty before stay in the queue, but never so many that most of it is
-        theirs: with connections that may live for a day, and do for a moment,
-        that would be a day's.
+        Queue a bucket by its time.  Buckets that become empty stay in the queue,
+        but never make up most of it: connections that may live for a day and do
+        for a moment would leave the buckets of a day.
         """
         if len(self._ticks) < 2 * len(self._buckets) + FEW:
             heappush(self._ticks, tick)
@@ -108,7 +106,7 @@ class Deadlines:
 
     def _schedule(self) -> None:
         """
-        Keep one delayed call, for the first tick, as long as there is any.
+        Keep one delayed call for the first tick, as long as there is a deadline.
         """
         while self._ticks and self._ticks[0] not in self._buckets:
             heappop(self._ticks)
@@ -126,8 +124,8 @@ class Deadlines:
     def _run(self) -> None:
         self._call = None
         now = self._clock.seconds()
-        # The sum of a time and a delay may miss the time that was meant by a
-        # rounding error.
+        # The sum of a time and a delay may miss the time meant by a rounding
+        # error.
         self._serving = last = int((now + 1e-9) / self.TICK)
         while self._ticks and self._ticks[0] <= last:
             bucket = self._buckets.get(heappop(self._ticks), {})
@@ -151,7 +149,7 @@ _ofClocks: WeakValueDictionary[int, Deadlines] = WeakValueDictionary()
 
 def deadlinesOf(clock: IReactorTime) -> Deadlines:
     """
-    The deadlines of a clock, the same for everybody.
+    The deadlines of a clock, shared by all that use it.
     """
     deadlines = _ofClocks.get(id(clock))
     if deadlines is None:

@@ -1,16 +1,15 @@
 """
 Half-close through wrappers.
 
-At the peer's FIN a transport asks whether what is above it provides
-L{IHalfCloseableProtocol}, and if not, it closes and drops what is buffered.
-Twisted's L{ProtocolWrapper} does not provide it, whatever it wraps; so with one
-of them in between, a PROXY header's for example, the protocol would never be
-asked.  Here such wrappers learn to pass on what they are told, as long as the
-connection lasts.
+At the peer's FIN a transport asks whether its protocol provides
+L{IHalfCloseableProtocol}; if not, it closes and drops buffered bytes.  Twisted's
+L{ProtocolWrapper} does not provide it, whatever it wraps.  With such a wrapper in
+between, that of a PROXY header for example, the protocol would never be asked.
+Here the wrappers learn to pass the halves on, as long as the connection lasts.
 
-Where there is TLS, nothing is changed: under it a FIN is a truncation unless
-TLS itself has ended before (RFC 8446, section 6.1), and Twisted knows no
-half-open TLS connection.
+Under TLS nothing is changed.  There a FIN is a truncation unless TLS itself has
+ended before (RFC 8446, section 6.1), and Twisted knows no half-open TLS
+connection.
 """
 
 from __future__ import annotations
@@ -30,12 +29,11 @@ def relayHalfClose(transport: Any, close: Callable[[], object]) -> Patches | Non
     """
     Let a protocol hear of its halves through all wrappers below it.
 
-    @param transport: the protocol's transport: the topmost wrapper, or one
-        without any.
-    @param close: is called at the peer's FIN if something that cannot be
-        half-closed has taken the protocol's place behind a wrapper.
-    @return: what has been placed for that, to be removed when the connection
-        is over; L{None} if there was nothing to do.
+    @param transport: the transport of the protocol, wrapped or not.
+    @param close: is called at the peer's FIN if a protocol that cannot be
+        half-closed has taken the place behind a wrapper.
+    @return: the patches, to be removed when the connection is over; L{None} if
+        none were needed.
     """
     if not isinstance(transport, ProtocolWrapper) or tlsOf(transport) is not None:
         return None
@@ -46,8 +44,8 @@ def relayHalfClose(transport: Any, close: Callable[[], object]) -> Patches | Non
             patches.place(transport, "writeConnectionLost", partial(_writeEnded, transport))
             patches.declare(transport, IHalfCloseableProtocol)
         transport = transport.transport
-    # Twisted's client endpoints put one more below, which can pass it on, and
-    # looked at the wrapper before it was one that is worth telling.
+    # Twisted's client endpoints put one more wrapper below.  It can pass the
+    # halves on, but looked at the protocol before that could be half-closed.
     front = getattr(transport, "protocol", None)
     if _knowsItself(front) and not isinstance(front, ProtocolWrapper):
         patches.declare(front, IHalfCloseableProtocol)
@@ -56,16 +54,15 @@ def relayHalfClose(transport: Any, close: Callable[[], object]) -> Patches | Non
 
 def _knowsItself(layer: object) -> bool:
     """
-    Whether it has a hook of its own.  What it provides does not tell: a wrapper
-    claims to provide all that its transport does, and forwards to it all that
-    it does not have.
+    Whether a layer has a hook of its own.  Its interfaces do not tell: a wrapper
+    claims to provide those of its transport, and forwards to it.
     """
     return hasattr(type(layer), "readConnectionLost")
 
 
 def _readEnded(wrapper: Any, close: Callable[[], object]) -> None:
     """
-    Pass it on to what is wrapped now.
+    Pass the peer's FIN on to the wrapped protocol.
     """
     wrapped: Any = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
     (close if wrapped is None else wrapped.readConnectionLost)()
@@ -73,7 +70,7 @@ def _readEnded(wrapper: Any, close: Callable[[], object]) -> None:
 
 def _writeEnded(wrapper: Any) -> None:
     """
-    Pass it on, if what is wrapped now wants to know.
+    Pass the end of our half on, if the wrapped protocol wants to know.
     """
     wrapped: Any = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
     if wrapped is not None:

@@ -1,8 +1,8 @@
 """
-What lies under a transport: wrappers, TLS, and the one that owns the socket.
+The layers under a protocol: wrappers, TLS, and the transport that owns the socket.
 
-Some of what has to be known is kept in private attributes of Twisted's.  They
-are read here and nowhere else; L{PRIVATE_NAMES} lists them, and a test compares
+Twisted keeps some of the facts needed here in private attributes.  They are read
+in this module and nowhere else; L{PRIVATE_NAMES} lists them, and a test compares
 the list with the installed Twisted.
 """
 
@@ -38,23 +38,23 @@ def bottomOf(transport: Any) -> Any:
 
 def tlsOf(transport: Any) -> Any | None:
     """
-    The layer that encrypts, or L{None}: a wrapper around the transport, or
-    what C{startTLS} has put in front of the protocol.
+    The layer that encrypts, or L{None}: a wrapper around the transport, or the
+    layer that C{startTLS} has put in front of the protocol.
     """
     while isinstance(transport, ProtocolWrapper):
         if hasattr(transport, "_appSendBuffer"):
             return transport
         transport = transport.transport
-    # When the connection is lost, that layer is let go before anybody is told.
+    # A lost connection lets that layer go before it tells the protocol.
     return getattr(transport, "protocol", None) if getattr(transport, "TLS", False) else None
 
 
 def countsItself(transport: Any) -> bool:
     """
-    Whether a transport counts its protocol's bytes.
+    Whether a transport counts the bytes of its protocol.
 
-    A TLS layer claims to provide whatever the transport below it does, and
-    what is below counts ciphertext.
+    A TLS layer claims to provide every interface of the transport below it, which
+    counts ciphertext.
     """
     return (
         not isinstance(transport, ProtocolWrapper)
@@ -66,7 +66,7 @@ def countsItself(transport: Any) -> bool:
 def replaceProtocol(transport: Any, old: IProtocol, new: IProtocol) -> None:
     """
     Let a transport deliver to another protocol, if it delivers to C{old} now,
-    directly or through what Twisted's endpoints put in between.
+    directly or through the wrapper of Twisted's endpoints.
     """
     name = "wrappedProtocol" if isinstance(transport, ProtocolWrapper) else "protocol"
     front = getattr(transport, name, None)
@@ -76,11 +76,11 @@ def replaceProtocol(transport: Any, old: IProtocol, new: IProtocol) -> None:
 
 def looksUp(endpoint: HostnameEndpoint, host: str) -> bool:
     """
-    Whether an endpoint is going to look its host up.
+    Whether an endpoint is going to look up its host.
 
-    Twisted refuses names that IDNA does not allow, also those with an
-    underscore.  They are no host names (RFC 952), and common all the same, as
-    the names of containers are; the resolver may say what it thinks of them.
+    Twisted refuses names that IDNA does not allow, such as those with an
+    underscore.  They are no host names (RFC 952), but the names of containers
+    often have one; the resolver decides about them.
     """
     if host.isascii():
         endpoint._badHostname = False
@@ -89,8 +89,8 @@ def looksUp(endpoint: HostnameEndpoint, host: str) -> bool:
 
 def clockOf(transport: object) -> IReactorTime:
     """
-    The clock of the reactor that runs a transport; where it has none, as in a
-    unit test, that of the process.
+    The clock of the reactor that runs a transport.  A transport without one, as
+    in a unit test, has that of the installed reactor.
     """
     clock: IReactorTime | None = getattr(transport, "reactor", None)
     if not IReactorTime.providedBy(clock):
@@ -102,7 +102,7 @@ def clockOf(transport: object) -> IReactorTime:
 
 def queuedBytes(transport: Any) -> int:
     """
-    What a transport and all below it hold for the operating system.
+    Bytes that a transport and all layers below it hold for the operating system.
     """
     queued = 0
     tls = tlsOf(transport)
@@ -119,14 +119,13 @@ def queuedBytes(transport: Any) -> int:
 
 def accepts(transport: Any) -> bool:
     """
-    Whether bytes written now go anywhere; Twisted drops them silently
-    otherwise.
+    Whether bytes written now are sent.  Twisted drops them silently otherwise.
     """
     bottom = bottomOf(transport)
     if not getattr(bottom, "connected", True) or getattr(bottom, "_writeDisconnected", False):
         return False
     if bottom is transport and not getattr(transport, "TLS", False):
-        return True  # the most common one, found without another look
+        return True  # the most common case, found without another look
     tls = tlsOf(transport)
     return tls is None or not tls.disconnecting or tls._producer is not None
 
@@ -141,7 +140,7 @@ def isHandshaking(transport: Any) -> bool:
 
 def hasLateAddresses(transport: Any) -> bool:
     """
-    Whether the addresses may change once data has come, as they do behind a
-    PROXY header (twisted #12501).
+    Whether the addresses may change with the first data, as they do behind a PROXY
+    header (twisted #12501).
     """
     return isinstance(transport, ProtocolWrapper)

@@ -1,15 +1,15 @@
 """
-Byte counts for transports that do not count by themselves.
+Byte counts for foreign transports, which do not count by themselves.
 
-Twisted's transports hold what they have not sent in private buffers and tell
-nobody when the operating system takes it.  A L{Meter} patches the few methods
-through which bytes pass (see L{twisted_tcpdemo.transports.patches}) and reads those
-buffers, so that TCP, UNIX sockets, TLS, PROXY wrappers and the transports of
-unit tests all look like an L{ICountingTransport}.
+Twisted's transports hold unsent bytes in private buffers, and do not tell when
+the operating system takes them.  A L{Meter} patches the few methods through which
+bytes and ends pass (see L{twisted_tcpdemo.transports.patches}) and reads those
+buffers.  So TCP, UNIX sockets, TLS, PROXY wrappers and the transports of unit
+tests all look like an L{ICountingTransport}.
 
-Under TLS the buffers hold ciphertext.  There, C{bytesPending} is an estimate
-that never exceeds the truth by more than the overhead of the records and is
-zero exactly when everything has been taken.
+Under TLS the buffers hold ciphertext.  There C{bytesPending} is an estimate: it
+exceeds the truth at most by the overhead of the records, and is zero exactly when
+the operating system has taken everything.
 """
 
 from __future__ import annotations
@@ -39,12 +39,11 @@ class Meter:
     """
     The counts of one connection over a foreign transport.
 
-    It has the attributes of L{ICountingTransport} that concern counting, and
-    serves an L{ITransportWatcher} in the same way.
+    It has the counting attributes of L{ICountingTransport}, and serves an
+    L{ITransportWatcher} in the same way.
 
-    Bytes that a protocol feeds back to its own C{dataReceived} while it is
-    handling data, as C{LineReceiver.setLineMode(extra)} does, have been
-    counted already and are not counted again.
+    A protocol may feed bytes back to its own C{dataReceived} while it handles data,
+    as C{LineReceiver.setLineMode(extra)} does.  They are not counted again.
     """
 
     __slots__ = (
@@ -84,7 +83,7 @@ class Meter:
         before: Counts | None = None,
     ) -> None:
         """
-        @param before: what has been counted on this transport already.
+        @param before: the counts of this transport so far.
         """
         self.bytesRead = before.bytesRead if before else 0
         self.bytesWritten = before.bytesWritten if before else 0
@@ -102,7 +101,7 @@ class Meter:
 
     def attach(self, protocol: IConnectionHooks) -> None:
         """
-        Begin to count what passes between the transport and C{protocol}.
+        Begin to count between the transport and a protocol.
         """
         place, transport = self._patches.place, self._transport
         self._protocol: Any = protocol
@@ -143,7 +142,7 @@ class Meter:
 
     def detach(self) -> None:
         """
-        Let go of transport and protocol.
+        Take every patch away.
         """
         self._patches.remove()
         if self._relays is not None:
@@ -215,7 +214,7 @@ class Meter:
 
     def _countWrite(self, data: bytes) -> None:
         if self._aborted:
-            return  # Twisted would keep them until the end of the turn
+            return  # Twisted would keep the bytes until the end of the turn
         accepted = accepts(self._transport)
         self._write(self._transport, data)
         if accepted:
@@ -223,8 +222,8 @@ class Meter:
             self.watcher.transportWaiting()
 
     def _countWriteSequence(self, iovec: Iterable[bytes]) -> None:
-        # Some transports implement this one by their own write(), which is
-        # shadowed: joining first counts every byte once, whoever calls whom.
+        # Some transports call their own write() from here, which is patched:
+        # joining first counts every byte once.
         self._countWrite(b"".join(iovec))
 
     def _loseConnection(self, *args: Any) -> None:
@@ -242,7 +241,7 @@ class Meter:
 
     def _flush(self) -> object:
         """
-        C{doWrite} of the socket: the kernel has room, so bytes have moved.
+        C{doWrite} of the socket: the kernel has taken bytes.
         """
         result = self._doWrite(self._descriptor)
         if not isinstance(result, Exception):
@@ -251,26 +250,26 @@ class Meter:
 
     def _writeBelow(self, data: bytes) -> None:
         """
-        C{write} of a socket that takes bytes at once: a layer between may have
-        kept them until now.
+        C{write} of a transport that writes at once: a layer above it may have
+        kept the bytes until now.
         """
         self._bottomWrite(self._bottom, data)
         self._bottom.tellFlushedSoon()
 
     def _moved(self) -> None:
         """
-        The operating system has taken bytes.
+        Note that the operating system has taken bytes.
         """
         self._lastActivity = self._seconds()
         self.watcher.transportFlushed()
 
     def _connectionLost(self, reason: Failure) -> None:
         """
-        The transport ends.  It tells the protocol, where the watcher listens
-        already; this is for a protocol that has put another C{connectionLost}
-        in place after it was connected.
+        C{connectionLost} of the transport.  It tells the protocol, whose hook is
+        patched too; this one is for a protocol that has replaced its own hook
+        since it was connected.
         """
-        # The layers are taken apart before anybody is told.
+        # The transport takes its layers apart before it tells the protocol.
         self._left = self.bytesPending
         try:
             self._loseTransport(self._transport, reason)
@@ -281,8 +280,8 @@ class Meter:
 @implementer(ITransportWatcher)
 class _BottomWatcher:
     """
-    Hears from a counting transport, below others, when bytes have left.  Of all
-    else the transport on top is asked.
+    Hears when a counting transport below other layers has sent bytes.  For all
+    else the meter asks the topmost transport.
     """
 
     __slots__ = ("transportFlushed",)
@@ -292,42 +291,42 @@ class _BottomWatcher:
 
     def transportWaiting(self) -> None:
         """
-        The layer on top is asked at each write.
+        Nothing: the meter asks the topmost layer at each write.
         """
 
     def transportClosing(self) -> None:
         """
-        Some layer is done.
+        Nothing: the topmost layer closes by itself.
         """
 
     def transportAborting(self) -> None:
         """
-        Some layer gives up.
+        Nothing: the topmost layer aborts by itself.
         """
 
     def transportReadEnded(self, tell: Callable[[], object]) -> None:
         """
-        The layers pass it on by themselves.
+        Let the layers pass the peer's FIN on.
         """
         tell()
 
     def transportWriteEnded(self, tell: Callable[[], object]) -> None:
         """
-        The same.
+        Let the layers pass the end of our half on.
         """
         tell()
 
     def transportEncrypting(self) -> None:
         """
-        There is one more layer.
+        Nothing: there is one more layer.
         """
 
     def deliveryFailed(self) -> None:
         """
-        Some layer has raised.
+        Nothing: a layer has raised, not the protocol.
         """
 
     def transportLost(self, reason: Failure) -> None:
         """
-        The layers will hear of it.
+        Nothing: the layers hear of the loss.
         """

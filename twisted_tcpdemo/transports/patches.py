@@ -1,12 +1,12 @@
 """
 Patches on single objects: standing between two of them without replacing either.
 
-An instance attribute hides the method of the same name from everybody who
-calls it through the instance, the object's own code included.  That is how
-this package sees what passes between a foreign transport and a protocol whose
-author has overridden everything: identity, C{isinstance} and interfaces stay
-as they were, which a proxy would have to imitate one by one.  Twisted does the
-same to itself in C{startTLS} and in its buffering TLS transport.
+An instance attribute hides the method of the same name from every caller that
+goes through the instance, the object's own code included.  That is how this
+package sees the calls between a foreign transport and a protocol whose author
+has overridden everything.  Identity, C{isinstance} and interfaces stay as they
+were; a proxy would have to imitate them one by one.  Twisted patches its own
+objects so in C{startTLS} and in its buffering TLS transport.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _ABSENT: Any = object()
 
 def methodOf(target: object, name: str) -> Callable[..., Any]:
     """
-    What C{target.name} is now, to be called with the target first.
+    The method C{target.name} of now, to be called with the target first.
 
-    That of its class serves all targets: one object less for each of them to
-    be made, kept, and looked through by the garbage collector.
+    The function of a class serves all its instances.  A bound method would be one
+    more object for each of them to make, keep, and let the garbage collector visit.
     """
     if name not in vars(target):
         function = getattr(type(target), name, None)

@@ -1,9 +1,9 @@
 """
-What the kernel knows of a connection (Linux).
+The kernel's own figures of a connection (Linux).
 
-C{TCP_INFO} (tcp(7)) fills in a C{struct tcp_info} (C{linux/tcp.h}), which has
-only ever grown at its end, and copies as much of it as there is room for.  So
-each figure has its place for ever, and an old kernel's answer is a shorter one.
+C{TCP_INFO} (tcp(7)) fills in a C{struct tcp_info} (C{linux/tcp.h}) as far as there
+is room.  The structure has only ever grown at its end, so each figure keeps its
+place, and the answer of an old kernel is a shorter one.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _NO_MIN_RTT: Final = 2**32 - 1
 
 def tcpInfoOf(transport: Any) -> TCPInfo | None:
     """
-    Ask the kernel about a connection, through whatever is wrapped around it.
+    Ask the kernel about a connection, through any wrappers.
 
-    @return: L{None} on other systems, for anything but TCP, and when the
-        socket is closed.
+    @return: L{None} on other systems, for anything but TCP, and when the socket
+        is closed.
     """
     handle = _tcpSocketOf(transport)
     if handle is None:
@@ -65,7 +65,7 @@ def parse(raw: bytes, queued: int) -> TCPInfo | None:
     """
     Read a C{struct tcp_info}.
 
-    @param raw: the structure, or as much of it as the kernel knows.
+    @param raw: the structure, as far as the kernel knows it.
     @param queued: bytes in the send queue (SIOCOUTQ, tcp(7)).
     @return: L{None} if it is too short to be one.
     """
@@ -87,12 +87,12 @@ def parse(raw: bytes, queued: int) -> TCPInfo | None:
 
 def acceptQueueOf(port: Any) -> tuple[int, int] | None:
     """
-    The queue of the connections that the kernel has made and nobody has
+    The queue of connections that the kernel has made and the server has not
     accepted.
 
     @param port: a listening port.
-    @return: how many there are, and how many there may be (the backlog, or the
-        system's C{somaxconn} if that is lower); L{None} where nobody tells.
+    @return: the length of the queue and its limit (the backlog, or the system's
+        C{somaxconn} if that is lower); L{None} where the kernel does not tell.
     """
     handle = _tcpSocketOf(port)
     if handle is None:
@@ -102,20 +102,20 @@ def acceptQueueOf(port: Any) -> tuple[int, int] | None:
     except OSError:
         return None
     # For a listening socket these two fields are the queue: tcp_get_info() in
-    # net/ipv4/tcp.c, which is where ss(8) has them from.
+    # net/ipv4/tcp.c, the source of ss(8).
     return _word(raw, _UNACKED), _word(raw, _SACKED)
 
 
 def _tcpSocketOf(transport: Any) -> Any | None:
     """
-    The socket of a connection or a port, if it is one of TCP.
+    The TCP socket of a connection or a port; L{None} for any other.
     """
     if not SUPPORTED:
         return None
     bottom = bottomOf(transport)
     try:
         handle = bottom.getHandle() if hasattr(bottom, "getHandle") else bottom.socket
-    except AttributeError:  # none, as in a unit test; Twisted's also forget theirs at the end
+    except AttributeError:  # in a unit test, or after the end
         return None
     family = getattr(handle, "family", None)
     return handle if family in (socket.AF_INET, socket.AF_INET6) else None
@@ -128,7 +128,7 @@ def _word(raw: bytes, offset: int) -> int:
 
 def _number(raw: bytes, kind: str, offset: int) -> Any | None:
     """
-    A field that older kernels do not have.
+    A field that older kernels do not have: L{None} there.
     """
     if len(raw) < offset + struct.calcsize(kind):
         return None

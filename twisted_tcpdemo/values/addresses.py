@@ -1,5 +1,5 @@
 """
-Addresses in plain words, as Node's C{net} gives them.
+Addresses in plain words, as Node's C{net} has them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from twisted.internet.interfaces import IAddress
 from twisted_tcpdemo.values.text import printable
 
 _LONGEST: Final = 80
-"""How much of an address and port is shown: IPv6 with a scope needs 69."""
+"""Characters of an address and port that are shown: IPv6 with a scope needs 69."""
 
 
 class Endpoint(NamedTuple):
     """
-    One end of a connection.  As text it is safe in a log, even where the peer
-    has chosen it, as it may on a UNIX socket and in a PROXY header.
+    One end of a connection.  Its text is safe in a log, even where the peer has
+    chosen the address, as it may on a UNIX socket and in a PROXY header.
 
     @ivar address: the IP address, or the path of a UNIX socket; L{None} for a
         UNIX socket without a path, and where the transport does not know.
-        Twisted does not check what a PROXY header says: it may be any text.
+        Behind Twisted's PROXY wrapper it may be any text: that checks nothing.
     @ivar port: the port, or L{None} where there is none.
     @ivar family: C{"IPv4"}, C{"IPv6"}, C{"UNIX"}, or L{None} for anything else.
     """
@@ -46,9 +46,9 @@ def endpointOf(address: IAddress | None) -> Endpoint:
     """
     Translate one of Twisted's addresses.
 
-    A client that reached a dual-stack listener over IPv4 is reported as IPv4
-    with its plain address: C{::ffff:192.0.2.1} is how the kernel spells it
-    (RFC 4291, section 2.5.5.2), not where it came from.
+    An IPv4 client of a dual-stack listener is reported as IPv4 with its plain
+    address.  The kernel spells it C{::ffff:192.0.2.1} (RFC 4291, section
+    2.5.5.2).
 
     @param address: any address; foreign kinds give an empty L{Endpoint}.
     """
@@ -64,8 +64,8 @@ def endpointOf(address: IAddress | None) -> Endpoint:
 
 def unmapped(host: str) -> str:
     """
-    An IPv6 literal, or the IPv4 literal inside it if it is an IPv4-mapped one;
-    what is no literal stays as it is.
+    The IPv4 literal inside an IPv4-mapped IPv6 literal.  Any other text is
+    returned as it is.
     """
     if not host.lower().startswith("::ffff:"):
         return host

@@ -1,8 +1,8 @@
 """
-Values that outlive a connection: what it was, what it carried, how it ended.
+Reports: values about a connection, a refusal, a server, a drain.
 
 All of them are frozen.  Addresses are Twisted's own L{IAddress} objects; the
-same in plain words, as Node gives them, are properties.
+plain words that Node has for them are properties.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 
 class CloseReason(Enum):
     """
-    Why a connection ended.  The list is closed, and each connection has
-    exactly one; the value is what logs and metrics show.
+    Why a connection ended.  The list is closed, and each connection has exactly
+    one reason; logs and metrics show its value.
     """
 
-    __hash__ = object.__hash__  # Enum's is Python code, and runs at each look-up
+    __hash__ = object.__hash__  # Enum has one in Python, which each look-up calls
 
     PEER_CLOSED = "peer closed"
-    """The peer ended its side first, in order."""
+    """The peer ended its side first, by a FIN."""
 
     LOCAL_CLOSE = "local close"
     """This side closed first, with C{loseConnection}."""
@@ -98,13 +98,13 @@ class Addresses:
 @dataclass(frozen=True, slots=True)
 class TCPInfo:
     """
-    What the kernel knows of a connection.  Figures that an old kernel does not
+    The kernel's own figures of a connection.  Those that an old kernel does not
     have are L{None}.
 
     @ivar roundTripTime: smoothed, in seconds.
     @ivar roundTripVariance: the mean deviation from it, in seconds.
-    @ivar minimumRoundTripTime: the lowest that was measured, in seconds; on a
-        path without queues, about what the wire takes.
+    @ivar minimumRoundTripTime: the lowest measured, in seconds; on a path without
+        queues, about the time of the wire.
     @ivar retransmits: segments sent more than once, since the beginning.
     @ivar bytesUnacknowledged: bytes that the kernel has taken and the peer's
         has not acknowledged.  A FIN counts as one of them.
@@ -139,9 +139,9 @@ class ConnectionReport(Addresses):
     @ivar age: seconds since it was made; in a final report, its duration.
     @ivar idle: seconds since a byte last moved.
     @ivar closeReason: why it ended, L{None} while it is open.
-    @ivar tcpInfo: what the kernel knows of it; L{None} where it tells nothing:
-        on other systems than Linux, on UNIX sockets, in unit tests, and in the
-        events of a connection of which nobody has asked for a report.
+    @ivar tcpInfo: the kernel's own figures; L{None} on other systems than Linux,
+        on UNIX sockets, in unit tests, and in the events of a connection of
+        which no report was asked for.
     """
 
     connectionID: int
@@ -157,7 +157,7 @@ class ConnectionReport(Addresses):
 @dataclass(frozen=True, slots=True)
 class Refusal(Addresses):
     """
-    A connection that was not admitted.
+    A client that was not admitted.
 
     @ivar rule: the name of the rule that refused it, such as
         C{"maxConnections"}.
@@ -169,12 +169,12 @@ class Refusal(Addresses):
 @dataclass(frozen=True, slots=True)
 class WatermarkCrossing:
     """
-    The number of connections has come near the limit, or is so no longer.
+    The connection count has risen to a share of the limit, or fallen from it.
 
-    @ivar fraction: of the limit; which of the watermarks it was.
+    @ivar fraction: the watermark, as a fraction of the limit.
     @ivar above: C{True} if the count has risen to it, C{False} if it has fallen
         from it.
-    @ivar connectionCount: how many are connected now.
+    @ivar connectionCount: how many connections are open now.
     @ivar limit: how many may be; L{None} if the limit was taken away.
     """
 
@@ -189,15 +189,15 @@ class ServerReport:
     """
     A server at one moment.
 
-    @ivar connectionCount: how many are connected.
+    @ivar connectionCount: how many connections are open.
     @ivar maxConnections: how many may be; L{None} for no limit.
     @ivar acceptedCount: connections admitted since the start.
     @ivar refusedCount: connections refused since the start.
     @ivar closedCount: connections that have ended since the start.
-    @ivar bytesRead: bytes that all of them together have delivered.
-    @ivar bytesWritten: bytes that all of them together have accepted.
+    @ivar bytesRead: bytes that all connections have delivered.
+    @ivar bytesWritten: bytes that all connections have accepted.
     @ivar refusedBy: refusals by the name of the rule.
-    @ivar closedBy: ends by their reason.
+    @ivar closedBy: ended connections by their reason.
     """
 
     connectionCount: int
@@ -214,18 +214,18 @@ class ServerReport:
 DRAIN_SUMMARY: Final = (
     "{finished} finished, {aborted} aborted with {bytesUnsent} bytes unsent, in {duration:.3f} s"
 )
-"""How a log line has a L{DrainReport}, whose fields are then the event's."""
+"""A L{DrainReport} in a log line; its fields are those of the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainReport:
     """
-    How a server came to rest.
+    The end of a drain.
 
     @ivar finished: connections that ended by themselves or were idle.
     @ivar aborted: connections that the deadline ended.
-    @ivar bytesUnsent: bytes that these had pending, and which are lost.
-    @ivar duration: seconds it took.
+    @ivar bytesUnsent: bytes pending on aborted connections, which are lost.
+    @ivar duration: seconds from the beginning to the end.
     """
 
     finished: int

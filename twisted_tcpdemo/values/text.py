@@ -1,10 +1,10 @@
 """
-Showing what a peer has sent without letting it write.
+Printable text from bytes that a peer has chosen.
 
 A peer chooses the bytes it sends, and on a UNIX socket or in a PROXY header even
-its address.  What goes to a log or a terminal passes through here: no line of
-the log can be forged, no escape sequence reaches the screen, no direction mark
-reorders it.
+its address.  All of that passes through here on its way to a log or a terminal:
+the peer cannot forge a line of the log, send an escape sequence to the screen, or
+reorder a line with direction marks.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ def printable(data: str | bytes, limit: int | None = None) -> str:
     r"""
     Text that is safe on one line of a log or a terminal.
 
-    Bytes are taken as UTF-8.  Whatever is not valid, or not a character with a
-    shape, appears as a Python escape such as C{\n}, C{\x1b} or C{\u202e}; a
-    backslash is doubled, so that no escape can be faked.
+    Bytes are taken as UTF-8.  Invalid bytes and characters without a shape appear
+    as Python escapes such as C{\n}, C{\x1b} or C{\u202e}.  A backslash is doubled,
+    so that no escape can be faked.
 
-    @param limit: how many bytes (or characters) of C{data} to show at the
-        most; what is left out is told as C{... (+123 more)}.
+    @param limit: how many bytes (or characters) of C{data} to show at the most;
+        C{... (+123 more)} stands for the rest.
     """
     total = len(data)
     shown = data if limit is None else data[:limit]
     if isinstance(shown, bytes):
         if len(shown) < total:
-            # Not the sender's fault: the limit has cut the character.
+            # The limit has cut the character, not the sender.
             shown = splitCharacter(shown)[0]
         shown = shown.decode("utf-8", "surrogateescape")
     text = "".join(map(_shape, shown)) if not _plain(shown) else shown
@@ -41,10 +41,10 @@ def printable(data: str | bytes, limit: int | None = None) -> str:
 
 def splitCharacter(data: bytes) -> tuple[bytes, bytes]:
     """
-    Split off a UTF-8 character that is not complete at the end of C{data}.
+    Split an incomplete UTF-8 character off the end of C{data}.
 
-    @return: what is complete, and zero to three bytes of a character whose
-        rest may be still to come.
+    @return: the complete characters, and zero to three bytes of one whose rest
+        may be still to come.
     """
     for tail in range(1, min(3, len(data)) + 1):
         lead = data[-tail]
@@ -57,7 +57,7 @@ def splitCharacter(data: bytes) -> tuple[bytes, bytes]:
 
 def _lengthFor(lead: int) -> int:
     """
-    How many bytes a UTF-8 sequence has that begins with C{lead} (RFC 3629).
+    The length in bytes of a UTF-8 sequence that begins with C{lead} (RFC 3629).
     """
     return 4 if lead >= 0b1111_0000 else 3 if lead >= 0b1110_0000 else 2
 
