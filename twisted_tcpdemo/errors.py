@@ -47,7 +47,7 @@ class ListeningStoppedError(TCPDemoError):
 
 class TLSNotInstalledError(TCPDemoError, ImportError):
     """
-    TLS is asked for, and what it needs is not installed.
+    TLS is asked for, and the packages that it needs are not installed.
     """
 
     def __init__(self) -> None:
@@ -60,20 +60,20 @@ class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledErr
     """
     C{connect()} was cancelled.
 
-    It is what endpoints fail with, and what C{Deferred.addTimeout} turns into a
-    C{TimeoutError}.
+    Twisted's endpoints fail with its bases, and C{Deferred.addTimeout} turns it
+    into a C{TimeoutError}.
 
-    @ivar address: where it was connecting to; L{None} where that is known only
-        to an endpoint's string, or is a descriptor.
+    @ivar address: the address of the server; L{None} where only an endpoint's
+        string has it, and for a descriptor.
     """
 
 
 def needTLS() -> None:
     """
-    Check that there is TLS: Twisted would tell of names that it has not
-    imported.
+    Check that TLS is installed.  Twisted's own error would be about names that it
+    could not import.
 
-    @raise TLSNotInstalledError: if there is none.
+    @raise TLSNotInstalledError: if it is not.
     """
     try:
         import OpenSSL  # noqa: F401

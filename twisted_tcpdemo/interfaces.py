@@ -1,7 +1,8 @@
 """
-The contracts of this package: what it calls, and what it lets others replace.
+The contracts of this package: interfaces that it calls, and that others may
+implement.
 
-Nothing here has an implementation; each docstring is the whole contract.
+Nothing here has code; each docstring is the whole contract.
 """
 
 from __future__ import annotations
@@ -22,34 +23,33 @@ from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCr
 
 class ITransportWatcher(Interface):
     """
-    What a counting transport tells the one who accounts for its connection.
+    The accountant of a connection, as a counting transport calls it.
 
     None of these methods raises, except what C{tell()} raises.
     """
 
     def transportFlushed() -> None:
         """
-        The operating system has taken some of the bytes that were pending.
+        The operating system has taken some of the pending bytes.
 
-        Called only where bytes had to wait: after a write that was taken at
-        once, C{bytesPending} is already zero when C{write()} returns.
+        Called only when bytes had to wait: after a write that was taken at once,
+        C{bytesPending} is zero already when C{write()} returns.
         """
 
     def transportWaiting() -> None:
         """
-        Bytes have been written that had to wait.  Called from within
-        C{write()}; it may abort the connection.
+        Written bytes have to wait.  Called from within C{write()}; it may abort
+        the connection.
         """
 
     def transportClosing() -> None:
         """
-        This side has asked for the end, with C{loseConnection()}, for the
-        first time.
+        This side has called C{loseConnection()} for the first time.
         """
 
     def transportAborting() -> None:
         """
-        This side breaks the connection off, with C{abortConnection()}.
+        This side has called C{abortConnection()}.
         """
 
     def deliveryFailed() -> None:
@@ -61,15 +61,15 @@ class ITransportWatcher(Interface):
     def transportEncrypting() -> None:
         """
         C{startTLS()} has been called.  From now on the transport counts
-        ciphertext; who wants to count the protocol's own bytes must do it.
+        ciphertext; the watcher has to count the plaintext.
         """
 
     def transportReadEnded(tell: Callable[[], object]) -> None:
         """
         The peer has ended its side, and the protocol can be half-closed.
 
-        @param tell: tells the protocol.  It must be called, unless the
-            connection is over; what it raises is to be raised.
+        @param tell: tells the protocol.  The watcher must call it, unless the
+            connection is over, and let through what it raises.
         """
 
     def transportWriteEnded(tell: Callable[[], object]) -> None:
@@ -81,20 +81,20 @@ class ITransportWatcher(Interface):
 
     def transportLost(reason: Failure) -> None:
         """
-        The connection is gone.  Called once, before the protocol's
+        The connection is over.  Called once, before the protocol's
         C{connectionLost}, with the counters at their final values.
 
-        @param reason: what the protocol is about to be told.
+        @param reason: the reason that the protocol is about to be told.
         """
 
 
 class ICountingTransport(ITransport):
     """
-    A transport that accounts for its own bytes, so that nothing needs to stand
-    between it and the protocol.
+    A transport that counts its own bytes, so that nothing needs to stand between
+    it and the protocol.
 
-    Everything that is not a transport of this kind is metered from outside;
-    see L{twisted_tcpdemo.transports.meter}.
+    Every other transport is metered from outside; see
+    L{twisted_tcpdemo.transports.meter}.
     """
 
     bytesRead: int = Attribute("Bytes delivered to the protocol; never falls.")
@@ -105,21 +105,21 @@ class ICountingTransport(ITransport):
     bytesPending: int = Attribute("Of C{bytesWritten}, those the operating system has not taken.")
     lastActivity: float = Attribute(
         "When a byte last moved in either direction, in seconds of the reactor's clock.  Bytes "
-        "that wait because the peer does not read do not count as moving.  It may lag by the "
+        "that wait for a peer that does not read have not moved.  The time may lag by the "
         "length of one batch of events."
     )
     watcher: ITransportWatcher | None = Attribute(
-        "Whom to tell; settable, L{None} at first and after the loss."
+        "The watcher to call; settable, L{None} at first and after the loss."
     )
 
     def tellFlushedSoon() -> None:
         """
-        Call C{watcher.transportFlushed()} when none of the code that is running
-        now is on the stack any more.
+        Call C{watcher.transportFlushed()} when none of the code that runs now is
+        on the stack any more.
 
-        It is for the layers above, which may write what they have kept for
-        long.  That it has left is then to be told, though nothing had to wait
-        here, but not while they are at work.
+        A layer above calls this after it has written bytes that it had kept.
+        The watcher has to hear that they have left, though they did not wait
+        here, but not while that layer is at work.
         """
 
     def getHost() -> IAddress:
@@ -135,11 +135,11 @@ class ICountingTransport(ITransport):
 
 class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
     """
-    What happens to a connection, as the author of a protocol sees it.
+    The hooks of a protocol: the events of its connection.
 
-    Every method may be overridden, with or without a call to C{super()}, and
-    may raise: the exception is logged, the connection is closed with
-    L{CloseReason.ERROR}, and the accounting stays right.
+    Each method may be overridden, with or without a call to C{super()}, and may
+    raise.  The exception is logged, the connection is closed with
+    L{CloseReason.ERROR}, and the accounts stay right.
     """
 
     allowHalfOpen: bool | None = Attribute(
@@ -148,9 +148,9 @@ class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
 
     def readConnectionLost() -> None:
         """
-        The peer has ended its side (its FIN; Node's C{end} event).  Afterwards,
-        unless half-open connections were asked for, everything already written
-        is flushed and the connection closes.
+        The peer has ended its side by a FIN (Node's C{end} event).  Afterwards
+        written bytes are flushed and the connection closes, unless
+        C{allowHalfOpen} holds.
         """
 
     def writeConnectionLost() -> None:
@@ -167,15 +167,15 @@ class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
 
     def drainStarted() -> None:
         """
-        The server has stopped accepting and waits for this connection to end.
+        The server has stopped accepting, and waits for this connection to end.
         """
 
 
 class IConnectionObserver(Interface):
     """
-    Somebody who is told of a server's connections.
+    An observer of a server's connections.
 
-    An observer that raises is logged and harms nothing.  Observers are called
+    What an observer raises is logged and harms nothing.  Observers are called
     synchronously, in the order in which they were added; they must not block.
     """
 
@@ -183,13 +183,12 @@ class IConnectionObserver(Interface):
         """
         Connections are accepted on an address from now on.
 
-        @param address: the address in use, with the real port where 0 was
-            asked for.
+        @param address: the address in use, with the real port in place of 0.
         """
 
     def listeningStopped(address: IAddress) -> None:
         """
-        Nothing is accepted on an address any more.
+        Connections are accepted on an address no more.
         """
 
     def connectionOpened(report: ConnectionReport) -> None:
@@ -200,7 +199,7 @@ class IConnectionObserver(Interface):
 
     def connectionRefused(refusal: Refusal) -> None:
         """
-        A connection was not admitted; its client is sent away.
+        A client was refused.
         """
 
     def connectionClosed(report: ConnectionReport) -> None:
@@ -212,57 +211,55 @@ class IConnectionObserver(Interface):
 
     def watermarkCrossed(crossing: WatermarkCrossing) -> None:
         """
-        The number of connections has risen to a fraction of the limit, or has
-        fallen from it.
+        The connection count has risen to a fraction of the limit, or fallen from
+        it.
         """
 
     def serverError(failure: Failure) -> None:
         """
-        A listener failed, or code of this server raised outside any
-        connection.
+        A listener failed, or code of this server raised outside a connection.
         """
 
 
 class IAdmissionPolicy(Interface):
     """
-    Who may come in.
+    A policy that decides which clients may come in.
 
-    The factory asks C{decide} for each connection for which there is a slot,
-    before anything is read from it or written to it, and before a TLS
-    handshake; if nothing refuses it, the factory calls C{opened}, and C{closed}
-    when it is over.  For each C{opened} and each C{adopted} there is exactly
-    one C{closed}, with the same address; for a connection that was refused
-    there is neither.
+    The factory calls C{decide} for each connection for which there is a slot,
+    before a byte is read or written, and before a TLS handshake.  If nothing
+    refuses the connection, the factory calls C{opened}, and C{closed} when it is
+    over.  For each C{opened} and each C{adopted} there is exactly one C{closed},
+    with the same address; for a refused connection there is neither.
 
     The clock is that of the reactor.  It may be set back.
 
-    What this raises is logged.  The connection is then refused by the rule
+    What a policy raises is logged.  The connection is then refused by the rule
     C{"admissionFailed"}, if it was not admitted already.
     """
 
     def decide(host: IAddress, peer: IAddress, now: float) -> str | None:
         """
-        Tell whether a connection may come in.  To ask changes nothing, and may
-        be done any number of times.
+        Decide whether a connection may come in.  The call changes nothing, and
+        may come any number of times.
 
-        @param host: our side of it.
-        @param peer: the other side, as the transport knows it at this moment:
-            behind a PROXY header that has not been read, the proxy.
+        @param host: the address of our side.
+        @param peer: the address of the other side, as the transport knows it at
+            this moment: the proxy, before a PROXY header was read.
         @param now: seconds of the clock.
         @return: the name of the rule that refuses it, or L{None}.
         """
 
     def opened(host: IAddress, peer: IAddress, now: float) -> None:
         """
-        A connection has come in.
+        Count a connection that has come in.
         """
 
     def adopted(peer: IAddress) -> None:
         """
-        A connection is open that came in before this policy was in force.
+        Count a connection that came in before this policy was in force.
         """
 
     def closed(peer: IAddress) -> None:
         """
-        A connection of which this policy was told is over.
+        Count a connection no more: it is over.
         """

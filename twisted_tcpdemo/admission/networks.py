@@ -1,10 +1,10 @@
 """
-Where a peer comes from, as rules see it: networks, and who counts as one peer.
+Networks, and the addresses that count as one peer.
 
-A host can take any address of its IPv6 network, which is a /64 nearly
-everywhere (RFC 4291, section 2.5.1), so a limit for each IPv6 address would be
-none at all.  One peer is therefore an IPv4 address or an IPv6 /64.  An
-IPv4-mapped address (RFC 4291, section 2.5.5.2) is the IPv4 address in it.
+A host can take any address of its IPv6 network, which is a /64 nearly everywhere
+(RFC 4291, section 2.5.1).  A limit for each IPv6 address would limit nothing, so
+one peer is an IPv4 address or an IPv6 /64.  An IPv4-mapped address (RFC 4291,
+section 2.5.5.2) is the IPv4 address in it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NOWHERE: Final = (0, 0)
 
 class Networks:
     """
-    A set of networks, which does not change: C{address in networks}.
+    A set of networks that does not change: C{address in networks}.
 
-    To ask it takes as long as there are different prefix lengths in it, not
-    as long as there are networks.
+    The time of a look-up grows with the number of different prefix lengths, not
+    with the number of networks.
     """
 
     __slots__ = ("_byPrefix", "_networks")
@@ -36,9 +36,9 @@ class Networks:
     def __init__(self, networks: Iterable[str | Network] = ()) -> None:
         """
         @param networks: such as C{"192.0.2.0/24"} or C{"2001:db8::/32"}; an
-            address stands for itself alone.  One such string will do, too.
-        @raise ValueError: for what is no network, and for one that has bits
-            set below its prefix.
+            address stands for itself alone.  A single string is allowed.
+        @raise ValueError: for text that is no network, and for a network with
+            bits set below its prefix.
         """
         given = (networks,) if isinstance(networks, str) else networks
         self._networks = tuple(_folded(ip_network(network)) for network in given)
@@ -71,29 +71,29 @@ class Networks:
 
 def hasNetwork(address: IAddress | None) -> bool:
     """
-    Whether an address is one of a network at all: that of a UNIX socket is
-    not, and rules about networks do not apply to it.
+    Whether an address belongs to a network.  That of a UNIX socket does not, and
+    rules about networks do not apply to it.
     """
     return isinstance(address, (IPv4Address, IPv6Address))
 
 
 def peerKey(address: IAddress | None) -> int | None:
     """
-    A number that is the same for all addresses of one peer, and for no other
-    peer's; L{None} if it L{has no network<hasNetwork>}.
+    A number that all addresses of one peer share, and no other peer has; L{None}
+    for an address that L{has no network<hasNetwork>}.
     """
     source = _sourceOf(address)
     if source is None:
         return None
     version, number = source
     # IPv4 stays below 2**32; the bit above the /64 keeps IPv6 clear of it.
-    # What cannot be read as an address is one peer, and not none.
+    # Text that cannot be read as an address counts as one peer.
     return number if version == 4 else 1 << 64 | number >> 64 if version == 6 else -1
 
 
 def _folded(network: Network) -> Network:
     """
-    An IPv4-mapped network as the IPv4 network that it is.
+    The IPv4 network in an IPv4-mapped one.
     """
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         lowest = int(network.network_address) & 0xFFFFFFFF
@@ -104,20 +104,20 @@ def _folded(network: Network) -> Network:
 def _sourceOf(address: IAddress | None) -> tuple[int, int] | None:
     """
     The version and the number of an address; C{(0, 0)}, which is in no network,
-    for one that cannot be read.
+    for one that cannot be read; L{None} for one without a network.
     """
     if isinstance(address, (IPv4Address, IPv6Address)):
         return _read(address.host)
     return None
 
 
-# Each rule asks for the same address, when it opens and often when it closes.
+# Each rule reads the same address, when a connection opens and when it closes.
 @lru_cache(maxsize=1024)
 def _read(host: str) -> tuple[int, int]:
     try:
         address = ip_address(host.partition("%")[0])
     except ValueError:
         return _NOWHERE
-    # Not addresses.unmapped: what a proxy says may be spelled at full length.
+    # Not addresses.unmapped: a proxy may spell an address at full length.
     address = getattr(address, "ipv4_mapped", None) or address
     return address.version, int(address)

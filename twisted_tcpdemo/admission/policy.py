@@ -1,11 +1,10 @@
 """
-Who may come in: rules that decide, and their composition.
+Several admission rules as one policy.
 
-Nothing here does I/O or reads a clock: the time is passed in.  A rule answers
-one question, C{decide}, as often as it is asked and without a trace; it counts
-only what it is then told, by C{opened} and C{closed}.  So it makes no
-difference what else refuses a connection after it was asked, and for each that
-was counted there is one that is given back.
+Nothing here does I/O or reads a clock: the time is passed in.  C{decide} answers
+as often as it is called and leaves no trace; a rule counts only the connections
+of C{opened} and C{closed}.  So a rule does not miscount when another one refuses
+the connection after it, and each counted connection is given back once.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from twisted_tcpdemo.interfaces import IAdmissionPolicy
 @implementer(IAdmissionPolicy)
 class Admission:
     """
-    Several rules as one: the first that refuses gives the refusal its name.
+    Several rules as one policy: the first rule that refuses gives the refusal its
+    name.
 
-    Rules may be any L{IAdmissionPolicy}, another composition included; so a
-    single rule is tried out with C{Admission(rule, dryRun=True)} among the
-    others.
+    A rule may be any L{IAdmissionPolicy}, another composition included.  So a
+    single rule is tried out with C{Admission(rule, dryRun=True)} among others.
     """
 
     def __init__(
@@ -39,12 +38,12 @@ class Admission:
         dryRun: bool = False,
     ) -> None:
         """
-        @param rules: asked in this order.  A rule counts for itself: do not
-            give one to two factories, unless it is to count for both.
+        @param rules: asked in this order.  A rule keeps its own counts: give one
+            to two factories only if it is to count for both.
         @param exempt: see the property.
         @param dryRun: see the property.
         @raise TypeError: if a rule does not provide L{IAdmissionPolicy}.
-        @raise ValueError: for what is no network.
+        @raise ValueError: for text that is no network.
         """
         for rule in rules:
             if not IAdmissionPolicy.providedBy(rule):
@@ -61,16 +60,16 @@ class Admission:
     @property
     def rules(self) -> tuple[IAdmissionPolicy, ...]:
         """
-        What it is composed of.
+        The rules, in the order in which they are asked.
         """
         return self._rules
 
     @property
     def exempt(self) -> Networks:
         """
-        Networks whose peers are neither refused nor counted by any rule;
-        settable, to anything that L{Networks} takes.  Connections that are
-        exempt no longer are counted from then on.
+        Networks whose peers no rule refuses or counts; settable, to anything
+        that L{Networks} takes.  The rules begin to count connections that a
+        change leaves without an exemption.
         """
         return self._exempt
 
@@ -82,9 +81,9 @@ class Admission:
     @property
     def dryRun(self) -> bool:
         """
-        Whether nobody is refused, and only counted what would be: see
-        L{wouldRefuse}.  The rules see what they would see otherwise: they do not
-        count those whom they would have refused, until this is switched off.
+        Whether clients that a rule would refuse are admitted, and counted in
+        L{wouldRefuse}.  The rules do not count these connections, as if they had
+        been refused, until the dry run is switched off.
         """
         return self._dryRun
 
@@ -97,8 +96,7 @@ class Admission:
     @property
     def wouldRefuse(self) -> Mapping[str, int]:
         """
-        Connections that came in only because of L{dryRun}, by the name of the
-        rule.
+        Connections admitted only because of L{dryRun}, by the name of the rule.
         """
         return MappingProxyType(self._wouldRefuse)
 
@@ -147,7 +145,7 @@ class Admission:
             if peer in uncounted:
                 _lower(uncounted, peer)
                 return
-        with ExitStack() as each:  # one that raises does not keep it from the others
+        with ExitStack() as each:  # the others are called even if one raises
             for counting in self._rules:
                 each.callback(counting.closed, peer)
 
@@ -171,11 +169,11 @@ class Admission:
 
 def wouldRefuseBy(policy: IAdmissionPolicy | None) -> dict[str, int]:
     """
-    Connections that came in only because of a dry run, be it that of a policy or
-    of one of its rules, by the name of the rule that would have refused them.
-    As long as it is dry, each rule with a C{name} is there from the start.
+    Connections admitted only because of a dry run, of a policy or of one of its
+    rules, by the name of the rule that would have refused them.  During a dry run
+    each rule with a C{name} is in the result from the start.
 
-    @param policy: any; whoever is no L{Admission} has no dry run.
+    @param policy: any policy; one that is no L{Admission} has no dry run.
     """
     counts: Counter[str] = Counter()
     if isinstance(policy, Admission):

@@ -1,12 +1,12 @@
 """
-How often a peer may come: a bucket of tokens for each.
+The rate at which a peer may connect: a token bucket for each.
 
-Unlike a count of connections, this must remember peers that have gone.  A
-bucket that is full again says nothing, and is forgotten.  Where more peers come
-than may be remembered, the one with the fullest bucket is forgotten: it gains
-the little that was missing, nobody is refused because others came, and who is
-being held back stays so, unless as many other peers as the table holds, each
-with an emptier bucket, have been admitted meanwhile.
+Unlike a count of connections, a rate has to remember peers that have gone.  A full
+bucket carries no information, and is forgotten.  When more peers come than may be
+remembered, the peer with the fullest bucket is forgotten: it gains the few tokens
+that were missing.  No peer is refused because others came.  A peer that is held
+back stays so, unless as many other peers as the table holds, each with an emptier
+bucket, are admitted meanwhile.
 """
 
 from __future__ import annotations
@@ -21,23 +21,22 @@ from twisted_tcpdemo.admission.networks import peerKey
 from twisted_tcpdemo.admission.rules import Rule
 
 MAX_PEERS: Final = 65536
-"""Peers whose arrivals are remembered at the most."""
+"""The most peers that are remembered."""
 
 _ROUNDING: Final = 1e-6
-"""Seconds by which a token may come early: clocks that tell the time of day have
-no finer steps."""
+"""Seconds by which a token may come early: the clock has no finer steps."""
 
 
 class PeerRate(Rule):
     """
-    Refuses a peer that comes too often: a bucket of C{burst} tokens for each,
-    to which C{rate} tokens come every second, and from which an admitted
-    connection takes one.  What is refused takes none, so one who knocks
-    without end is admitted at the rate all the same.
+    Refuses a peer that connects too often.  Each peer has a bucket of C{burst}
+    tokens, to which C{rate} tokens come every second; an admitted connection takes
+    one.  A refused one takes none, so a peer that never stops trying is admitted at
+    the rate all the same.
 
-    Of a bucket only the time is kept at which it will be full: all else follows
-    from that.  Times are those of a clock of its own, which stands still when
-    the clock outside is set back.
+    Of a bucket only the time is kept at which it will be full; all else follows
+    from that.  The rule has a clock of its own, which stands still when the clock
+    outside is set back.
     """
 
     name = "peerRate"
@@ -86,9 +85,9 @@ class PeerRate(Rule):
     @property
     def burst(self) -> float:
         """
-        How many may come at once, after a pause.  When it is raised, each peer
-        is given the difference; when it is lowered, none is worse off than with
-        an empty bucket.
+        How many connections a peer may make at once, after a pause.  When it is
+        raised, each peer gets the difference; when it is lowered, no bucket falls
+        below empty.
 
         @raise ValueError: when it is set to anything but a finite number, 1 or
             more.
@@ -107,7 +106,7 @@ class PeerRate(Rule):
 
     def tokensOf(self, peer: IAddress) -> float:
         """
-        How many tokens a peer has, as of the last time that this was told.
+        How many tokens a peer has, at the time of the latest call.
         """
         key = peerKey(peer)
         if self._rate is None or key is None:
@@ -130,8 +129,8 @@ class PeerRate(Rule):
         """
         See L{IAdmissionPolicy}.
 
-        One that comes in though it has no token, because somebody else has
-        decided so, leaves an empty bucket and no debt.
+        A peer that comes in without a token, because another policy decided so,
+        has an empty bucket and no debt.
         """
         key = peerKey(peer)
         if self._rate is None or key is None:
@@ -154,8 +153,8 @@ class PeerRate(Rule):
         self._outside = outside
 
     def _forgetFull(self) -> None:
-        # A few at a time, and more than one arrival can add: never a long stop.
-        # What is too early is corrected now, so that it need not be all at once.
+        # A few at a time, but more than one arrival can add: never a long stop.
+        # Entries that are too early are corrected on the way.
         for _ in range(4):
             if not self._queue:
                 return
@@ -171,11 +170,11 @@ class PeerRate(Rule):
 
     def _settle(self, upTo: float | None) -> None:
         """
-        Look at the first in the queue: correct its entry if it was too early,
-        else forget the peer if its bucket is full by some time.
+        Correct the first entry of the queue if it is too early, else forget its
+        peer if the bucket is full by a given time.
 
-        Each arrival makes at most one entry too early, so this is a constant
-        number of steps for each arrival, in the long run.
+        Each arrival makes at most one entry too early, so the steps for each
+        arrival are constant in the long run.
         """
         entry, key = self._queue[0]
         fullAt = self._fullAt[key]
@@ -187,7 +186,7 @@ class PeerRate(Rule):
 
     def _change(self, rate: float | None, burst: float) -> None:
         """
-        Keep what is missing in each bucket, in tokens.
+        Keep the number of missing tokens of each bucket.
         """
         before, self._rate, self._burst = self._rate, rate, burst
         missing = {key: at - self._now for key, at in self._fullAt.items() if at > self._now}

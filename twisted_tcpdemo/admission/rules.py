@@ -1,8 +1,8 @@
 """
-Single rules of admission: networks, and how many connections a peer has.
+Single rules of admission: networks, and connections of one peer.
 
-L{PerPeerLimit} keeps a number for each peer that is connected, and so never
-more of them than there are connections.
+L{PerPeerLimit} keeps one number for each connected peer, so never more of them
+than there are connections.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from twisted_tcpdemo.interfaces import IAdmissionPolicy
 @implementer(IAdmissionPolicy)
 class Rule:
     """
-    A rule that admits everybody and counts nothing: subclass it, and override
-    what your own needs.
+    A rule that admits every client and counts nothing.  Subclass it, and override
+    the methods that your own rule needs.
 
-    @ivar name: what a refusal is called; unique in a composition, for the
-        counters to be of use.
+    @ivar name: the name of its refusals in counters and logs; make it unique in a
+        composition.
     """
 
     name = "rule"
 
     def __init__(self, *, name: str | None = None) -> None:
         """
-        @param name: another name than that of the class.
+        @param name: a name in place of that of the class.
         """
         if name is not None:
             self.name = name
@@ -59,12 +59,12 @@ class Rule:
 
 class _OfNetworks(Rule):
     """
-    A rule about where a peer comes from.
+    A rule about the network of a peer.
     """
 
     def __init__(self, *networks: str | Network, name: str | None = None) -> None:
         """
-        @raise ValueError: for what is no network.
+        @raise ValueError: for text that is no network.
         """
         super().__init__(name=name)
         self._networks = Networks(networks)
@@ -72,10 +72,10 @@ class _OfNetworks(Rule):
     @property
     def networks(self) -> Networks:
         """
-        The networks; settable, to anything that L{Networks} takes.  It holds
-        for who comes from then on.
+        The networks; settable, to anything that L{Networks} takes.  A change
+        holds for clients that come after it.
 
-        @raise ValueError: when it is set to what is no network.
+        @raise ValueError: when it is set to text that is no network.
         """
         return self._networks
 
@@ -86,8 +86,8 @@ class _OfNetworks(Rule):
 
 class AllowedNetworks(_OfNetworks):
     """
-    Refuses every peer outside some networks; with none at all, every peer that
-    has a network.
+    Refuses every peer outside some networks; without networks, every peer that
+    has one.
     """
 
     name = "allowedNetworks"
@@ -115,7 +115,7 @@ class DeniedNetworks(_OfNetworks):
 
 class PerPeerLimit(Rule):
     """
-    Refuses a peer that has as many connections as one may have.
+    Refuses a peer that has as many connections as the limit allows.
     """
 
     name = "perPeerLimit"
@@ -157,7 +157,7 @@ class PerPeerLimit(Rule):
 
     def __len__(self) -> int:
         """
-        How many peers are connected.
+        How many peers have a connection.
         """
         return len(self._open)
 
