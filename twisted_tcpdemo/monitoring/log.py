@@ -21,14 +21,14 @@ _log = Logger(namespace="tcpdemo")
 @implementer(IConnectionObserver)
 class LoggingObserver:
     """
-    Writes every event of a factory to the log, with its facts as fields, as
-    long as there are not too many of them.
+    Writes every event of a factory to the log, with its facts as fields, within a
+    budget of lines.
     """
 
     def __init__(self, factory: TCPDemoFactory, budget: LogBudget = UNBOUNDED) -> None:
         """
-        @param factory: whose count and limit go into the lines.
-        @param budget: bounds the lines about connections.
+        @param factory: the factory, whose count and limit are in the lines.
+        @param budget: the budget of lines about connections.
         """
         self._factory = factory
         self._budget = budget
@@ -118,7 +118,7 @@ class LoggingObserver:
 
     def _flushAtRest(self) -> None:
         """
-        Leave nothing unsaid when the server has come to rest.
+        Write the last summary when the server is at rest.
         """
         if not self._factory.listening and not self._factory.connectionCount:
             self._budget.flush()
@@ -126,7 +126,7 @@ class LoggingObserver:
 
 def _limitOf(factory: TCPDemoFactory) -> str:
     """
-    The limit that holds, and its cause if nobody has given it.
+    The limit in force, and its cause if that is not C{maxConnections}.
     """
     limit = factory.effectiveLimit
     return _limit(limit) + ("" if limit == factory.maxConnections else " (descriptors)")
@@ -138,7 +138,7 @@ def _limit(limit: int | None) -> str:
 
 def _fields(ends: Addresses) -> dict[str, object]:
     """
-    Both ends, for people and for programs.
+    The fields of both ends, for people and for programs.
     """
     local, remote = ends.local, ends.remote
     return {

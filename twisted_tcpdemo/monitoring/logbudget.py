@@ -1,12 +1,12 @@
 """
-How many lines a second the log may have, whatever clients do.
+A bound on the lines of the log, whatever clients do.
 
-A line is made by an event that a client can cause as often as it likes, costs
-more than serving the client does, and stays on the disk.  So lines are asked
-for before they are made: in a quiet second each event has its line, and in a
-flood nothing but the events' counts are kept, which one summary a second tells.
+A client can cause events as often as it likes.  Each line about one costs more
+than serving the client, and stays on the disk.  So the budget is asked before a
+line is made.  In a quiet second each event has its line; in a flood events are
+only counted, and one summary a second tells the counts.
 
-Errors, and what the operator does (listening, draining), do not ask.
+Errors and the operator's own actions (listening, draining) do not ask.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PERIOD: Final = 1.0
 
 class _Tally:
     """
-    Events of one kind that had no line.
+    Events of one kind without a line.
     """
 
     __slots__ = ("bytesRead", "bytesWritten", "count")
@@ -41,13 +41,13 @@ class _Tally:
 
     def fields(self) -> dict[str, int]:
         """
-        All of it for programs.
+        The counts as fields, for programs.
         """
         return {name: getattr(self, name) for name in ("count", "bytesRead", "bytesWritten")}
 
     def describe(self, what: str) -> str:
         """
-        All of it in a few words.
+        The counts in a few words.
         """
         amounts = [(self.bytesRead, "in"), (self.bytesWritten, "out")]
         bytes_ = ", ".join(f"{_size(n)} {direction}" for n, direction in amounts if n)
@@ -56,18 +56,18 @@ class _Tally:
 
 class LogBudget:
     """
-    What may still be said, shared by all that writes to one log.
+    The lines that are left in a period, shared by all writers to one log.
 
-    A period that asks for more lines than there may be is a flood.  It lasts,
-    and nothing but summaries is shown, until a period has asked for no more
-    than that.  No timer runs but while something is unsaid.
+    A period with more events than lines begins a flood.  It lasts, with nothing
+    but summaries in the log, until a period has no more events than lines.  A
+    timer runs only while events wait for a summary.
     """
 
     def __init__(self, rate: int | None = None, clock: IReactorTime | None = None) -> None:
         """
         @param rate: lines a second, summaries included; L{None} or C{0} for no
             bound.
-        @param clock: what time is read from; the reactor if there is none.
+        @param clock: the source of time; L{None} for the reactor.
         @raise ValueError: if the rate is negative.
         """
         if rate is not None and rate < 0:
@@ -86,10 +86,10 @@ class LogBudget:
         """
         Ask whether an event may have its line.  If not, it is counted.
 
-        @param what: what the summary calls such events, as in C{"1,842
+        @param what: the word of the summary for such events, as in C{"1,842
             connections"}.
-        @param bytesRead: bytes that the line would tell of, for the summary.
-        @param bytesWritten: the same, for the other direction.
+        @param bytesRead: bytes read in this event, for the summary.
+        @param bytesWritten: bytes written in this event, for the summary.
         """
         rate = self.rate
         if rate is None:
@@ -113,7 +113,7 @@ class LogBudget:
 
     def flush(self) -> None:
         """
-        Say now what is unsaid.  Nothing happens if nothing is.
+        Write the summary now.  Nothing happens if no event waits for one.
         """
         if self._call is not None and self._call.active():
             self._call.cancel()
@@ -130,7 +130,7 @@ class LogBudget:
 
     def _begin(self, now: float, rate: int) -> None:
         """
-        A new period begins with an event; the one before it may be long past.
+        Begin a period, with an event; the period before may be long past.
         """
         self._flood = self._asked > rate and now < self._ends + PERIOD
         self._asked = 0
@@ -148,17 +148,17 @@ class LogBudget:
 
 
 UNBOUNDED: Final = LogBudget()
-"""The budget of those who were given none."""
+"""The budget of a writer that was given none."""
 
 
 def boundedLog() -> ILogObserver:
     """
-    A log that takes a bounded part of the disk, for C{twistd
-    --logger=twisted_tcpdemo.monitoring.boundedLog}: C{twistd --logfile} keeps each
-    file that it has rotated for ever.
+    A log of a bounded size, for C{twistd
+    --logger=twisted_tcpdemo.monitoring.boundedLog}.  C{twistd --logfile} keeps every
+    rotated file for ever.
 
-    It is written to the file that the environment variable C{TCPDEMO_LOG}
-    names, C{tcpdemo.log} if it names none.
+    The environment variable C{TCPDEMO_LOG} names its file; without it the name is
+    C{tcpdemo.log}.
     """
     file: Any = boundedFile(os.environ.get("TCPDEMO_LOG", "tcpdemo.log"))
     observer: ILogObserver = textFileLogObserver(file)
@@ -167,8 +167,8 @@ def boundedLog() -> ILogObserver:
 
 def boundedFile(path: str, size: int = 10_000_000, older: int = 10) -> LogFile:
     """
-    A file of at most C{size} bytes and one line, and as many older ones as
-    C{path.1}, C{path.2} and so on.
+    A file of at most C{size} bytes and one line, which keeps C{older} former ones
+    as C{path.1}, C{path.2} and so on.
     """
     folder, name = os.path.split(os.path.abspath(path))
     return LogFile(name, folder, rotateLength=size, maxRotatedFiles=older)
@@ -176,7 +176,7 @@ def boundedFile(path: str, size: int = 10_000_000, older: int = 10) -> LogFile:
 
 def _size(count: int) -> str:
     """
-    A number of bytes as people read it, in powers of 1000.
+    A number of bytes in words, in powers of 1000.
     """
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -1,11 +1,11 @@
 """
 A server's figures for Prometheus (extra: C{metrics}).
 
-They are read from the factory when somebody scrapes, and cost nothing between
-two scrapes but the histogram: one look-up for each connection that ends.
+Each scrape reads them from the factory.  Between two scrapes only the histogram
+costs anything: one look-up for each connection that ends.
 
-Nothing is labelled by peer: whoever can choose a label's value can make a time
-series, and fill the monitoring.  Rules, reasons and listeners are few.
+No figure is labelled by peer.  A peer that could choose the value of a label could
+make any number of time series.  Rules, reasons and listeners are few.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def collectorFor(
     factory: TCPDemoFactory, durations: Iterable[float] = DURATIONS
 ) -> TCPDemoCollector:
     """
-    Build what a registry of prometheus_client collects from, and begin to
-    measure how long connections last.  A registry takes one of them.
+    Build a collector for a registry of prometheus_client, and begin to measure how
+    long connections last.  A registry takes one collector of this kind.
 
     @param durations: upper bounds of the histogram's buckets, in seconds.
     @raise ValueError: if these are not positive and rising.
@@ -52,13 +52,13 @@ def collectorFor(
 
 class Durations(ConnectionObserver):
     """
-    How long connections have lasted, by magnitude.
+    The durations of ended connections, in buckets.
     """
 
     def __init__(self, bounds: Iterable[float]) -> None:
         """
-        @param bounds: upper bounds of the buckets, in seconds; one without a
-            bound comes after them.
+        @param bounds: upper bounds of the buckets, in seconds; a last bucket
+            without a bound comes after them.
         @raise ValueError: if they are not positive and rising.
         """
         self._bounds = tuple(bounds)
@@ -70,14 +70,15 @@ class Durations(ConnectionObserver):
 
     def connectionClosed(self, report: ConnectionReport) -> None:
         """
-        Count one more.
+        Count the duration of a connection that has ended.
         """
         self._counts[bisect_left(self._bounds, report.age)] += 1
         self._sum += report.age
 
     def family(self, name: str, text: str) -> HistogramMetricFamily:
         """
-        The histogram as Prometheus has them: each bucket counts those below it.
+        The histogram in the form of Prometheus: each bucket includes those below
+        it.
         """
         bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         buckets = list(zip(bounds, accumulate(self._counts), strict=True))
@@ -99,13 +100,13 @@ class TCPDemoCollector(Collector):
 
     def detach(self) -> None:
         """
-        Measure durations no more.
+        Stop measuring durations.
         """
         self._factory.removeObserver(self._durations)
 
     def collect(self) -> Iterator[Metric]:
         """
-        All of them, at this moment.
+        The figures of this moment.
         """
         yield from self._connections()
         yield from self._bytes()
@@ -124,8 +125,7 @@ class TCPDemoCollector(Collector):
             "connections_accepted", "Connections admitted since the start.", report.acceptedCount
         )
         refused = _counter("connections_refused", "Connections refused, by rule.", label="rule")
-        # From the first scrape on: the rate of a series that begins at one is
-        # not known.
+        # From the first scrape on: a series that begins at one has no rate.
         for rule, count in {"maxConnections": 0, **report.refusedBy}.items():
             refused.add_metric([rule], count)
         yield refused
@@ -191,7 +191,7 @@ def _gauge(
     name: str, text: str, value: float | None = None, label: str | None = None
 ) -> GaugeMetricFamily:
     """
-    A figure that rises and falls.
+    A family for a figure that rises and falls.
     """
     labels = [label] if label else None
     return GaugeMetricFamily(f"tcpdemo_{name}", text, value=value, labels=labels)
@@ -201,7 +201,7 @@ def _counter(
     name: str, text: str, value: float | None = None, label: str | None = None
 ) -> CounterMetricFamily:
     """
-    A figure that only rises; its name gets C{_total}.
+    A family for a figure that only rises; its name gets C{_total}.
     """
     labels = [label] if label else None
     return CounterMetricFamily(f"tcpdemo_{name}", text, value=value, labels=labels)

@@ -1,8 +1,7 @@
 """
-A server in plain values, for JSON: what its status page and its control both
-say.
+A server in plain values, for the JSON of its status page and its control.
 
-The names are a contract with whoever reads them: there may be more of them, and
+The names are a contract with the programs that read them.  Names may be added;
 none changes its meaning as long as L{VERSION} stays the same.
 """
 
@@ -21,7 +20,7 @@ VERSION: Final = 1
 
 def stateOf(factory: TCPDemoFactory) -> str:
     """
-    What a server is doing: C{"accepting"}, C{"suspended"}, C{"draining"} or
+    The state of a server: C{"accepting"}, C{"suspended"}, C{"draining"} or
     C{"stopped"}.
     """
     if factory.draining:
@@ -36,7 +35,7 @@ def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, An
     The counters of a server.
 
     @param now: the time, in seconds since the epoch.
-    @param uptime: for how many seconds it has been running.
+    @param uptime: seconds since the server was started.
     """
     report = factory.report()
     return {
@@ -63,7 +62,7 @@ def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, An
 
 def connectionOf(connection: Connection) -> dict[str, Any]:
     """
-    One connection that is open.
+    The facts of an open connection.
     """
     counts = connection.counts
     return {

@@ -1,10 +1,10 @@
 """
-Taking the place of a UNIX socket that nobody listens on.
+Endpoints from strings, and UNIX sockets that a killed process has left behind.
 
-Twisted tells such a socket by a lock beside it, with the number of a process.
-In a container that is restarted after it was killed, the new process has the
-number of the old one, or another has it, and would wait for itself.  The socket
-itself does not deceive: where nobody listens, nobody can connect.
+Twisted tells such a socket by a lock file with a process number.  In a container
+that restarts after a kill, the new process or another one has the number of the
+old one, and the lock seems to be held.  The socket itself does not deceive: where
+no process listens, connecting is refused.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from twisted_tcpdemo.errors import needTLS
 
 def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     """
-    The endpoint that a string stands for.
+    Build the endpoint of a string.
 
     @raise TLSNotInstalledError: see L{needTLS}.
     @raise LookupError: if systemd has not handed the socket over.
-    @raise Exception: if it is no endpoint, what the endpoint's kind raises.
+    @raise Exception: if the string is no endpoint; the parser of its kind raises
+        what it likes.
     """
     if description.startswith(("ssl:", "tls:")):
         needTLS()
@@ -45,9 +46,9 @@ def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
 
 def vacate(path: str | bytes) -> bool:
     """
-    Remove a UNIX socket on which nobody listens, and nothing else.
+    Remove a UNIX socket on which no process listens, and nothing else.
 
-    @return: whether there is nothing at this path, now.
+    @return: whether the path is free now.
     """
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)
@@ -57,26 +58,26 @@ def vacate(path: str | bytes) -> bool:
             if stat.S_ISSOCK(os.lstat(path).st_mode):
                 os.unlink(path)
         except OSError:
-            pass  # bind() will say what is wrong, if anything is
+            pass  # bind() will tell what is wrong
     return not os.path.lexists(path)
 
 
 @implementer(IStreamServerEndpoint)
 class Reclaiming:
     """
-    An endpoint that is not kept from a UNIX socket by the lock of a process
-    that listens no longer.  It may be any endpoint, and wrapped in others.
+    An endpoint that takes over a UNIX socket whose process listens no longer.  It
+    may wrap any endpoint.
     """
 
     def __init__(self, endpoint: IStreamServerEndpoint) -> None:
         """
-        @param endpoint: the endpoint.
+        @param endpoint: the endpoint to listen with.
         """
         self._endpoint = endpoint
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        Listen.
+        Listen, a second time after removing a socket that was left behind.
         """
         return Deferred.fromCoroutine(self._listen(protocolFactory))
 
@@ -92,10 +93,10 @@ class Reclaiming:
 
 def _reclaimed(error: CannotListenError) -> bool:
     """
-    Remove the lock and the socket that were left, if that was in the way.
+    Remove the lock and the socket that were left behind, if they were in the way.
     """
     path = error.port
-    # What the system refuses is an OSError; the lock is not.
+    # A refusal by the system is an OSError; one by the lock is not.
     if isinstance(error.socketError, OSError) or not isinstance(path, bytes) or not vacate(path):
         return False
     with suppress(FileNotFoundError):

@@ -1,5 +1,5 @@
 """
-The service that C{twistd} runs: listen, serve, come to rest.
+The service that C{twistd} runs: listen, serve, drain.
 """
 
 from __future__ import annotations
@@ -26,20 +26,19 @@ from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
 _log = Logger(namespace="tcpdemo")
 
 WAITING_INTERVAL = 2.0
-"""Seconds between two lines that tell who is being waited for."""
+"""Seconds between two lines about the connections that are waited for."""
 
 
 class TCPDemoService(Service):
     """
-    Listens on endpoints with one factory, from start to stop; it can be started
+    Listens on endpoints with one factory, from start to stop.  It can be started
     again.
 
-    Twisted's own endpoint service logs a failed listen and goes on with no
-    listener, does not wait for connections when it stops, and can not be
-    started twice (twisted #5071).
+    Twisted's own endpoint service logs a failed listen and goes on without a
+    listener, does not wait for connections when it stops, and cannot be started
+    twice (twisted #5071).
 
-    @ivar _run: what tells one run, from start to stop, from the next; L{None}
-        between them.
+    @ivar _run: an object for each run, from start to stop; L{None} between runs.
     """
 
     def __init__(
@@ -52,15 +51,15 @@ class TCPDemoService(Service):
         spread: float = 0.0,
     ) -> None:
         """
-        @param endpoints: what to listen on, each with the name that an error is
-            to call it by.
-        @param reactor: whose shutdown is to be watched; the installed one if
-            none is given.
+        @param endpoints: the endpoints to listen on, each with its name in error
+            messages.
+        @param reactor: the reactor whose shutdown ends the service; L{None} for
+            the installed one.
         @param drain: seconds that connections have to end when the service
             stops; L{None} for as long as they take.
         @param spread: seconds over which idle connections are closed then.
         @raise TypeError: for a time that is no number.
-        @raise ValueError: for one that is negative or not finite.
+        @raise ValueError: for a time that is negative or not finite.
         """
         nonNegative("drain", drain)
         nonNegative("spread", spread)
@@ -105,7 +104,7 @@ class TCPDemoService(Service):
             for name, endpoint in self._endpoints:
                 self._listen(name, endpoint)
         except StartError:
-            # What it has opened is closed, so that it can be started again.
+            # Open listeners are closed, so that it can be started again.
             self.stopService()
             raise
 
@@ -121,15 +120,15 @@ class TCPDemoService(Service):
     def _listened(self, _: object, name: str, failures: list[Failure], run: object) -> None:
         if failures and run is self._run:
             _log.critical("{message}", message=cannotListen(name, failures[0]))
-            # The reactor can be stopped with an exit status in no other way.
+            # No other way stops the reactor with an exit status.
             signal.raise_signal(signal.SIGTERM)
 
     def stopService(self) -> Deferred[DrainReport]:
         """
         Stop listening and let the connections end, until the deadline.
 
-        @return: fires when nobody is connected any more; at once if the service
-            was never started.
+        @return: fires when no connection is open any more; at once if the
+            service was never started.
         """
         super().stopService()
         self._run = None
@@ -159,7 +158,8 @@ class TCPDemoService(Service):
 
     def _shutdown(self) -> None:
         """
-        The reactor is about to stop: from now on a signal means at once.
+        The reactor is about to stop: a signal from now on ends connections at
+        once.
         """
         self._shuttingDown = True
         assert self._signals is not None

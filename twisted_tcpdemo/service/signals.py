@@ -1,10 +1,10 @@
 """
-The signals that end a server: the first in order, the second at once.
+The signals that end a server: the first one in order, the second at once.
 
-Twisted's own handlers are not enough.  They come when the reactor starts, which
-is after a service listens: a SIGINT in between raises C{KeyboardInterrupt} in
-the middle of something, and whatever runs in a Deferred swallows it.  And they
-answer a second signal with a traceback (twisted #6011).
+Twisted's own handlers are not enough.  The reactor installs them when it starts,
+after a service listens.  A SIGINT in between raises C{KeyboardInterrupt} in the
+middle of other code, and a Deferred may swallow it.  A second signal gets a
+traceback (twisted #6011).
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _DEFAULTS: dict[signal.Signals, Any] = {
 
 class StopSignals:
     """
-    SIGINT and SIGTERM, handled from before the reactor runs until it has
+    Handlers of SIGINT and SIGTERM, from before the reactor runs until it has
     stopped.
 
-    A handler that is neither Python's nor the reactor's is left in its place.
+    A handler that is neither Python's nor the reactor's is left in place.
     """
 
     def __init__(self, reactor: Any, hurry: Callable[[], object]) -> None:
         """
-        @param reactor: what the first signal stops, through its own handler.
-            Where it has none, as in a unit test, no signal is taken.
-        @param hurry: called in the reactor's thread for every signal after the
-            first one, and for every one after L{stopping}.
+        @param reactor: the reactor, which the first signal stops through its own
+            handler.  A reactor without one, as in a unit test, gets no signals.
+        @param hurry: is called in the reactor's thread for every signal after the
+            first, and for every signal after L{stopping}.
         """
         self._reactor = reactor
         self._hurry = hurry
@@ -45,8 +45,8 @@ class StopSignals:
 
     def take(self) -> None:
         """
-        Handle them from now on.  Nothing happens outside the main thread, where
-        Python does not allow it.
+        Handle the signals from now on.  Nothing happens outside the main thread:
+        Python does not allow it there.
         """
         self._taken = current_thread() is main_thread() and hasattr(self._reactor, "sigTerm")
         if self._taken:
@@ -57,8 +57,8 @@ class StopSignals:
         if not self._taken:
             return
         for number, stop in self._stops().items():
-            # Once it runs, Python's own handlers mean that the application
-            # wanted it so (installSignalHandlers=False).
+            # Python's own handlers under a running reactor are the choice of the
+            # application (installSignalHandlers=False).
             replaced = stop if self._reactor.running else _DEFAULTS[number]
             if signal.getsignal(number) == replaced:
                 signal.signal(number, self._received)
@@ -68,14 +68,14 @@ class StopSignals:
 
     def stopping(self) -> None:
         """
-        The reactor is about to stop, whoever asked it to.
+        The reactor is about to stop, for whatever reason.
         """
         self._stopping = True
 
     def giveBack(self) -> None:
         """
-        Let them do what they did before; except when the reactor is stopping,
-        which its own handlers do not expect.
+        Put the former handlers back, except when the reactor is stopping: its
+        own handlers do not expect that.
         """
         if not self._taken or self._stopping:
             return

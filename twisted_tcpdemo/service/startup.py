@@ -1,5 +1,5 @@
 """
-A start that fails: one line, and the end of the process.
+A failed start: one line on standard error, and the end of the process.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 
 class StartError(SystemExit, Exception):
     """
-    The service cannot do its work, and the process is to end.
+    The service cannot start, and the process is to end.
 
-    C{twistd} cleans up (it removes its pid file, and tells the process that
-    waits for a daemon) only after an L{Exception}, and prints a traceback for
-    all but a L{SystemExit}.  This is both.
+    C{twistd} cleans up (removes its pid file, tells the parent of a daemon) only
+    after an L{Exception}, and prints a traceback for all but a L{SystemExit}.  This
+    is both.
     """
 
     def __init__(self, message: str) -> None:
@@ -27,8 +27,8 @@ class StartError(SystemExit, Exception):
 
 def giveUp(message: str) -> NoReturn:
     """
-    End the process with one line on standard error: the real one, for
-    C{twistd} lets C{sys.stderr} write to its log.
+    End the process with one line on the real standard error: C{twistd} sends
+    C{sys.stderr} to its log.
 
     @raise StartError: always.
     """
@@ -39,7 +39,7 @@ def giveUp(message: str) -> NoReturn:
 
 def cannotListen(name: str, failure: Failure) -> str:
     """
-    A failed listen in one line.
+    One line about a failed listen.
     """
     error = failure.value
     if isinstance(error, CannotListenError):
