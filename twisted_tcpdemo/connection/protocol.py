@@ -85,7 +85,7 @@ class TCPDemoProtocol(Protocol):
     @property
     def host(self) -> IAddress:
         """
-        This side's address, as Twisted's L{IAddress}.
+        This side's address, as an L{IAddress<twisted.internet.interfaces.IAddress>}.
 
         @raise NotConnectedError: before there is a connection.
         """
@@ -94,7 +94,7 @@ class TCPDemoProtocol(Protocol):
     @property
     def peer(self) -> IAddress:
         """
-        The other side's address, as Twisted's L{IAddress}.
+        The other side's address, as an L{IAddress<twisted.internet.interfaces.IAddress>}.
 
         @raise NotConnectedError: before there is a connection.
         """

@@ -83,7 +83,7 @@ class ServerEndpoint:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        See L{IStreamServerEndpoint}.
+        See L{IStreamServerEndpoint<twisted.internet.interfaces.IStreamServerEndpoint>}.
         """
         return execute(self._listen, protocolFactory)
 

@@ -217,7 +217,7 @@ class Options(UsageOptions):
         """
         Parse, or end the process with one line.
 
-        C{twistd} would answer a L{UsageError} with all of its help.
+        C{twistd} would answer a C{UsageError} with all of its help.
         """
         try:
             super().parseOptions(options)
