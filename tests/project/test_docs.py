@@ -103,6 +103,19 @@ def test_everyExampleIsTested() -> None:
         assert f'"{path.name}"' in tests, path.name
 
 
+def test_architecture() -> None:
+    """
+    The page on the architecture names files, and classes in them, that are there.
+    """
+    text = (DOCS / "architecture.md").read_text()
+    there = [str(path) for path in [*PROJECT.glob("twisted*/**/*.py"), *TESTS.rglob("*.py")]]
+    for name in set(re.findall(r"[\w/]+\.py\b", text)):
+        assert any(path.endswith(f"/{name}") for path in there), name
+    for name, place in re.findall(r"`(\w+)`(?:\s+\(|,\s+)`(\w+/\w+\.py)`", text):
+        source = (PROJECT / "twisted_tcpdemo" / place).read_text()
+        assert re.search(rf"^(class|def) {name}\b", source, re.MULTILINE), f"{name} in {place}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
     """
