@@ -25,14 +25,14 @@ from twisted.python.failure import Failure
 from twisted.python.logfile import LogFile
 from twisted.python.reflect import namedAny
 
+from tests.support.commandline import factoryOf
 from tests.support.peers import serving
 from tests.support.waiting import until
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.monitoring import logbudget
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
 from twisted_tcpdemo.twistd.programs import ReportProtocol
-from twisted_tcpdemo.twistd.tap import Options, makeService
 
 
 @pytest.fixture
@@ -264,27 +264,30 @@ def test_json(clock: Clock, lines: list[LogEvent]) -> None:
     assert '"notShown": {"received": {"count": 1, "bytesRead": 5, "bytesWritten": 0}}' in summary
 
 
+def budgetOf(*arguments: str) -> LogBudget:
+    """
+    The budget that a command line gives to report, and to the log of the server.
+    """
+    factory = factoryOf(*arguments)
+    [observer] = factory._observers._observers
+    budget: LogBudget = vars(factory.buildProtocol(None))["_budget"]
+    assert vars(observer)["_budget"] is budget
+    return budget
+
+
 def test_option() -> None:
     """
     The command line gives one budget to the log of the server and to report.
     """
-    options = Options()
-    options.parseOptions(["--log-rate", "7"])
-    makeService(options)
-    report = options["protocol"]()
-    assert isinstance(report, TCPDemoProtocol)
-    assert options.logBudget.rate == 7
-    assert vars(report)["_budget"] is options.logBudget
+    budget = budgetOf("--log-rate", "7")
+    assert budget.rate == 7
 
 
 def test_defaultOption() -> None:
     """
     The command line bounds the log by itself, and not with zero.
     """
-    default, none = Options(), Options()
-    default.parseOptions([])
-    none.parseOptions(["--log-rate", "0"])
-    assert (default.logBudget.rate, none.logBudget.rate) == (100, None)
+    assert (budgetOf().rate, budgetOf("--log-rate", "0").rate) == (100, None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from tests.support.examples import portOf, running
 from tests.support.peers import connectTo
 from tests.support.places import DOCS, EXAMPLES, PROJECT, TESTS
-from twisted_tcpdemo.twistd.tap import Options
+from twisted_tcpdemo.twistd.options import Options
 
 PAGES = sorted([PROJECT / "README.md", *DOCS.glob("*.md")])
 
@@ -131,8 +131,4 @@ def test_everyOption() -> None:
     The page on the server explains every option of the command line.
     """
     text = (PROJECT / "docs" / "server.md").read_text()
-    options = Options()
-    names = [row[0] for row in [*options.optParameters, *options.optFlags]]
-    names += [name[4:] for name in dir(options) if name.startswith("opt_")]
-    names = [name for name in names if name not in ("help", "version")]
-    assert [name for name in names if f"`--{name}" not in text] == []
+    assert [o.name for o in Options.table if f"`--{o.name}" not in text] == []

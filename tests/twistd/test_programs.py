@@ -25,7 +25,7 @@ from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import hosted
 from twisted_tcpdemo.connection.writes import LOW_WATER
-from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol
+from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol, programNamed
 from twisted_tcpdemo.values.budgets import Budgets
 
 DONE = Failure(ConnectionDone())
@@ -367,3 +367,41 @@ async def test_hostedOverTCP() -> None:
         assert (server.factory.bytesRead, server.factory.bytesWritten) == (10, 10)
         [report] = server.events.of("connectionClosed")
         assert report.closeReason is CloseReason.LOCAL_CLOSE
+
+
+# What the names stand for.
+
+
+@pytest.mark.parametrize(
+    ("name", "program"),
+    [
+        ("report", ReportProtocol),
+        ("echo", Echo),
+        ("discard", Discard),
+        ("twisted_tcpdemo.TCPDemoProtocol", TCPDemoProtocol),
+    ],
+)
+def test_programNamed(name: str, program: type) -> None:
+    """
+    A program goes by its name, any class of ours by its dotted one.
+    """
+    assert programNamed(name) is program
+
+
+def test_foreignProgram() -> None:
+    """
+    A protocol that knows nothing of us is hosted, a new one for each connection.
+    """
+    program = programNamed(f"{__name__}.Plain")
+    inner = [vars(program())["inner"] for _ in range(2)]
+    assert [type(protocol) for protocol in inner] == [Plain, Plain]
+    assert inner[0] is not inner[1]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "no.such.thing", "os.path"])
+def test_noProgram(name: str) -> None:
+    """
+    A name that stands for no protocol is refused by itself.
+    """
+    with pytest.raises(ValueError, match=f"'{name}'"):
+        programNamed(name)

@@ -1,14 +1,11 @@
 """
-The command line: strings to objects.
+What twistd runs: a command line made into a service.
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-from collections.abc import Iterator
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +17,16 @@ from twisted.internet.protocol import Protocol
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface.verify import verifyObject
 
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from tests.support.commandline import factoryOf, refused, serviceOf
+from twisted_tcpdemo import TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import Hosted
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.service.service import TCPDemoService
-from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.twistd import tap
+from twisted_tcpdemo.twistd.options import Options
 from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol
+from twisted_tcpdemo.values.budgets import Budgets
 
 
 class Mine(TCPDemoProtocol):
@@ -36,55 +35,10 @@ class Mine(TCPDemoProtocol):
     """
 
 
-class Needy(TCPDemoProtocol):
-    """
-    One that cannot be built without an argument.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
 class Untold(Protocol, dict):  # type: ignore[type-arg]
     """
     One that does not tell its arguments.
     """
-
-
-def parsed(*arguments: str) -> tap.Options:
-    """
-    Parse a command line.
-    """
-    options = tap.Options()
-    options.parseOptions(arguments)
-    return options
-
-
-def serviceOf(*arguments: str) -> Any:
-    """
-    The service of a command line.
-    """
-    return tap.makeService(parsed(*arguments))
-
-
-def factoryOf(*arguments: str) -> TCPDemoFactory:
-    """
-    The factory of a command line.
-    """
-    factory: TCPDemoFactory = serviceOf(*arguments)._factory
-    return factory
-
-
-def refused(*arguments: str) -> str:
-    """
-    The one line with which a command line is refused.
-    """
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(StartError):
-        patch.setattr(sys, "__stderr__", error := StringIO())
-        serviceOf(*arguments)
-    [line] = error.getvalue().splitlines()
-    assert line.startswith("tcpdemo: ")
-    return line.removeprefix("tcpdemo: ")
 
 
 def test_plugin() -> None:
@@ -93,7 +47,7 @@ def test_plugin() -> None:
     """
     [plugin] = [p for p in getPlugins(IServiceMaker) if p.tapname == "tcpdemo"]
     verifyObject(IPlugin, plugin)
-    assert plugin.options is tap.Options
+    assert plugin.options is Options
     assert plugin.makeService is tap.makeService
     verifyObject(IService, plugin.makeService(plugin.options()))
 
@@ -140,56 +94,6 @@ def test_zeroIsOff() -> None:
     assert (factory.budgets.idle, factory.pauseOnConnect, factory.maxConnections) == (None, 0, 0)
 
 
-NUMBERS = {
-    "port": (["0", "65535"], ["-1", "65536", "x", "", "1.5"]),
-    "backlog": (["1", "2147483647"], ["0", "-1", "2147483648", "x"]),
-    "max-connections": (["0", "1000000"], ["-1", "x", "1.5"]),
-    "idle-timeout": (["0", "0.5", "1e9"], ["-1", "x", "nan", "inf", "1e10"]),
-    "pause-on-connect": (["0", "0.5"], ["-0.1", "nan", "inf"]),
-    "keep-alive-delay": (["0", "60", "32767"], ["-1", "x", "0.5", "32768"]),
-    "preview": (["0", "100000"], ["-1", "x", "1.5"]),
-    "drain": (["0", "0.5"], ["-1", "x", "inf"]),
-}
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [(o, v) for o, (good, _) in NUMBERS.items() for v in good]
-)
-def test_number(option: str, value: str) -> None:
-    """
-    A number in its range is taken.
-    """
-    assert parsed("--keep-alive", f"--{option}", value)[option] == float(value)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [(o, v) for o, (_, bad) in NUMBERS.items() for v in bad]
-)
-def test_badNumber(option: str, value: str) -> None:
-    """
-    Anything else is refused in one line, by the name of the option.
-    """
-    line = refused(f"--{option}={value}")
-    assert line.startswith(f"--{option} must be a")
-    assert line.endswith(f", not {value!r}")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--nonsense"], "option --nonsense not recognized"),
-        (["--port"], "option --port requires argument"),
-        (["one", "two"], "unexpected argument 'one'"),
-    ],
-)
-def test_usage(arguments: list[str], message: str) -> None:
-    """
-    What the command line does not know is refused in one line, without all of
-    the help.
-    """
-    assert refused(*arguments) == message
-
-
 def test_refusalMessage() -> None:
     """
     What a refused client is told goes out as UTF-8; there need not be any.
@@ -198,13 +102,52 @@ def test_refusalMessage() -> None:
     assert factoryOf("--refusal-message", "").refusalMessage == factoryOf().refusalMessage == b""
 
 
-def test_badRefusalMessage() -> None:
+def test_budgets() -> None:
     """
-    Bytes from the shell that are no UTF-8 are refused in one line.
+    Each time and size of a connection arrives where it belongs.
     """
-    message = os.fsdecode(b"\xff")
-    line = f"--refusal-message must be UTF-8, not {message!r}"
-    assert refused("--refusal-message", message) == line
+    factory = factoryOf(
+        *("--first-byte-timeout", "1", "--idle-timeout", "2", "--max-lifetime", "3"),
+        *("--write-timeout", "4", "--close-timeout", "5", "--handshake-timeout", "6"),
+        *("--max-pending", "7"),
+    )
+    assert factory.budgets == Budgets(
+        firstByte=1,
+        idle=2,
+        lifetime=3,
+        lifetimeJitter=0.1,
+        writeStall=4,
+        closeFlush=5,
+        handshake=6,
+        maxPending=7,
+    )
+
+
+class Read(Options):
+    """
+    Options that remember which of them were read.
+    """
+
+    def __init__(self) -> None:
+        self.read: set[str] = set()
+        super().__init__()
+
+    def __getitem__(self, name: str) -> Any:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+
+def test_everyOption(tmp_path: Path) -> None:
+    """
+    No option is declared in vain: each is read when the service is made.
+    """
+    options = Read()
+    rules = ("--allow", "::/0", "--deny", "::1", "--max-per-peer", "1", "--peer-rate", "1")
+    companions = ("--status", "tcp:0", "--control", str(tmp_path / "control"))
+    options.parseOptions([*rules, *companions])
+    options.read.clear()
+    tap.makeService(options)
+    assert options.read == {option.name for option in Options.table}
 
 
 # Where it listens.
@@ -323,6 +266,8 @@ def test_rules() -> None:
     ).admission
     assert admission.dryRun
     admission.dryRun = False
+    perPeer, rate = admission.rules[2:]
+    assert (perPeer.limit, rate.rate, rate.burst) == (2, 1.5, 10)
 
     def rule(host: str, kind: type = IPv4Address) -> str | None:
         decided: str | None = admission.decide(None, kind("TCP", host, 1), 0.0)
@@ -334,47 +279,13 @@ def test_rules() -> None:
     assert rule("2001:db8::1", IPv6Address) is None
 
 
-RULES = "--allow or --deny or --max-per-peer or --peer-rate"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "needed"),
-    [
-        (["--listen", "tcp:1", "--interface", "127.0.0.1"], "--port"),
-        (["--listen", "tcp:1", "--backlog", "511"], "--port"),
-        (["--listen", "tcp:1", "--transport", "fast"], "--port"),
-        (["--keep-alive-delay", "60"], "--keep-alive"),
-        (["--peer-burst", "10"], "--peer-rate"),
-        (["--exempt", "127.0.0.1"], RULES),
-        (["--dry-run"], RULES),
-        (["--control-token-file", "/x"], "--control"),
-    ],
-)
-def test_alone(arguments: list[str], needed: str) -> None:
-    """
-    An option that would have no effect without another is refused, even with
-    the value that is its default.
-    """
-    [option] = [a for a in arguments if a.startswith("--") and a != "--listen"]
-    assert refused(*arguments) == f"{option} goes with {needed}"
-
-
-@pytest.mark.parametrize("rule", RULES.split(" or "))
+@pytest.mark.parametrize("rule", ["--allow", "--deny", "--max-per-peer", "--peer-rate"])
 def test_anyRule(rule: str) -> None:
     """
     Peers can be exempt from any of the rules.
     """
     value = "192.0.2.0/24" if rule in ("--allow", "--deny") else "1"
     assert factoryOf(rule, value, "--exempt", "127.0.0.1", "--dry-run").admission is not None
-
-
-@pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt"])
-def test_badNetwork(option: str) -> None:
-    """
-    What is no network is refused in one line that names the option.
-    """
-    assert refused(option, "192.0.2.1/24").startswith(f"{option}: 192.0.2.1/24 has host bits")
-    assert refused(option, "nonsense").startswith(f"{option}: 'nonsense' does not appear")
 
 
 # What it speaks.
@@ -399,80 +310,3 @@ def test_foreignProtocol(name: str) -> None:
     protocol = factoryOf("--protocol", name).buildProtocol(None)
     assert isinstance(protocol, Hosted)
     assert type(protocol.inner).__name__ == name.rpartition(".")[2]
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("nonsense", "must be one of report, echo, discard, or the dotted name of a protocol"),
-        ("", "must be one of report, echo, discard"),
-        ("no.such.thing", "'no.such.thing' cannot be imported: "),
-        ("os.nothing", "'os.nothing' cannot be imported: module 'os' has no attribute 'nothing'"),
-        (".x", "'.x' cannot be imported: "),
-        ("os.path", "'os.path' is no protocol class"),
-        ("collections.OrderedDict", "'collections.OrderedDict' is no protocol class"),
-        (f"{__name__}.Needy", f"'{__name__}.Needy' cannot be built without arguments"),
-    ],
-)
-def test_badProtocol(name: str, message: str) -> None:
-    """
-    What is no protocol class is refused in one line, when it is given.
-    """
-    assert refused("--protocol", name).startswith(f"--protocol {message}")
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """
-    A folder whose modules can be imported.
-    """
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = set(sys.modules)
-    yield tmp_path
-    for name in set(sys.modules) - before:
-        del sys.modules[name]
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("raise RuntimeError('first\\nsecond')", "first second"),
-        ("raise SystemExit(3)", "SystemExit(3)"),
-        ("import nothing_of_the_kind", "No module named 'nothing_of_the_kind'"),
-        ("def", "invalid syntax"),
-    ],
-)
-def test_badModule(folder: Path, text: str, message: str) -> None:
-    """
-    A user's module that cannot be imported is named, with the reason.
-    """
-    (folder / "badmodule.py").write_text(text)
-    line = refused("--protocol", "badmodule.P")
-    assert line.startswith(f"--protocol 'badmodule.P' cannot be imported: {message}")
-
-
-# What it tells of itself.
-
-
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """
-    --version shows the version.
-    """
-    with pytest.raises(SystemExit) as ended:
-        parsed("--version")
-    assert ended.value.code == 0
-    assert capsys.readouterr().out.startswith("twisted-tcpdemo 0.")
-
-
-def test_help() -> None:
-    """
-    --help has every option, each with its default, and an example.
-    """
-    text = " ".join(str(parsed()).split())
-    for name, _, default, about, *_ in tap.Options.optParameters:
-        assert f"--{name}=" in text
-        assert ("[default:" in about) != (default is not None)
-    for name, *_ in tap.Options.optFlags:
-        assert f"--{name} " in text
-    assert "--listen=" in text
-    assert "Example: twistd -n tcpdemo" in text

@@ -1,16 +1,22 @@
 """
 What C{--protocol} names: small servers, each a few lines on
-L{TCPDemoProtocol}.
+L{TCPDemoProtocol}, or a protocol class of the user's.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
+from inspect import signature
+from typing import Final
 
+from twisted.internet.interfaces import IProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
 
+from twisted_tcpdemo.connection.hosting import hosted
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
@@ -129,3 +135,54 @@ class Discard(TCPDemoProtocol):
     """
     Throws away what comes (RFC 863).
     """
+
+
+PROGRAMS: Final[dict[str, type[TCPDemoProtocol]]] = {
+    "report": ReportProtocol,
+    "echo": Echo,
+    "discard": Discard,
+}
+
+
+def programNamed(name: str) -> Callable[[], TCPDemoProtocol]:
+    """
+    What builds the protocols that a name stands for.
+
+    @param name: one of L{PROGRAMS}, or the dotted name of a protocol class; a
+        class that knows nothing of ours is hosted.
+    @raise ValueError: if there is no such protocol; the text is as that of
+        L{twisted_tcpdemo.twistd.coercions}.
+    """
+    if name in PROGRAMS:
+        return PROGRAMS[name]
+    if "." not in name:
+        known = f"{', '.join(PROGRAMS)}, or the dotted name of a protocol class"
+        raise ValueError(f"must be one of {known}, not {name!r}")
+    protocol = _imported(name)
+    if not isinstance(protocol, type) or not IProtocol.implementedBy(protocol):
+        raise ValueError(f"{name!r} is no protocol class")
+    if not _takesNoArguments(protocol):
+        raise ValueError(f"{name!r} cannot be built without arguments")
+    return protocol if issubclass(protocol, TCPDemoProtocol) else hosted(protocol)
+
+
+def _imported(name: str) -> object:
+    try:
+        found: object = namedAny(name)
+    except (Exception, SystemExit) as error:  # a script that exits when it is imported
+        why = error if isinstance(error, Exception) else repr(error)
+        raise ValueError(
+            f"{name!r} cannot be imported: {why} "
+            "(twistd does not look in the current folder: set PYTHONPATH=.)"
+        ) from None
+    return found
+
+
+def _takesNoArguments(protocol: type) -> bool:
+    try:
+        signature(protocol).bind()
+    except TypeError:
+        return False
+    except ValueError:  # a class that does not tell
+        return True
+    return True

@@ -4,7 +4,8 @@ What C{twistd tcpdemo} runs: its options, made into a service.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 from twisted.application.service import IService
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
@@ -15,16 +16,21 @@ from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.monitoring.log import LoggingObserver
+from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.service.companion import Accompanied
+from twisted_tcpdemo.service.companion import Accompanied, Companion
 from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
+from twisted_tcpdemo.twistd.programs import ReportProtocol
 from twisted_tcpdemo.values.budgets import Budgets
 
 LIFETIME_JITTER = 0.1
 """So that connections made together do not all return together."""
+
+_NamedEndpoint: TypeAlias = tuple[str, IStreamServerEndpoint]
+"""With the name that an error is to call it by."""
 
 
 def makeService(options: Options) -> IService:
@@ -35,33 +41,75 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
-    pause = options["pause-on-connect"]
-    factory = TCPDemoFactory(
-        options["protocol"],
-        maxConnections=options["max-connections"],
-        allowHalfOpen=bool(options["allow-half-open"]),
-        pauseOnConnect=bool(pause),
-        resumeAfter=pause,
-        noDelay=not options["nagle"],
-        keepAlive=bool(options["keep-alive"]),
-        keepAliveInitialDelay=options["keep-alive-delay"],
-        overflow=options["overflow"],
-        refusalMessage=options["refusal-message"] or b"",
-        admission=_admission(options),
-        budgets=_budgets(options),
+    logBudget = LogBudget(**options.settings(LogBudget))
+    factory = _factory(options, logBudget)
+    factory.addObserver(LoggingObserver(factory, logBudget))
+    endpoints = _endpoints(reactor, options, factory.noDelay)
+    service = TCPDemoService(
+        factory, endpoints, reactor=reactor, **options.settings(TCPDemoService)
     )
-    factory.addObserver(LoggingObserver(factory, options.logBudget))
+    companions = _companions(reactor, options, factory)
+    return Accompanied(service, *companions) if companions else service
+
+
+def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:
+    protocol = options["protocol"]
+    if protocol is ReportProtocol:
+        protocol = partial(protocol, budget=logBudget, **options.settings(ReportProtocol))
+    return TCPDemoFactory(
+        protocol,
+        pauseOnConnect=bool(options["pause-on-connect"]),
+        admission=_admission(options),
+        budgets=Budgets(lifetimeJitter=LIFETIME_JITTER, **options.settings(Budgets)),
+        **options.settings(TCPDemoFactory),
+    )
+
+
+def _admission(options: Options) -> Admission | None:
+    rules: list[Rule] = []
+    if options["allow"]:
+        rules.append(AllowedNetworks(*options["allow"]))
+    if options["deny"]:
+        rules.append(DeniedNetworks(*options["deny"]))
+    if options["max-per-peer"]:
+        rules.append(PerPeerLimit(**options.settings(PerPeerLimit)))
+    if options["peer-rate"]:
+        rules.append(PeerRate(**options.settings(PeerRate)))
+    return Admission(*rules, **options.settings(Admission)) if rules else None
+
+
+def _endpoints(reactor: Any, options: Options, noDelay: bool) -> list[_NamedEndpoint]:
     endpoints = [_endpoint(reactor, "listen", text) for text in options["listen"]]
     if options["port"] is not None:
-        endpoints.insert(0, _portEndpoint(reactor, options))
-    service = TCPDemoService(
-        factory,
-        endpoints,
-        reactor=reactor,
-        drain=options["drain"],
-        spread=options["drain-spread"],
-    )
-    companions: list[Any] = []
+        endpoints.insert(0, _portEndpoint(reactor, options, noDelay))
+    return endpoints
+
+
+def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoint:
+    settings = options.settings(ServerEndpoint)
+    port, interface = settings["port"], settings["interface"]
+    if not interface:
+        interface = settings["interface"] = "::" if hasIPv6() else "0.0.0.0"
+    isIPv6 = ":" in interface
+    name = f"[{interface}]:{port}" if isIPv6 else f"{interface}:{port}"
+    if options["transport"] == "fast":
+        return name, ServerEndpoint(reactor, noDelay=noDelay, **settings)
+    kind = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
+    return name, kind(reactor, **settings)
+
+
+def _endpoint(reactor: Any, option: str, text: str) -> _NamedEndpoint:
+    try:
+        return text, Reclaiming(serverEndpoint(reactor, text))
+    except Exception as error:
+        giveUp(f"--{option} {text!r} is no endpoint: {error}")
+
+
+def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
+    """
+    The status page and the control; neither is imported unless it is asked for.
+    """
+    companions: list[Companion] = []
     if options["status"] is not None:
         from twisted_tcpdemo.status.service import StatusService
 
@@ -72,51 +120,4 @@ def makeService(options: Options) -> IService:
 
         where, tokenFile = options["control"], options["control-token-file"]
         companions.append(companionFor(reactor, factory, where, tokenFile))
-    return Accompanied(service, *companions) if companions else service
-
-
-def _admission(options: Options) -> Admission | None:
-    rules: list[Rule] = []
-    if options["allow"]:
-        rules.append(AllowedNetworks(*options["allow"]))
-    if options["deny"]:
-        rules.append(DeniedNetworks(*options["deny"]))
-    if options["max-per-peer"]:
-        rules.append(PerPeerLimit(options["max-per-peer"]))
-    if options["peer-rate"]:
-        rules.append(PeerRate(options["peer-rate"], burst=options["peer-burst"]))
-    if not rules:
-        return None
-    return Admission(*rules, exempt=options["exempt"], dryRun=bool(options["dry-run"]))
-
-
-def _budgets(options: Options) -> Budgets:
-    return Budgets(
-        firstByte=options["first-byte-timeout"],
-        idle=options["idle-timeout"],
-        lifetime=options["max-lifetime"],
-        lifetimeJitter=LIFETIME_JITTER,
-        writeStall=options["write-timeout"],
-        closeFlush=options["close-timeout"],
-        handshake=options["handshake-timeout"],
-        maxPending=options["max-pending"],
-    )
-
-
-def _endpoint(reactor: Any, option: str, text: str) -> tuple[str, IStreamServerEndpoint]:
-    try:
-        return text, Reclaiming(serverEndpoint(reactor, text))
-    except Exception as error:
-        giveUp(f"--{option} {text!r} is no endpoint: {error}")
-
-
-def _portEndpoint(reactor: Any, options: Options) -> tuple[str, IStreamServerEndpoint]:
-    port, backlog = options["port"], options["backlog"]
-    interface = options["interface"] or ("::" if hasIPv6() else "0.0.0.0")
-    isIPv6 = ":" in interface
-    name = f"[{interface}]:{port}" if isIPv6 else f"{interface}:{port}"
-    if options["transport"] == "fast":
-        noDelay = not options["nagle"]
-        return name, ServerEndpoint(reactor, port, interface, backlog, noDelay=noDelay)
-    endpoint = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
-    return name, endpoint(reactor, port, backlog, interface)
+    return companions

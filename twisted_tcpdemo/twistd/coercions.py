@@ -1,0 +1,84 @@
+"""
+What a word of the command line may stand for: strings to values.
+
+A coercion is called with the word.  It raises a L{ValueError} whose text goes
+on after the name of the option, such as C{"must be a number, not 'x'"}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import ip_network
+from math import inf
+from typing import TypeVar
+
+_N = TypeVar("_N", int, float)
+
+
+def wholeNumber(low: int = 0, high: float = inf) -> Callable[[str], int]:
+    """
+    A coercion to a whole number in a range, its ends included.
+    """
+    return _between(int, "a whole number", low, high)
+
+
+def number(low: float = 0, high: float = inf) -> Callable[[str], float]:
+    """
+    A coercion to a number in a range, its ends included.
+    """
+    return _between(float, "a number", low, high)
+
+
+def _between(kind: Callable[[str], _N], what: str, low: float, high: float) -> Callable[[str], _N]:
+    upTo = f"{low} to {high}" if high < inf else f"{low} or more"
+
+    def coerce(word: str) -> _N:
+        wrong = f"must be {what}, {upTo}, not {word!r}"
+        try:
+            value = kind(word)
+        except ValueError:
+            raise ValueError(wrong) from None
+        if not low <= value <= high:  # nor is "nan"
+            raise ValueError(wrong)
+        return value
+
+    return coerce
+
+
+seconds = number(0, 10**9)
+"""A coercion to a time."""
+
+
+def oneOf(*known: str) -> Callable[[str], str]:
+    """
+    A coercion to one of some words.
+    """
+
+    def coerce(word: str) -> str:
+        if word not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, not {word!r}")
+        return word
+
+    return coerce
+
+
+def network(word: str) -> str:
+    """
+    Check an IPv4 or IPv6 network or address.
+
+    @return: the network with its prefix, such as C{"192.0.2.1/32"}.
+    @raise ValueError: if it is none.
+    """
+    return str(ip_network(word))
+
+
+def utf8(word: str) -> bytes:
+    """
+    Encode text; the shell may have passed on another encoding.
+
+    @raise ValueError: if it is not UTF-8.
+    """
+    try:
+        return word.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"must be UTF-8, not {word!r}") from None

@@ -1,0 +1,218 @@
+"""
+What an option is, and a command line that is made of a table of them.
+
+All that is known of an option stands in its record: how it is written, what it
+takes, what holds without it, what it has no effect without, and what it sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar
+
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from twisted_tcpdemo.service.startup import giveUp
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """
+    An option of a command line.
+
+    @ivar name: as it is written, without the dashes.
+    @ivar short: one letter that means the same, if there is one.
+    @ivar help: what it does; the default is added to it.
+    @ivar takes: the coercion of its word, see
+        L{twisted_tcpdemo.twistd.coercions}; L{None} for a flag, which takes
+        none, and is off by default.
+    @ivar default: the word that has the same effect as no option at all; L{None}
+        if there is no such word.
+    @ivar shown: the default in words, where the word itself would tell nothing.
+    @ivar isRepeatable: whether it may be given several times.  Its value is the
+        list of all of them, and has no default.
+    @ivar unless: another option that takes the place of the default.
+    @ivar needs: options of which one has to be on.  Without them this one would
+        have no effect, and its user would believe that it had.
+    @ivar isOnAtZero: whether C{0} is a value like any other.  Otherwise it
+        switches the option off.
+    @ivar target: what it helps to build; see L{DeclaredOptions.settings}.
+    @ivar sets: the keyword of C{target} that takes its value; empty for an
+        option that is read by its name.
+    @ivar isInverse: whether a flag switches off what it sets.
+    """
+
+    name: str
+    _: KW_ONLY
+    help: str
+    takes: Callable[[str], object] | None = None
+    default: str | None = None
+    shown: str = ""
+    short: str = ""
+    isRepeatable: bool = False
+    unless: str = ""
+    needs: Sequence[str] = ()
+    isOnAtZero: bool = False
+    target: Callable[..., object] | None = None
+    sets: str = ""
+    isInverse: bool = False
+
+    @property
+    def about(self) -> str:
+        """
+        What C{--help} says of it.
+        """
+        default = self.shown or self.default or ("none" if self.takes else "off")
+        unless = f", unless --{self.unless}" if self.unless else ""
+        return f"{self.help} [default: {default}{unless}]"
+
+    def initial(self) -> object:
+        """
+        The value that holds when it is not given.
+        """
+        if self.isRepeatable:
+            return []
+        if self.takes is None:
+            return False
+        return None if self.default is None else self.takes(self.default)
+
+    def coerce(self, word: str) -> object:
+        """
+        The value that a word stands for.
+
+        @raise UsageError: if it stands for none.
+        """
+        assert self.takes is not None
+        try:
+            return self.takes(word)
+        except ValueError as error:
+            raise UsageError(f"--{self.name} {error}") from None
+
+
+def setting(target: Callable[..., object], *options: Option) -> tuple[Option, ...]:
+    """
+    Options that set keywords of one target.
+    """
+    return tuple(replace(option, target=target) for option in options)
+
+
+class DeclaredOptions(UsageOptions):
+    """
+    A command line whose options are declared in a table.
+
+    A subclass names the table.  Each value is found by the option's name, as
+    with all of Twisted's options.
+
+    @cvar table: the options.
+    """
+
+    table: ClassVar[Sequence[Option]] = ()
+
+    def __init_subclass__(cls) -> None:
+        """
+        Make of each option the method for which Twisted looks.
+        """
+        super().__init_subclass__()
+        for option in cls.table:
+            method = _flag(option) if option.takes is None else _parameter(option)
+            for name in filter(None, (option.name, option.short)):
+                setattr(cls, f"opt_{name.replace('-', '_')}", method)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._given: set[str] = set()
+        for option in self.table:
+            self[option.name] = option.initial()
+
+    def take(self, option: Option, value: object) -> None:
+        """
+        Take a value from the command line.
+        """
+        self._given.add(option.name)
+        if option.isRepeatable:
+            self[option.name].append(value)
+        else:
+            self[option.name] = value
+
+    def parseArgs(self, *arguments: str) -> None:
+        """
+        There are none.
+
+        @raise UsageError: if there are.
+        """
+        if arguments:
+            raise UsageError(f"unexpected argument {arguments[0]!r}")
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Parse, or end the process with one line.
+
+        C{twistd} would answer a L{UsageError} with all of its help.
+
+        @raise StartError: if something is wrong.
+        """
+        try:
+            super().parseOptions(options)
+        except UsageError as error:
+            giveUp(str(error))
+
+    def postOptions(self) -> None:
+        """
+        Complete and check what has to do with more than one option.
+
+        @raise UsageError: if an option would have no effect.
+        """
+        for option in self.table:
+            if option.unless in self._given and option.name not in self._given:
+                self[option.name] = None
+        for option in self.table:
+            if option.name in self._given and self._isOn(option):
+                self._checkNeeds(option)
+
+    def _checkNeeds(self, option: Option) -> None:
+        needed = self._named(option.needs)
+        if needed and not any(map(self._isOn, needed)):
+            others = " or ".join(f"--{other.name}" for other in needed)
+            raise UsageError(f"--{option.name} goes with {others}")
+
+    def _named(self, names: Iterable[str]) -> list[Option]:
+        options = {option.name: option for option in self.table}
+        return [options[name] for name in names]
+
+    def _isOn(self, option: Option) -> bool:
+        """
+        Whether an option has an effect.
+        """
+        value = self[option.name]
+        return value is not None if option.isOnAtZero else bool(value)
+
+    def settings(self, target: Callable[..., object]) -> dict[str, Any]:
+        """
+        What the command line says of a target.
+
+        @param target: the class or function that is to be called.
+        @return: the keywords to call it with.
+        """
+        return {
+            option.sets: not self[option.name] if option.isInverse else self[option.name]
+            for option in self.table
+            if option.target is target
+        }
+
+
+def _parameter(option: Option) -> Callable[[DeclaredOptions, str], None]:
+    def take(self: DeclaredOptions, word: str) -> None:
+        self.take(option, option.coerce(word))
+
+    take.__doc__ = option.about
+    return take
+
+
+def _flag(option: Option) -> Callable[[DeclaredOptions], None]:
+    def take(self: DeclaredOptions) -> None:
+        self.take(option, True)
+
+    take.__doc__ = option.about
+    return take
