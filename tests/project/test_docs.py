@@ -132,3 +132,16 @@ def test_everyOption() -> None:
     """
     text = (PROJECT / "docs" / "server.md").read_text()
     assert [o.name for o in Options.table if f"`--{o.name}" not in text] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/server.md"])
+def test_defaults(page: str) -> None:
+    """
+    Tables of options show the default that the option has.
+    """
+    rows = re.findall(r"^\| (`--.*?) \| (.*?) ?\|", (PROJECT / page).read_text(), re.MULTILINE)
+    names = {name: column for row, column in rows for name in re.findall(r"`--([\w-]+)", row)}
+    assert len(names) >= 15
+    for option in Options.table:
+        if option.name in names and option.default:
+            assert re.search(rf"\b{option.default}\b", names[option.name]), option.name
