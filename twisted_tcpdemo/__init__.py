@@ -6,6 +6,7 @@ Every package of it is one idea, and imports only from those above it here:
   - L{values<twisted_tcpdemo.values>}: plain values.
   - L{interfaces<twisted_tcpdemo.interfaces>}, L{errors<twisted_tcpdemo.errors>}:
     the contracts, and the named conditions.
+    L{shapes<twisted_tcpdemo.shapes>}: the contracts, for type checkers.
   - L{transports<twisted_tcpdemo.transports>}: what lies under a connection.
     L{fast<twisted_tcpdemo.fast>}: our own sockets.
     L{admission<twisted_tcpdemo.admission>}: who may come in.

@@ -25,7 +25,7 @@ from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
 
 FLOORS = (
     {"values"},
-    {"errors", "interfaces"},
+    {"errors", "interfaces", "shapes"},
     {"admission", "fast", "transports"},
     {"connection"},
     {"client", "server"},
@@ -206,11 +206,12 @@ def test_factoryAndTransport() -> None:
             assert "fast" not in {roomOf(name) for name in needs(path)}
 
 
-def test_interfacesAreContracts() -> None:
+@pytest.mark.parametrize("module", ["interfaces.py", "shapes.py"])
+def test_interfacesAreContracts(module: str) -> None:
     """
     The interfaces have no code: each method is a signature and a docstring.
     """
-    for node in ast.walk(tree(PACKAGE / "interfaces.py")):
+    for node in ast.walk(tree(PACKAGE / module)):
         if isinstance(node, ast.FunctionDef):
             assert len(node.body) == 1 and ast.get_docstring(node), node.name
 

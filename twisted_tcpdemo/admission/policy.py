@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.admission.networks import Network, Networks
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
+from twisted_tcpdemo.shapes import AdmissionPolicy
 
 
 @implementer(IAdmissionPolicy)
@@ -33,7 +34,7 @@ class Admission:
 
     def __init__(
         self,
-        *rules: IAdmissionPolicy,
+        *rules: AdmissionPolicy | IAdmissionPolicy,
         exempt: Iterable[str | Network] = (),
         dryRun: bool = False,
     ) -> None:
@@ -48,7 +49,7 @@ class Admission:
         for rule in rules:
             if not IAdmissionPolicy.providedBy(rule):
                 raise TypeError(f"{rule!r} does not provide IAdmissionPolicy")
-        self._rules = rules
+        self._rules: tuple[AdmissionPolicy, ...] = rules
         self._exempt = Networks(exempt)
         self._dryRun = dryRun
         self._wouldRefuse: Counter[str] = Counter()
@@ -58,7 +59,7 @@ class Admission:
         self._tried: Counter[IAddress] = Counter()
 
     @property
-    def rules(self) -> tuple[IAdmissionPolicy, ...]:
+    def rules(self) -> tuple[AdmissionPolicy, ...]:
         """
         The rules, in the order in which they are asked.
         """
@@ -167,7 +168,7 @@ class Admission:
                 self.adopted(peer)
 
 
-def wouldRefuseBy(policy: IAdmissionPolicy | None) -> dict[str, int]:
+def wouldRefuseBy(policy: AdmissionPolicy | None) -> dict[str, int]:
     """
     Connections admitted only because of a dry run, of a policy or of one of its
     rules, by the name of the rule that would have refused them.  During a dry run

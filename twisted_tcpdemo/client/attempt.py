@@ -27,7 +27,6 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHalfCloseableProtocol,
     IHandshakeListener,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -35,6 +34,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from twisted_tcpdemo.shapes import ProtocolFactory
 from twisted_tcpdemo.transports.layers import bottomOf, isHandshaking, replaceProtocol, tlsOf
 
 
@@ -164,7 +164,7 @@ class Attempt(Factory[Any]):
 
     def __init__(
         self,
-        factory: IProtocolFactory,
+        factory: ProtocolFactory,
         succeeded: Callable[[Placeholder], None],
         failed: Callable[[Failure], None],
     ) -> None:

@@ -17,7 +17,6 @@ from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
     IProtocol,
-    IProtocolFactory,
     IReactorTime,
     IStreamClientEndpoint,
 )
@@ -28,6 +27,7 @@ from twisted_tcpdemo.client.attempt import Attempt, Placeholder
 from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.errors import ConnectCancelledError, NotConnectedError
+from twisted_tcpdemo.shapes import ProtocolFactory
 from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
 
 _log = Logger(namespace="tcpdemo")
@@ -74,7 +74,7 @@ class Connecting:
 
     def __init__(
         self,
-        factory: IProtocolFactory,
+        factory: ProtocolFactory,
         endpoint: IStreamClientEndpoint,
         clock: IReactorTime,
         *,
@@ -153,8 +153,7 @@ class Connecting:
         """
         transport, manner = placeholder.transport, self._manner
         tune(transport, manner.noDelay, manner.keepAlive, manner.keepAliveInitialDelay)
-        factory: Any = self._factory
-        protocol: Any = factory.buildProtocol(placeholder.address)
+        protocol = self._factory.buildProtocol(placeholder.address)  # type: ignore[arg-type]
         if protocol is None:
             raise NoProtocol(f"{self._factory!r} built no protocol")
         behind = _behind(protocol)

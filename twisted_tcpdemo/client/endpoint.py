@@ -26,10 +26,11 @@ from twisted_tcpdemo.client.retry import Retry
 from twisted_tcpdemo.client.strings import checkString
 from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
 from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
+from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.text import printable
 
-P = TypeVar("P", bound=IProtocol)
+P = TypeVar("P", bound="Connectable | IProtocol")
 
 
 @implementer(IStreamClientEndpoint)
@@ -44,7 +45,7 @@ class ClientEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: AnyReactor,
         host: str | None = None,
         port: int | None = None,
         *,
@@ -146,7 +147,7 @@ class ClientEndpoint:
     def fromString(
         cls,
         description: str,
-        reactor: Any = None,
+        reactor: AnyReactor = None,
         *,
         timeout: float | None = 30.0,
         allowHalfOpen: bool | None = None,
@@ -194,7 +195,7 @@ class ClientEndpoint:
 
     def _setUp(
         self,
-        reactor: Any,
+        reactor: object,
         endpoint: IStreamClientEndpoint,
         *,
         name: str,
@@ -223,7 +224,7 @@ class ClientEndpoint:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+    def connect(self, protocolFactory: ProtocolFactory | IProtocolFactory) -> Deferred[Any]:
         """
         Connect a protocol that a factory builds.
 
@@ -273,10 +274,10 @@ class _One(Factory[Any]):
 
     noisy = False
 
-    def __init__(self, protocol: IProtocol) -> None:
+    def __init__(self, protocol: Connectable) -> None:
         self._protocol = protocol
 
-    def buildProtocol(self, addr: IAddress | None) -> Any:
+    def buildProtocol(self, addr: IAddress | None) -> Connectable:
         """
         Give it.
         """

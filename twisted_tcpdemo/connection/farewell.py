@@ -19,11 +19,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime, ITransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.layers import bottomOf, clockOf, tlsOf
@@ -53,7 +54,7 @@ class Farewell(Protocol):
         message: bytes = b"",
         reset: bool = False,
         linger: bool = True,
-        clock: IReactorTime | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """
         @param told: is called with the addresses of both sides.

@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.shapes import Connectable
 
 
 @implementer(IHandshakeListener)
@@ -21,7 +22,7 @@ class Hosted(TCPDemoProtocol):
     Any protocol, counted: what happens to the connection is passed on to it.
     """
 
-    def __init__(self, inner: IProtocol) -> None:
+    def __init__(self, inner: Connectable) -> None:
         """
         @param inner: the protocol.
         """
@@ -68,7 +69,7 @@ class Hosted(TCPDemoProtocol):
         self.inner.connectionLost(reason)
 
 
-def hosted(protocol: Callable[[], IProtocol]) -> Callable[[], TCPDemoProtocol]:
+def hosted(protocol: Callable[[], Connectable | IProtocol]) -> Callable[[], TCPDemoProtocol]:
     """
     Let a L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} build a protocol that
     knows nothing of it.

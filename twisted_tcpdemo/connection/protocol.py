@@ -5,13 +5,14 @@ The protocol that an application subclasses.
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IAddress, ITCPTransport, ITransport
+from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from twisted_tcpdemo.connection.record import Connection, ISlots
 from twisted_tcpdemo.errors import NotConnectedError
 from twisted_tcpdemo.interfaces import IConnectionHooks
+from twisted_tcpdemo.shapes import Transport
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.values.checks import nonNegative
 from twisted_tcpdemo.values.report import CloseReason, ConnectionReport
@@ -44,7 +45,7 @@ class TCPDemoProtocol(Protocol):
         half-open connections in Twisted.
     """
 
-    transport: ITCPTransport
+    transport: Transport  # type: ignore[assignment]  # C{ITransport | None} in Twisted
     allowHalfOpen: bool | None = None
 
     _connection: Connection | None = None

@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Any
+from typing import cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.interfaces import (
+    Binding,
     IListeningPort,
+    IOpenSSLContextFactory,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
     IStreamServerEndpoint,
@@ -22,6 +24,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.values.checks import decimal, whole
 
 
@@ -39,14 +42,14 @@ class ServerEndpoint:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: AnyReactor,
         port: int,
         interface: str = "",
         backlog: int = 511,
         *,
         reusePort: bool = False,
         noDelay: bool = False,
-        tls: Any = None,
+        tls: ContextFactory | IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         """
         @param port: C{0} takes a free one.
@@ -68,24 +71,24 @@ class ServerEndpoint:
         for name, value in {"reusePort": reusePort, "noDelay": noDelay}.items():
             if not isinstance(value, bool):
                 raise TypeError(f"{name} must be True or False, not {value!r}")
-        if tls is not None:
-            _checkTLS(tls)
+        self._tls = None if tls is None else _checked(tls)
         self._reactor = reactor
         self._port = whole("port", port, 0, 65535)
         self._interface = interface
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = reusePort
         self._noDelay = noDelay
-        self._tls = tls
 
     def __repr__(self) -> str:
         return f"<ServerEndpoint [{self._interface}]:{self._port}>"
 
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+    def listen(
+        self, protocolFactory: ProtocolFactory | IProtocolFactory
+    ) -> Deferred[IListeningPort]:
         """
         See L{IStreamServerEndpoint<twisted.internet.interfaces.IStreamServerEndpoint>}.
         """
-        return execute(self._listen, protocolFactory)
+        return execute(self._listen, cast(IProtocolFactory, protocolFactory))
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         if self._tls is not None:
@@ -93,7 +96,7 @@ class ServerEndpoint:
 
             factory = TLSMemoryBIOFactory(self._tls, False, factory)
         interface = self._interface or ("::" if hasIPv6() else "")
-        binding: Any = self._port
+        binding: int | Binding = self._port
         if self._reusePort:
             binding = makeBinding(interface, self._port, reuseAddress=True, reusePort=True)
         if not isFast(self._reactor):
@@ -108,14 +111,16 @@ class ServerEndpoint:
         return port
 
 
-def _checkTLS(tls: object) -> None:
+def _checked(tls: object) -> IOpenSSLContextFactory | IOpenSSLServerConnectionCreator:
     """
     @raise TypeError: if it is nothing that makes TLS connections.
     """
     needTLS()
-    creates = IOpenSSLServerConnectionCreator.providedBy(tls)
-    if not creates and not callable(getattr(tls, "getContext", None)):
+    if IOpenSSLServerConnectionCreator.providedBy(tls):
+        return tls
+    if not callable(getattr(tls, "getContext", None)):
         raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
+    return cast(IOpenSSLContextFactory, tls)
 
 
 def isFast(reactor: object) -> bool:
@@ -140,7 +145,7 @@ def hasIPv6() -> bool:
 
 
 def parse(
-    reactor: Any,
+    reactor: AnyReactor,
     port: str,
     *,
     interface: str = "",

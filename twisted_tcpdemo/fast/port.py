@@ -14,7 +14,7 @@ from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import Binding, IProtocolFactory
 from twisted.internet.tcp import Port
 from twisted.python import log
 
@@ -48,7 +48,7 @@ class WriteThroughPort(Port):
 
     def __init__(  # noqa: PLR0917
         self,
-        port: Any,
+        port: int | Binding,
         factory: IProtocolFactory,
         backlog: int = 511,
         interface: str = "",
@@ -60,7 +60,8 @@ class WriteThroughPort(Port):
             L{Binding<twisted.internet.interfaces.Binding>}.
         @param noDelay: TCP_NODELAY for each connection.
         """
-        super().__init__(port, factory, backlog, interface, reactor)
+        # Twisted takes a Binding too, and says so only in prose.
+        super().__init__(port, factory, backlog, interface, reactor)  # type: ignore[arg-type]
         self.noDelay = noDelay
 
     def createInternetSocket(self) -> socket:

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
+from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.layers import clockOf
 
 try:
@@ -52,7 +53,7 @@ class Limits(Protocol):
     descriptorLimit: int | None
     descriptorReserve: int | None
     watermarks: Watermarks | None
-    clock: IReactorTime | None
+    clock: Clock | IReactorTime | None
     numPorts: int
 
     @property

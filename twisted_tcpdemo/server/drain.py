@@ -20,11 +20,12 @@ from random import random
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
+from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.values.report import CloseReason, DrainReport
 
@@ -42,7 +43,7 @@ class Drain:
     @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
     """
 
-    def __init__(self, listeners: Listeners, ledger: Ledger, clock: IReactorTime) -> None:
+    def __init__(self, listeners: Listeners, ledger: Ledger, clock: Clock) -> None:
         """
         @param listeners: the listeners to stop.
         @param ledger: the ledger whose open connections are waited for.
@@ -209,7 +210,7 @@ class _IdleCloser:
 
     __slots__ = ("_clock", "_connection", "_notBefore", "tick")
 
-    def __init__(self, connection: Connection, clock: IReactorTime, notBefore: float) -> None:
+    def __init__(self, connection: Connection, clock: Clock, notBefore: float) -> None:
         self.tick = 0
         self._connection = connection
         self._clock = clock

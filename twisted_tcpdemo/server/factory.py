@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
-    IListeningPort,
     IReactorTime,
     IStreamServerEndpoint,
 )
@@ -40,6 +39,14 @@ from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
+from twisted_tcpdemo.shapes import (
+    AdmissionPolicy,
+    Clock,
+    ListeningPort,
+    Observer,
+    Overflow,
+    StreamServer,
+)
 from twisted_tcpdemo.transports.layers import clockOf
 from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
 from twisted_tcpdemo.values.addresses import Endpoint
@@ -47,7 +54,10 @@ from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative
 from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
 
-OVERFLOWS = ("refuse", "reset", "wait")
+F = TypeVar("F", bound="TCPDemoFactory")
+Options = ParamSpec("Options")
+
+OVERFLOWS: Final[tuple[Overflow, ...]] = ("refuse", "reset", "wait")
 """What can happen to a client for whom there is no slot."""
 
 
@@ -95,17 +105,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     keepAliveInitialDelay: float = 0.0
     refusalMessage = b""
     budgets = Budgets()
-    clock: IReactorTime | None = None
+    clock: Clock | IReactorTime | None = None
     watermarks: Watermarks | None = None
     descriptorLimit: int | None = None
     descriptorReserve: int | None = DESCRIPTOR_RESERVE
 
     _maxConnections: int | None = None
-    _overflow = "refuse"
+    _overflow: Overflow = "refuse"
 
     _draining: Drain | None = None
 
-    def __new__(cls, *args: object, **kwargs: object) -> TCPDemoFactory:
+    def __new__(cls: type[F], *args: object, **kwargs: object) -> F:
         """
         Make the parts here and not in C{__init__}.  A subclass may have one that
         does not call this one, as Twisted's own factories have none.
@@ -131,9 +141,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         protocol: Callable[..., TCPDemoProtocol] | None = None,
         *,
         maxConnections: int | None = None,
-        overflow: str = "refuse",
+        overflow: Overflow = "refuse",
         refusalMessage: bytes = b"",
-        admission: IAdmissionPolicy | None = None,
+        admission: AdmissionPolicy | IAdmissionPolicy | None = None,
         watermarks: Watermarks | None = None,
         allowHalfOpen: bool = False,
         pauseOnConnect: bool = False,
@@ -142,7 +152,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         keepAlive: bool = False,
         keepAliveInitialDelay: float = 0.0,
         budgets: Budgets | None = None,
-        clock: IReactorTime | None = None,
+        clock: Clock | IReactorTime | None = None,
     ) -> None:
         """
         @param protocol: a subclass of L{TCPDemoProtocol}, or any callable that
@@ -178,6 +188,24 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self.budgets = budgets
         self.clock = clock
 
+    @classmethod
+    def forProtocol(
+        cls: Callable[Options, F],
+        protocol: Callable[..., TCPDemoProtocol],
+        *args: Options.args,
+        **kwargs: Options.kwargs,
+    ) -> F:
+        """
+        Build a factory of this class for a protocol.
+
+        It is Twisted's, with a type that knows which factory it returns.
+
+        @param protocol: as for C{__init__}, with whose options the rest goes.
+        """
+        factory = cls(*args, **kwargs)
+        factory.protocol = protocol
+        return factory
+
     # The limit.
 
     @property
@@ -204,7 +232,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._capacity.changed()
 
     @property
-    def overflow(self) -> str:
+    def overflow(self) -> Overflow:
         """
         What happens to a client beyond the limit.  C{"refuse"} accepts it, sends
         the C{refusalMessage} if there is one, and then a FIN (Node's C{drop}).
@@ -217,14 +245,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return self._overflow
 
     @overflow.setter
-    def overflow(self, overflow: str) -> None:
+    def overflow(self, overflow: Overflow) -> None:
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
         self._overflow = overflow
         self._listeners.adjust()
 
     @property
-    def admission(self) -> IAdmissionPolicy | None:
+    def admission(self) -> AdmissionPolicy | IAdmissionPolicy | None:
         """
         The policy that decides beside the limit, such as an L{Admission
         <twisted_tcpdemo.admission.policy.Admission>}; L{None}: the limit alone.
@@ -237,7 +265,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return self._gate.policy
 
     @admission.setter
-    def admission(self, policy: IAdmissionPolicy | None) -> None:
+    def admission(self, policy: AdmissionPolicy | IAdmissionPolicy | None) -> None:
         self._gate.install(policy, list(self._ledger.open))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
@@ -432,7 +460,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         return self._conservation.violations()
 
-    def addObserver(self, observer: IConnectionObserver) -> None:
+    def addObserver(self, observer: Observer | IConnectionObserver) -> None:
         """
         Tell an observer of every event from now on.
 
@@ -440,7 +468,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         self._observers.add(observer)
 
-    def removeObserver(self, observer: IConnectionObserver) -> None:
+    def removeObserver(self, observer: Observer | IConnectionObserver) -> None:
         """
         Tell an observer no more.  Nothing happens if it was not told.
         """
@@ -448,7 +476,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     # Listening.
 
-    def listen(self, endpoint: IStreamServerEndpoint) -> Deferred[IListeningPort]:
+    def listen(self, endpoint: StreamServer | IStreamServerEndpoint) -> Deferred[ListeningPort]:
         """
         Accept connections from an endpoint; several are allowed.
 
@@ -502,7 +530,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         return self._listeners.addresses
 
     @property
-    def ports(self) -> list[IListeningPort]:
+    def ports(self) -> list[ListeningPort]:
         """
         The ports it listens on.
         """

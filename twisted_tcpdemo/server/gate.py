@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
+from twisted_tcpdemo.shapes import AdmissionPolicy
 
 FAILED: Final = "admissionFailed"
 """The rule that refuses a connection when the policy raises."""
@@ -29,8 +30,8 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self._policy: IAdmissionPolicy | None = None
-        self._inside: dict[Connection, tuple[IAdmissionPolicy, IAddress]] = {}
+        self._policy: AdmissionPolicy | None = None
+        self._inside: dict[Connection, tuple[AdmissionPolicy, IAddress]] = {}
 
     @property
     def inside(self) -> Collection[Connection]:
@@ -40,13 +41,13 @@ class Gate:
         return self._inside
 
     @property
-    def policy(self) -> IAdmissionPolicy | None:
+    def policy(self) -> AdmissionPolicy | None:
         """
         The policy in force; L{None}: every connection may come in.
         """
         return self._policy
 
-    def install(self, policy: IAdmissionPolicy | None, connections: Iterable[Connection]) -> None:
+    def install(self, policy: AdmissionPolicy | None, connections: Iterable[Connection]) -> None:
         """
         Put another policy in force.
 
@@ -103,5 +104,5 @@ class Gate:
             _complain(policy, "closed")
 
 
-def _complain(policy: IAdmissionPolicy, method: str) -> None:
+def _complain(policy: AdmissionPolicy, method: str) -> None:
     _log.failure("admission policy {policy} raised in {method}", policy=policy, method=method)

@@ -9,17 +9,18 @@ limit exact with every L{twisted.internet.tcp.Port}, UNIX sockets included.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.errors import ListeningStoppedError
 from twisted_tcpdemo.server.observers import Observers
+from twisted_tcpdemo.shapes import ListeningPort, StreamServer
 from twisted_tcpdemo.transports.patches import Patches
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 
@@ -40,15 +41,15 @@ class Listeners:
         """
         self._observers = observers
         self._room = room
-        self._ports: dict[IListeningPort, IAddress] = {}
-        self._patches: dict[IListeningPort, Patches] = {}
-        self._closing: dict[IListeningPort, Deferred[None]] = {}
+        self._ports: dict[ListeningPort, IAddress] = {}
+        self._patches: dict[ListeningPort, Patches] = {}
+        self._closing: dict[ListeningPort, Deferred[None]] = {}
         self._stops = 0
 
     def __bool__(self) -> bool:
         return bool(self._ports)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[ListeningPort]:
         return iter(list(self._ports))
 
     @property
@@ -58,16 +59,14 @@ class Listeners:
         """
         return not self._ports.keys() <= self._closing.keys()
 
-    def listen(
-        self, endpoint: IStreamServerEndpoint, factory: Factory[Any]
-    ) -> Deferred[IListeningPort]:
+    def listen(self, endpoint: StreamServer, factory: Factory[Any]) -> Deferred[ListeningPort]:
         """
         Open one more port.
         """
         listening = maybeDeferred(endpoint.listen, factory)
         return listening.addCallbacks(self._opened, self._failed, callbackArgs=(self._stops,))
 
-    def _opened(self, port: IListeningPort, stops: int) -> IListeningPort:
+    def _opened(self, port: ListeningPort, stops: int) -> ListeningPort:
         if not hasattr(port, "stopListening"):
             return port  # C{stdio:} is connected at once, and listens nowhere
         if stops != self._stops:
@@ -174,13 +173,13 @@ class Listeners:
             if not getattr(port, "connected", True):
                 self._closed(port)
 
-    def _closed(self, port: IListeningPort) -> None:
+    def _closed(self, port: ListeningPort) -> None:
         self._release(port)
         address = self._ports.pop(port, None)
         if address is not None:
             self._observers.tell("listeningStopped", address)
 
-    def _release(self, port: IListeningPort) -> None:
+    def _release(self, port: ListeningPort) -> None:
         patches = self._patches.pop(port, None)
         if patches is not None:
             patches.remove()

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import IConnectionObserver
+from twisted_tcpdemo.shapes import Observer
 from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCrossing
 
 _log = Logger(namespace="tcpdemo")
@@ -66,12 +67,12 @@ class Observers:
     """
 
     def __init__(self) -> None:
-        self._observers: tuple[IConnectionObserver, ...] = ()
+        self._observers: tuple[Observer, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self._observers)
 
-    def add(self, observer: IConnectionObserver) -> None:
+    def add(self, observer: Observer) -> None:
         """
         Tell an observer of every event from now on.
 
@@ -81,7 +82,7 @@ class Observers:
             raise TypeError(f"{observer!r} does not provide IConnectionObserver")
         self._observers += (observer,)
 
-    def remove(self, observer: IConnectionObserver) -> None:
+    def remove(self, observer: Observer) -> None:
         """
         Tell an observer no more.  Nothing happens if it was not told.
         """

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -19,9 +19,12 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.signals import StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
+from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.checks import nonNegative
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
+
+T = TypeVar("T")
 
 _log = Logger(namespace="tcpdemo")
 
@@ -44,9 +47,9 @@ class TCPDemoService(Service):
     def __init__(
         self,
         factory: TCPDemoFactory,
-        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        endpoints: Sequence[tuple[str, StreamServer | IStreamServerEndpoint]],
         *,
-        reactor: Any = None,
+        reactor: AnyReactor = None,
         drain: float | None = 10.0,
         spread: float = 0.0,
     ) -> None:
@@ -71,7 +74,7 @@ class TCPDemoService(Service):
         self._run: object = None
         self._shuttingDown = False
         self._signals: StopSignals | None = None
-        self._trigger: Any = None
+        self._trigger: object = None
 
     def privilegedStartService(self) -> None:
         """
@@ -108,9 +111,9 @@ class TCPDemoService(Service):
             self.stopService()
             raise
 
-    def _listen(self, name: str, endpoint: IStreamServerEndpoint) -> None:
+    def _listen(self, name: str, endpoint: StreamServer) -> None:
         failures: list[Failure] = []
-        listening: Deferred[Any] = self._factory.listen(endpoint)
+        listening = self._factory.listen(endpoint)
         listening.addErrback(failures.append)
         if failures:
             giveUp(cannotListen(name, failures[0]))
@@ -173,13 +176,13 @@ def _cannotTell(failure: Failure) -> None:
     _log.failure("who is being waited for could not be told", failure)
 
 
-def _ended(result: Any, waiting: LoopingCall) -> Any:
+def _ended(result: T, waiting: LoopingCall) -> T:
     if waiting.running:  # not if it has raised
         waiting.stop()
     return result
 
 
-def _installedReactor() -> Any:
+def _installedReactor() -> AnyReactor:
     from twisted.internet import reactor
 
     return reactor

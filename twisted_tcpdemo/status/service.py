@@ -4,12 +4,13 @@ Listening for the status page.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
+from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.status.site import StatusSite
 
 
@@ -19,13 +20,18 @@ class StatusService(Companion):
     """
 
     def __init__(
-        self, factory: TCPDemoFactory, where: str, endpoint: IStreamServerEndpoint, reactor: Any
+        self,
+        factory: TCPDemoFactory,
+        where: str,
+        endpoint: StreamServer | IStreamServerEndpoint,
+        reactor: AnyReactor,
     ) -> None:
         """
         @param where: the endpoint as its user calls it.
         """
         site = StatusSite(factory, reactor)
-        super().__init__("the status page", where, endpoint, site, reactor, privileged=True)
+        server = cast(IStreamServerEndpoint, endpoint)
+        super().__init__("the status page", where, server, site, reactor, privileged=True)
 
     @property
     def address(self) -> IAddress | None:

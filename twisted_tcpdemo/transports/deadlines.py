@@ -20,8 +20,10 @@ from math import ceil
 from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
+
+from twisted_tcpdemo.shapes import Clock
 
 _log = Logger(namespace="tcpdemo")
 
@@ -51,7 +53,7 @@ class Deadlines:
 
     TICK = 0.05
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._buckets: dict[int, dict[Watched, None]] = {}
         self._ticks: list[int] = []
@@ -147,7 +149,7 @@ class Deadlines:
 _ofClocks: WeakValueDictionary[int, Deadlines] = WeakValueDictionary()
 
 
-def deadlinesOf(clock: IReactorTime) -> Deadlines:
+def deadlinesOf(clock: Clock) -> Deadlines:
     """
     The deadlines of a clock, shared by all that use it.
     """
