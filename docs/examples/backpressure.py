@@ -23,7 +23,7 @@ class Sender(TCPDemoProtocol):
                 await self.whenWritable()
             await self.write(b"that was all\n")
         except WriteFailedError as error:
-            print("client", self.connectionID, "left:", error.reason.value, flush=True)
+            print("client", self.connectionID, "left:", error, flush=True)
         else:
             self.transport.loseConnection()
 

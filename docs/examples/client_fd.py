@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
 
 from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
@@ -15,12 +16,12 @@ from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
 
 class Reader(TCPDemoProtocol):
     def connectionMade(self):
-        self.done = Deferred()
+        self.done: Deferred[None] = Deferred()
 
     def dataReceived(self, data):
         print("received", data.decode())
 
-    def connectionLost(self, reason):
+    def connectionLost(self, reason=connectionDone):
         self.done.callback(None)
 
 

@@ -18,6 +18,7 @@ class Printing(ConnectionObserver):
         print("refused", refusal.remote, "by", refusal.rule, flush=True)
 
     def connectionClosed(self, report):
+        assert report.closeReason is not None  # it has ended
         print("close", report.connectionID, report.closeReason.value, report.bytesRead, flush=True)
 
 
