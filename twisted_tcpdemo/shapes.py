@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReadDescriptor,
     ITransport,
+    IWriteDescriptor,
 )
 from twisted.python.failure import Failure
 
@@ -63,6 +64,16 @@ class Reactor(Clock, Protocol):
         """
 
     def removeReader(self, reader: IReadDescriptor, /) -> None:
+        """
+        See L{IReactorFDSet<twisted.internet.interfaces.IReactorFDSet>}.
+        """
+
+    def addWriter(self, writer: IWriteDescriptor, /) -> None:
+        """
+        See L{IReactorFDSet<twisted.internet.interfaces.IReactorFDSet>}.
+        """
+
+    def removeWriter(self, writer: IWriteDescriptor, /) -> None:
         """
         See L{IReactorFDSet<twisted.internet.interfaces.IReactorFDSet>}.
         """

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome, statuses
+
+N = TypeVar("N", int, float)
 
 CONNECT = """
 Standard input goes to the socket, and the socket to standard output.  When the
@@ -45,6 +48,19 @@ examples:
   tcpdemo control http://127.0.0.1:18081 --token-file token connections
 
 """
+
+
+class Commands(Protocol):
+    """
+    What C{add_subparsers} returns; its class has no public name.
+    """
+
+    def add_parser(
+        self, name: str, *, help: str, description: str, epilog: str
+    ) -> argparse.ArgumentParser:
+        """
+        Add one more command.
+        """
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,7 +97,7 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _connect(commands: Any) -> None:
+def _connect(commands: Commands) -> None:
     command = commands.add_parser(
         "connect",
         help="pipe standard input and output through a connection",
@@ -107,7 +123,7 @@ def _connect(commands: Any) -> None:
     command.set_defaults(command="connect")
 
 
-def _status(commands: Any) -> None:
+def _status(commands: Commands) -> None:
     command = commands.add_parser(
         "status",
         help="show what a server is doing",
@@ -124,7 +140,7 @@ def _status(commands: Any) -> None:
     command.set_defaults(command="status")
 
 
-def _control(commands: Any) -> None:
+def _control(commands: Commands) -> None:
     command = commands.add_parser(
         "control",
         help="change what a server is doing",
@@ -167,33 +183,32 @@ def _server(command: argparse.ArgumentParser) -> None:
 # Values.
 
 
-def _value(text: str, kind: Callable[[str], Any], low: float, high: float, what: str) -> Any:
-    try:
+def _value(text: str, kind: Callable[[str], N], low: float, high: float, what: str) -> N:
+    value: N | None = None
+    with suppress(ValueError):
         value = kind(text)
-    except ValueError:
-        value = None
     if value is None or not isfinite(value) or not low <= value <= high:
         raise argparse.ArgumentTypeError(f"it must be {what}, not {text!r}")
     return value
 
 
-def _port(text: str) -> Any:
+def _port(text: str) -> int:
     return _value(text, int, 1, 65535, "a port, 1 to 65535")
 
 
-def _seconds(text: str) -> Any:
+def _seconds(text: str) -> float:
     return _value(text, float, 0, 10**9, "a number of seconds, 0 or more")
 
 
-def _interval(text: str) -> Any:
+def _interval(text: str) -> float:
     return _value(text, float, 0.05, 10**6, "a number of seconds, 0.05 or more")
 
 
-def _identity(text: str) -> Any:
+def _identity(text: str) -> int:
     return _value(text, int, 1, 2**63, "the number of a connection")
 
 
-def _limit(text: str) -> Any:
+def _limit(text: str) -> int | None:
     if text == "none":
         return None
     return _value(text, int, 0, 2**31 - 1, "none or a whole number, 0 or more")

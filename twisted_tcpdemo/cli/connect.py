@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from argparse import Namespace
-from typing import Any
+from collections.abc import Callable
 
 from twisted.internet import error as errors
 from twisted.internet.abstract import isIPv6Address
@@ -22,6 +22,7 @@ from twisted_tcpdemo.cli.pipe import Pipe
 from twisted_tcpdemo.cli.progress import Progress
 from twisted_tcpdemo.client.endpoint import ClientEndpoint
 from twisted_tcpdemo.errors import TLSNotInstalledError
+from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.text import printable
 
 
@@ -42,7 +43,7 @@ def connect(options: Namespace) -> int:
     except OSError as error:
         raise CommandError(Outcome.FAILED, f"standard input or output: {error}") from None
     progress = Progress(pipe, reactor)
-    connecting: Deferred[Any] = endpoint.connectProtocol(pipe)
+    connecting = endpoint.connectProtocol(pipe)
 
     def connected(_: object) -> Deferred[Outcome]:
         if options.progress:
@@ -54,7 +55,7 @@ def connect(options: Namespace) -> int:
         if not connecting.called:
             ended.callback(outcome)
 
-    ended: Deferred[Any] = Deferred()
+    ended: Deferred[Outcome] = Deferred()
     connecting.addCallback(connected)
     connecting.addBoth(lambda result: None if ended.called else ended.callback(result))
     try:
@@ -75,7 +76,7 @@ def connect(options: Namespace) -> int:
 _HOST_PORT = re.compile(r"(?!(tcp|ssl|tls):)[^:]+:\d+|\[.*\]:\d+")
 
 
-def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
+def endpointFor(reactor: AnyReactor, options: Namespace) -> ClientEndpoint:
     """
     Where to connect to.
 
@@ -97,15 +98,17 @@ def endpointFor(reactor: Any, options: Namespace) -> ClientEndpoint:
         raise CommandError(Outcome.FAILED, str(error)) from None
 
 
-def _run(reactor: Any, ended: Deferred[Any], interrupted: Any) -> Any:
+def _run(
+    reactor: AnyReactor, ended: Deferred[Outcome], interrupted: Callable[[Outcome], object]
+) -> Outcome | Failure:
     """
     Run the reactor until something has ended.
 
     The reactor's own handlers would stop it in the middle of things.
     """
-    results: list[Any] = []
+    results: list[Outcome | Failure] = []
 
-    def stop(result: Any) -> None:
+    def stop(result: Outcome | Failure) -> None:
         results.append(result)
         reactor.callWhenRunning(reactor.stop)
 

@@ -8,8 +8,6 @@ direction.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
@@ -19,6 +17,7 @@ from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.streams import PIECE, Sink, Source
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.transports.layers import bottomOf, tlsOf
 from twisted_tcpdemo.values.report import CloseReason
 
@@ -43,7 +42,7 @@ class Pipe(TCPDemoProtocol):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         *,
         input: int = 0,
         output: int = 1,

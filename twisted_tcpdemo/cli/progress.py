@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from twisted_tcpdemo.cli.table import duration, size
@@ -56,7 +57,7 @@ class Progress:
     Tells how much has moved, and how fast.
     """
 
-    def __init__(self, transfer: Transfer, reactor: Any) -> None:
+    def __init__(self, transfer: Transfer, reactor: IReactorTime) -> None:
         """
         @param transfer: what is told about.
         @param reactor: whose time.

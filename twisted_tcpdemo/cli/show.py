@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from typing import Any
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.table import connections, summary
@@ -36,7 +35,7 @@ def show(options: Namespace) -> int:
 
 
 def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
-    before: dict[str, Any] | None = None
+    before: dict[str, object] | None = None
     if options.watch and onTerminal:
         sys.stdout.write(HOME + REST_OF_SCREEN)
     while True:
@@ -59,7 +58,7 @@ def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
         time.sleep(options.interval)
 
 
-def statusFrom(client: Client, limit: int = MOST) -> dict[str, Any]:
+def statusFrom(client: Client, limit: int = MOST) -> dict[str, object]:
     """
     The status with the connections in it, from the status page, or else from
     control.
@@ -89,7 +88,9 @@ def _terminalSize() -> tuple[int, int]:
     return size.columns or 80, size.lines or 24
 
 
-def _page(status: dict[str, Any], before: dict[str, Any] | None, room: int | None) -> list[str]:
+def _page(
+    status: dict[str, object], before: dict[str, object] | None, room: int | None
+) -> list[str]:
     lines = [*summary(status, before), ""]
     # One line is left for the prompt of the shell.
     lines += connections(

@@ -5,7 +5,6 @@ C{tcpdemo control}.
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.table import connections, count, limit, text
@@ -25,7 +24,7 @@ def steer(options: Namespace) -> int:
     return Outcome.DONE
 
 
-def requestFor(options: Namespace) -> tuple[str, str, dict[str, Any] | None]:
+def requestFor(options: Namespace) -> tuple[str, str, dict[str, object] | None]:
     """
     The request for a command: method, path and body.
 
@@ -47,7 +46,7 @@ def requestFor(options: Namespace) -> tuple[str, str, dict[str, Any] | None]:
             return ("GET", shows[verb], None) if verb in shows else ("POST", f"/{verb}", None)
 
 
-def _told(value: Any) -> list[str]:
+def _told(value: object) -> list[str]:
     """
     An answer, for a person.
     """

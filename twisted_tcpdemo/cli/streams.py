@@ -25,11 +25,13 @@ import socket
 import stat
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from twisted_tcpdemo.shapes import Reactor
 
 PIECE: Final = 2**18
 """Bytes that are read at a time."""
@@ -47,7 +49,7 @@ class _Descriptor:
     What a reactor wants to know of a descriptor.
     """
 
-    def __init__(self, reactor: Any, fd: int) -> None:
+    def __init__(self, reactor: Reactor, fd: int) -> None:
         self._reactor = reactor
         self._fd = fd
 
@@ -72,7 +74,7 @@ class Source(_Descriptor):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         fd: int,
         received: Callable[[bytes], None],
         ended: Callable[[OSError | None], None],
@@ -189,7 +191,7 @@ class Sink(_Descriptor):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         fd: int,
         emptied: Callable[[], None],
         failed: Callable[[OSError], None],

@@ -8,7 +8,6 @@ hostile peer, or the server may be hostile itself.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from twisted_tcpdemo.values.text import printable
 
@@ -17,7 +16,7 @@ _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
 COLUMNS = ("id", "peer", "host", "age", "idle", "read", "written", "pending", "rtt")
 
 
-def size(value: Any) -> str:
+def size(value: object) -> str:
     """
     A number of bytes: C{12.3 MB}.
     """
@@ -31,7 +30,7 @@ def size(value: Any) -> str:
     return f"{number:.0f} B" if not unit else f"{number:.1f} {_UNITS[unit]}"
 
 
-def duration(value: Any) -> str:
+def duration(value: object) -> str:
     """
     A time: C{0.3s}, C{2m05s}, C{3h20m}, C{4d02h}.
     """
@@ -49,7 +48,7 @@ def duration(value: Any) -> str:
     return f"{hours // 24}d{hours % 24:02}h"
 
 
-def count(value: Any) -> str:
+def count(value: object) -> str:
     """
     A whole number, in groups of three digits.
     """
@@ -59,20 +58,20 @@ def count(value: Any) -> str:
     return text(value) if number is None else f"{number:,.0f}"
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """
     Anything else, safe and not too long.
     """
     return "-" if value is None else printable(str(value), 120)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
         return None
     return float(value)
 
 
-def limit(status: Mapping[str, Any]) -> str:
+def limit(status: Mapping[str, object]) -> str:
     """
     How many may be connected: C{limit 100}, C{limit 1,000 (descriptors)},
     C{no limit}.
@@ -84,7 +83,7 @@ def limit(status: Mapping[str, Any]) -> str:
     return f"limit {count(holds)}{'' if holds == given else ' (descriptors)'}"
 
 
-def summary(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> list[str]:
+def summary(status: Mapping[str, object], before: Mapping[str, object] | None = None) -> list[str]:
     """
     The counters, a line each.
 
@@ -113,7 +112,7 @@ def summary(status: Mapping[str, Any], before: Mapping[str, Any] | None = None) 
     return [f"{name:<12} {value}" for name, value in rows]
 
 
-def _listener(value: Any) -> str:
+def _listener(value: object) -> str:
     if not isinstance(value, dict):
         return text(value)
     address, port = text(value.get("address")), value.get("port")
@@ -122,17 +121,17 @@ def _listener(value: Any) -> str:
     return f"[{address}]:{text(port)}" if ":" in address else f"{address}:{text(port)}"
 
 
-def _parts(by: Any) -> str:
+def _parts(by: object) -> str:
     if not isinstance(by, dict) or not by:
         return ""
     return f" ({', '.join(f'{text(name)}: {count(number)}' for name, number in by.items())})"
 
 
-def _sum(by: Any) -> str:
+def _sum(by: object) -> str:
     return count(sum(_number(n) or 0 for n in by.values()) if isinstance(by, dict) else by)
 
 
-def _rate(status: Mapping[str, Any], before: Mapping[str, Any] | None, name: str) -> str:
+def _rate(status: Mapping[str, object], before: Mapping[str, object] | None, name: str) -> str:
     if before is None:
         return ""
     now, then = _number(status.get(name)), _number(before.get(name))
@@ -143,7 +142,7 @@ def _rate(status: Mapping[str, Any], before: Mapping[str, Any] | None, name: str
     return f" ({size(perSecond) if name.startswith('bytes') else f'{perSecond:,.1f}'}/s)"
 
 
-def connections(values: Any, room: int | None = None, matching: Any = None) -> list[str]:
+def connections(values: object, room: int | None = None, matching: object = None) -> list[str]:
     """
     A table of connections, a line each.
 
@@ -166,7 +165,7 @@ def connections(values: Any, room: int | None = None, matching: Any = None) -> l
     return lines
 
 
-def _row(value: Mapping[str, Any]) -> list[str]:
+def _row(value: Mapping[str, object]) -> list[str]:
     get = value.get
     trip = _number(get("roundTripTime"))
     return [
@@ -191,5 +190,5 @@ def _aligned(cells: Sequence[str], used: Sequence[int], widths: Mapping[int, int
     return "  ".join(parts).rstrip()
 
 
-def _list(value: Any) -> list[Any]:
+def _list(value: object) -> list[object]:
     return value if isinstance(value, list) else []

@@ -11,7 +11,6 @@ import json
 import socket
 import ssl
 from contextlib import suppress
-from typing import Any
 from urllib.parse import urlsplit
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
@@ -53,7 +52,7 @@ class Answer:
 
     def __init__(self, status: int, body: bytes) -> None:
         self.status = status
-        self.value: Any = None
+        self.value: object = None
         with suppress(ValueError, RecursionError):
             self.value = json.loads(body)
 

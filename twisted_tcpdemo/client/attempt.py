@@ -61,7 +61,7 @@ class Placeholder(Protocol):
         self._attempt = attempt
         self._unwanted = False
         self._successor: Any = None
-        self._listener: Any = None
+        self._listener: object = None
         self._early: list[bytes] = []
 
     def connectionMade(self) -> None:
@@ -88,7 +88,7 @@ class Placeholder(Protocol):
         if self.transport is not None and self.reason is None:
             getattr(self.transport, "abortConnection", self.transport.loseConnection)()
 
-    def giveWay(self, successor: Any, listener: Any) -> None:
+    def giveWay(self, successor: Any, listener: object) -> None:
         """
         Connect the protocol that all this is for.
 
@@ -155,7 +155,7 @@ class Placeholder(Protocol):
             self._attempt.progress()
 
 
-class Attempt(Factory[Any]):
+class Attempt(Factory[Placeholder]):
     """
     One try.  For the endpoint it is the factory.
     """

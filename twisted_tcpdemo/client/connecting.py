@@ -127,7 +127,7 @@ class Connecting:
         self._waiting = self._clock.callLater(delay, self.attempt)
 
     def _ready(self, placeholder: Placeholder) -> None:
-        result: Any
+        result: object
         try:
             result = self._handOver(placeholder)
         except BaseException:
@@ -137,7 +137,7 @@ class Connecting:
         if not self._cancelled:
             self.result.callback(result)
 
-    def _cancel(self, _: Deferred[Any]) -> None:
+    def _cancel(self, _: object) -> None:
         self._cancelled = True
         if self._waiting is not None:
             self._waiting.cancel()
@@ -145,7 +145,7 @@ class Connecting:
             self._attempt.abandon()
         self.result.errback(ConnectCancelledError(self._address))
 
-    def _handOver(self, placeholder: Placeholder) -> Any:
+    def _handOver(self, placeholder: Placeholder) -> object:
         """
         Build the application's protocol and connect it.
 
@@ -157,18 +157,18 @@ class Connecting:
         if protocol is None:
             raise NoProtocol(f"{self._factory!r} built no protocol")
         behind = _behind(protocol)
-        ours = isinstance(behind, TCPDemoProtocol)
+        ours = behind if isinstance(behind, TCPDemoProtocol) else None
         refused = isinstance(behind, Farewell)
         if manner.allowHalfOpen is not None and not refused:
-            if not ours:
+            if ours is None:
                 raise TypeError(
                     f"allowHalfOpen is for a TCPDemoProtocol, and {behind!r} is none; "
                     "mix it in: class P(YourProtocol, TCPDemoProtocol)"
                 )
-            behind.allowHalfOpen = manner.allowHalfOpen
-        before = _identity(behind) if ours else None
+            ours.allowHalfOpen = manner.allowHalfOpen
+        before = None if ours is None else _identity(ours)
         placeholder.giveWay(protocol, behind)
-        if refused or (ours and _identity(behind) == before):
+        if refused or (ours is not None and _identity(ours) == before):
             raise NoProtocol(f"{self._factory!r} has no slot")
         if not manner.readable:
             transport.pauseProducing()
@@ -189,7 +189,7 @@ def _identity(protocol: TCPDemoProtocol) -> int | None:
         return None
 
 
-def _behind(protocol: Any) -> Any:
+def _behind(protocol: object) -> object:
     """
     The protocol that gets the data: the C{ClientService} of Twisted puts a
     proxy before each.

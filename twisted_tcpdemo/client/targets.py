@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -39,7 +40,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
 
+from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.transports.layers import looksUp
 from twisted_tcpdemo.values.checks import whole
 
@@ -50,7 +53,7 @@ _PATH_BYTES = 108 if sys.platform.startswith("linux") else 104
 
 
 def hostTarget(
-    reactor: Any, host: str, port: int, localAddress: str | None, localPort: int | None
+    reactor: AnyReactor, host: str, port: int, localAddress: str | None, localPort: int | None
 ) -> IStreamClientEndpoint:
     """
     A host by name or address.
@@ -129,7 +132,7 @@ class _OneFamily:
     try all the same, and lose an open socket in the attempt.
     """
 
-    def __init__(self, reactor: Any, family: type[IAddress]) -> None:
+    def __init__(self, reactor: AnyReactor, family: type[IAddress]) -> None:
         self._reactor = reactor
         self._family = family
 
@@ -152,7 +155,7 @@ class _OneFamily:
         resolutionReceiver: IResolutionReceiver,
         hostName: str,
         portNumber: int = 0,
-        addressTypes: Any = None,
+        addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
         """
@@ -168,7 +171,7 @@ class _OneFamily:
 
 
 def pathTarget(
-    reactor: Any, path: str | bytes | os.PathLike[str]
+    reactor: AnyReactor, path: str | bytes | os.PathLike[str]
 ) -> tuple[bytes, IStreamClientEndpoint]:
     """
     A UNIX socket.
@@ -204,7 +207,7 @@ class SocketTarget:
     A connected socket that is open already.
     """
 
-    def __init__(self, reactor: Any, fd: int) -> None:
+    def __init__(self, reactor: AnyReactor, fd: int) -> None:
         _require(reactor, IReactorSocket, "adopt open sockets")
         self._reactor = reactor
         self._fd = whole("fd", fd, 0, 2**31 - 1)
@@ -248,8 +251,7 @@ class _Remembering(Factory[Any]):
         """
         Let the other one build it.
         """
-        factory: Any = self._factory
-        self.built: Any = factory.buildProtocol(addr)
+        self.built = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
         return self.built
 
 
@@ -269,7 +271,7 @@ def _duplicate(fd: int) -> socket.socket:
         raise ValueError(f"fd {fd} is no open socket: {error.strerror}") from None
 
 
-def _require(reactor: Any, interface: Any, what: str) -> None:
+def _require(reactor: object, interface: InterfaceClass, what: str) -> None:
     """
     @raise TypeError: if the reactor cannot do it, or is none.
     """

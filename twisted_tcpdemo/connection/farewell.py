@@ -124,7 +124,7 @@ class Farewell(Protocol):
             # TLS sends a message after its handshake, and then ends the stream.
             self.transport.loseConnection()
 
-    def _mayLinger(self, bottom: Any) -> bool:
+    def _mayLinger(self, bottom: object) -> bool:
         return self._linger and len(self._lingering) < LINGERING and _canWait(bottom)
 
     def visit(self, now: float) -> None:
@@ -172,7 +172,7 @@ class Farewell(Protocol):
             self._gone()
 
 
-def _canWait(bottom: Any) -> bool:
+def _canWait(bottom: object) -> bool:
     """
     Whether a transport can end its own side alone, and be aborted after that.
     The transport of C{stdio:} can do only one of the two.

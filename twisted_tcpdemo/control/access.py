@@ -13,7 +13,7 @@ import re
 import socket
 import stat
 import struct
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import UNIXServerEndpoint
@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint, vacate
+from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.addresses import endpointOf
 
@@ -52,7 +53,7 @@ class Access(NamedTuple):
     isPrivate: bool
 
 
-def controlEndpoint(reactor: Any, text: str) -> Access:
+def controlEndpoint(reactor: AnyReactor, text: str) -> Access:
     """
     Understand C{--control}.
 
@@ -80,7 +81,7 @@ class _PathEndpoint:
     without a lock beside it.
     """
 
-    def __init__(self, reactor: Any, path: str) -> None:
+    def __init__(self, reactor: AnyReactor, path: str) -> None:
         self._path = path
         self._endpoint = UNIXServerEndpoint(reactor, path, mode=0o600, wantPID=False)
 
@@ -141,7 +142,7 @@ class Asker(NamedTuple):
         return f"uid {self.uid}, pid {self.pid}"
 
 
-def askerOf(transport: Any) -> Asker:
+def askerOf(transport: Transport) -> Asker:
     """
     Find out who is at the other end.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.server.factory import OVERFLOWS
+from twisted_tcpdemo.shapes import Overflow
 
 MOST_CONNECTIONS = 2**31 - 1
 LONGEST = 10**9
@@ -24,6 +25,15 @@ class BadRequestError(TCPDemoError):
     """
     Something was asked that makes no sense.
     """
+
+
+class Limits(TypedDict, total=False):
+    """
+    Changes of limits.
+    """
+
+    maxConnections: int | None
+    overflow: Overflow
 
 
 class DrainRequest(NamedTuple):
@@ -38,7 +48,7 @@ class DrainRequest(NamedTuple):
     spread: float
 
 
-def parsed(body: bytes) -> dict[str, Any]:
+def parsed(body: bytes) -> dict[str, object]:
     """
     A JSON object; no bytes at all are an empty one.
 
@@ -56,8 +66,8 @@ def parsed(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields: dict[str, object] = {}
     for name, value in pairs:
         if name in fields:
             raise BadRequestError(f"{json.dumps(name)} is there twice")
@@ -69,7 +79,7 @@ def _noNumber(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
 
-def nothing(fields: Mapping[str, Any]) -> None:
+def nothing(fields: Mapping[str, object]) -> None:
     """
     Check that a request says nothing more than its path.
 
@@ -78,7 +88,7 @@ def nothing(fields: Mapping[str, Any]) -> None:
     _checkNames(fields)
 
 
-def limits(fields: Mapping[str, Any]) -> dict[str, Any]:
+def limits(fields: Mapping[str, object]) -> Limits:
     """
     Changes of limits: C{maxConnections}, C{overflow}, or both.
 
@@ -87,52 +97,67 @@ def limits(fields: Mapping[str, Any]) -> dict[str, Any]:
     _checkNames(fields, "maxConnections", "overflow")
     if not fields:
         raise BadRequestError("nothing to change; there are maxConnections and overflow")
-    if "maxConnections" in fields:
-        limit = fields["maxConnections"]
-        whole = isinstance(limit, int) and not isinstance(limit, bool)
-        if limit is not None and not (whole and 0 <= limit <= MOST_CONNECTIONS):
-            raise BadRequestError(
-                "maxConnections must be null or a whole number, 0 to "
-                f"{MOST_CONNECTIONS}, not {_shown(limit)}"
-            )
-    if "overflow" in fields and fields["overflow"] not in OVERFLOWS:
-        known = ", ".join(OVERFLOWS)
-        raise BadRequestError(f"overflow must be one of {known}, not {_shown(fields['overflow'])}")
-    return dict(fields)
+    changes: Limits = {}
+    for name in fields:  # in their order, for the log
+        if name == "overflow":
+            changes["overflow"] = _overflow(fields[name])
+        else:
+            changes["maxConnections"] = _limit(fields[name])
+    return changes
 
 
-def drain(fields: Mapping[str, Any]) -> DrainRequest:
+def _limit(value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_CONNECTIONS:
+        raise BadRequestError(
+            "maxConnections must be null or a whole number, 0 to "
+            f"{MOST_CONNECTIONS}, not {_shown(value)}"
+        )
+    return value
+
+
+def _overflow(value: object) -> Overflow:
+    for known in OVERFLOWS:
+        if value == known:
+            return known
+    raise BadRequestError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {_shown(value)}")
+
+
+def drain(fields: Mapping[str, object]) -> DrainRequest:
     """
     How to drain: C{deadline} and C{spread}, neither of which must be given.
 
     @raise BadRequestError: if one of them is wrong.
     """
     _checkNames(fields, "deadline", "spread")
-    deadline = fields.get("deadline")
-    if deadline is not None:
-        deadline = _seconds("deadline", deadline)
+    given = fields.get("deadline")
+    deadline = None if given is None else _seconds("deadline", given)
     spread = _seconds("spread", fields.get("spread", 0))
     if spread and deadline is None:
         raise BadRequestError("spread goes with a deadline: without one, nothing is closed")
     return DrainRequest(deadline, spread)
 
 
-def _seconds(name: str, value: Any) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and 0 <= value <= LONGEST and isfinite(value)):
+def _seconds(name: str, value: object) -> float:
+    if (
+        not isinstance(value, int | float)
+        or isinstance(value, bool)
+        or not (0 <= value <= LONGEST and isfinite(value))
+    ):
         raise BadRequestError(
             f"{name} must be a number of seconds, 0 to {LONGEST}, not {_shown(value)}"
         )
     return float(value)
 
 
-def _checkNames(fields: Mapping[str, Any], *known: str) -> None:
+def _checkNames(fields: Mapping[str, object], *known: str) -> None:
     for name in fields:
         if name not in known:
             there = f"there are {' and '.join(known)}" if known else "nothing is expected"
             raise BadRequestError(f"unknown field {_shown(name)}; {there}")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

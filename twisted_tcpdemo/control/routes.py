@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hmac import compare_digest
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -25,6 +25,7 @@ from twisted_tcpdemo.control import requests as values
 from twisted_tcpdemo.control.access import Asker, askerOf
 from twisted_tcpdemo.monitoring.snapshot import connectionOf, stateOf, statusOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, CloseReason, DrainReport
 
@@ -44,7 +45,7 @@ class Answer(NamedTuple):
     """
 
     status: int
-    value: Any
+    value: object
     headers: Mapping[str, str] = MappingProxyType({})
 
 
@@ -53,7 +54,7 @@ class BoundedRequest(Request):
     A request whose body cannot use up memory or disk.
     """
 
-    transport: Any
+    transport: Transport  # type: ignore[assignment]
     bodySize = 0
 
     def handleContentChunk(self, data: bytes) -> None:
@@ -67,7 +68,7 @@ class BoundedRequest(Request):
             self.transport.abortConnection()
 
 
-Route = Callable[[dict[str, Any], Asker], Answer]
+Route = Callable[[dict[str, object], Asker], Answer]
 
 
 class ControlResource(Resource):
@@ -101,7 +102,7 @@ class ControlResource(Resource):
             "/drain": {"POST": self._drain},
         }
 
-    def render(self, request: Any) -> bytes:
+    def render(self, request: BoundedRequest) -> bytes:
         """
         Answer a request.
         """
@@ -117,7 +118,7 @@ class ControlResource(Resource):
         request.setHeader("content-length", str(len(body)))
         return b""
 
-    def _answer(self, request: Any) -> Answer:
+    def _answer(self, request: BoundedRequest) -> Answer:
         if not self._mayAsk(request):
             return _error(401, "a token is needed", {"www-authenticate": "Bearer"})
         path = request.path.decode("ascii", "replace")
@@ -131,12 +132,13 @@ class ControlResource(Resource):
             return _error(405, f"{path} takes {allowed}", {"allow": allowed})
         if request.bodySize > MAX_BODY:
             return _error(413, f"the body must have no more than {MAX_BODY} bytes")
+        assert request.content is not None
         try:
             return route(values.parsed(request.content.read()), askerOf(request.transport))
         except values.BadRequestError as error:
             return _error(400, str(error))
 
-    def _mayAsk(self, request: Any) -> bool:
+    def _mayAsk(self, request: BoundedRequest) -> bool:
         if self._token is None:
             return True
         header = request.getHeader(b"authorization") or b""
@@ -146,22 +148,22 @@ class ControlResource(Resource):
 
     # What is.
 
-    def _status(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _status(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         now = self._clock.seconds()
         return Answer(200, statusOf(self._factory, now, now - self._startedAt))
 
-    def _connections(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _connections(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         return Answer(200, [connectionOf(record) for record in self._factory.records])
 
-    def _limits(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _limits(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         return Answer(200, _limitsOf(self._factory))
 
     # What is to be.
 
-    def _changeLimits(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _changeLimits(self, fields: dict[str, object], asker: Asker) -> Answer:
         changes = values.limits(fields)
         for name, value in changes.items():
             before = getattr(self._factory, name)
@@ -169,11 +171,11 @@ class ControlResource(Resource):
             _changed(asker, f"{name} from {_spoken(before)} to {_spoken(value)}")
         return Answer(200, _limitsOf(self._factory))
 
-    def _suspend(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _suspend(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         return self._switch(self._factory.suspend, "suspended", asker)
 
-    def _resume(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _resume(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         return self._switch(self._factory.resume, "resumed", asker)
 
@@ -185,7 +187,7 @@ class ControlResource(Resource):
         _changed(asker, what)
         return self._stateNow(200)
 
-    def _drain(self, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _drain(self, fields: dict[str, object], asker: Asker) -> Answer:
         deadline, spread = values.drain(fields)
         until = "without a deadline" if deadline is None else f"within {deadline:g} s"
         _changed(asker, f"drains {until}")
@@ -214,7 +216,7 @@ class ControlResource(Resource):
                 return {"POST": lambda fields, asker: self._end(number, verb, fields, asker)}
         return None
 
-    def _end(self, number: str, verb: str, fields: dict[str, Any], asker: Asker) -> Answer:
+    def _end(self, number: str, verb: str, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
         record = next((r for r in self._factory.records if str(r.connectionID) == number), None)
         if record is None:
@@ -239,7 +241,9 @@ class ControlSite(Site):
 
     noisy = False
 
-    def __init__(self, factory: TCPDemoFactory, reactor: Any, token: bytes | None = None) -> None:
+    def __init__(
+        self, factory: TCPDemoFactory, reactor: AnyReactor, token: bytes | None = None
+    ) -> None:
         """
         @param factory: the server to control.
         @param reactor: whose time counts.
@@ -253,7 +257,7 @@ class ControlSite(Site):
         Start without a log; Twisted's would read the clock every second.
         """
 
-    def log(self, request: Any) -> None:
+    def log(self, request: object) -> None:
         """
         Write nothing.
         """
@@ -278,7 +282,7 @@ def _changed(asker: Asker, what: str) -> None:
     )
 
 
-def _limitsOf(factory: TCPDemoFactory) -> dict[str, Any]:
+def _limitsOf(factory: TCPDemoFactory) -> dict[str, object]:
     """
     The limits that can be changed, and the one that holds.
     """

@@ -4,17 +4,16 @@ From the command line to what listens.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted_tcpdemo.control.access import AccessError, controlEndpoint, tokenFrom
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.shapes import AnyReactor
 
 
 def companionFor(
-    reactor: Any, factory: TCPDemoFactory, where: str, tokenFile: str | None
+    reactor: AnyReactor, factory: TCPDemoFactory, where: str, tokenFile: str | None
 ) -> Companion:
     """
     What C{--control} asks for.

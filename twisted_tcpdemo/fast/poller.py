@@ -27,15 +27,17 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python import context, log
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from twisted_tcpdemo.shapes import Reactor
 
 _log = Logger(namespace="tcpdemo")
 
@@ -53,14 +55,14 @@ processor's cache when it is read (with 512, a fiftieth more)."""
 SLICE: Final = 0.01
 """Seconds after which no further batch is begun: timers wait for us."""
 
-_NOBODY: Final[dict[object, Any]] = {}
+_NOBODY: Final[dict[object, object]] = {}
 """The context of what is done for no connection."""
 
 _LOST = Failure(CONNECTION_LOST)
 _DONE = Failure(CONNECTION_DONE)
 
 
-class Polled:
+class Polled(Protocol):
     """
     What a L{Poller} serves.
 
@@ -79,39 +81,33 @@ class Polled:
         """
         Read once; a result is why it is lost.
         """
-        raise NotImplementedError
 
     def doWrite(self) -> Exception | None:
         """
         Write once; a result is why it is lost.
         """
-        raise NotImplementedError
 
     def doSoon(self) -> Exception | None:
         """
         Do what had to wait; a result is why it is lost.
         """
-        raise NotImplementedError
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
         The peer has ended its side.
         """
-        raise NotImplementedError
 
     def connectionLost(self, reason: Failure) -> None:
         """
         It is over.
         """
-        raise NotImplementedError
 
     def logPrefix(self) -> str:
         """
         What its lines in the log begin with.
         """
-        raise NotImplementedError
 
-    def __getitem__(self, key: object) -> dict[str, Any]:
+    def __getitem__(self, key: object) -> dict[str, object]:
         """
         Its logging context, for the stack of L{twisted.python.context}, where
         it stands itself while it is served: so an event costs one store, and a
@@ -119,7 +115,6 @@ class Polled:
 
         @raise KeyError: for any other key.
         """
-        raise NotImplementedError
 
 
 @implementer(IReadDescriptor)
@@ -133,20 +128,20 @@ class Poller:
         them.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self.now = 0.0
-        self.logContext: dict[str, Any] = {}
+        self.logContext: dict[str, object] = {}
         self._reactor = reactor
         self._epoll = select.epoll()
         # By descriptor, which the kernel keeps low: found in one step, where a
         # dictionary also looks at its key.
-        self._connections: list[Any] = []
+        self._connections: list[Polled | None] = []
         self._count = 0
-        self._soon: list[Any] = []
-        self._soonCall: Any = None
+        self._soon: list[Polled] = []
+        self._soonCall: IDelayedCall | None = None
         self._depth = 0
         self._active = 0
-        self._trigger: Any = None
+        self._trigger: object = None
 
     @property
     def connectionCount(self) -> int:
@@ -157,7 +152,7 @@ class Poller:
 
     # What connections ask for.
 
-    def add(self, connection: Any) -> None:
+    def add(self, connection: Polled) -> None:
         """
         Serve a connection, which wants to read.
 
@@ -184,7 +179,7 @@ class Poller:
         if self._active == 1:
             self._reactor.addReader(self)
 
-    def remove(self, connection: Any) -> None:
+    def remove(self, connection: Polled) -> None:
         """
         Forget a connection, before its socket is closed.
         """
@@ -211,7 +206,7 @@ class Poller:
             trigger, self._trigger = self._trigger, None
             self._reactor.removeSystemEventTrigger(trigger)
 
-    def watch(self, connection: Any, interest: int) -> None:
+    def watch(self, connection: Polled, interest: int) -> None:
         """
         Change what a connection waits for.
         """
@@ -243,7 +238,7 @@ class Poller:
         if self._active:
             self._reactor.addReader(self)
 
-    def soon(self, connection: Any) -> None:
+    def soon(self, connection: Polled) -> None:
         """
         Call C{doSoon} when nobody's code is on the stack.
         """
@@ -288,7 +283,7 @@ class Poller:
     def _serve(self) -> None:
         poll, connections = self._epoll.poll, self._connections
         seconds: Callable[[], float] = self._reactor.seconds
-        contexts: list[Any] = context.theContextTracker.currentContext().contexts
+        contexts: list[object] = context.theContextTracker.currentContext().contexts
         top = len(contexts) - 1
         end = 0.0
         for _ in range(ROUNDS):
@@ -318,7 +313,7 @@ class Poller:
                 self._serveQueue(contexts, top)
             contexts[top] = _NOBODY
 
-    def _serveOther(self, connection: Any, event: int) -> None:
+    def _serveOther(self, connection: Polled, event: int) -> None:
         """
         Serve any event but that there is something to read.
 
@@ -340,7 +335,7 @@ class Poller:
             if why is not None:
                 self._lose(connection, why, False)
 
-    def _serveQueue(self, contexts: list[Any], top: int) -> None:
+    def _serveQueue(self, contexts: list[object], top: int) -> None:
         queue, self._soon = self._soon, []
         for connection in queue:
             contexts[top] = connection
@@ -352,14 +347,14 @@ class Poller:
                 if why is not None:
                     self._lose(connection, why, False)
 
-    def _failed(self, connection: Any, error: BaseException) -> None:
+    def _failed(self, connection: Polled, error: BaseException) -> None:
         """
         Code of a connection has raised: that connection ends, no other.
         """
         log.err()
         self._lose(connection, error, False)
 
-    def _lose(self, connection: Any, why: BaseException, reading: bool) -> None:
+    def _lose(self, connection: Polled, why: BaseException, reading: bool) -> None:
         try:
             if why is CONNECTION_DONE and reading:
                 connection.readConnectionLost(_DONE)
@@ -380,15 +375,15 @@ class Poller:
         connections = [c for c in self._connections if c is not None]
         log.callWithLogger(self, self._loseAll, connections, reason)
 
-    def _loseAll(self, connections: list[Any], reason: Failure) -> None:
+    def _loseAll(self, connections: list[Polled], reason: Failure) -> None:
         for connection in connections:
             log.callWithLogger(connection, connection.connectionLost, reason)
 
 
-_pollers: WeakKeyDictionary[Any, ReferenceType[Poller]] = WeakKeyDictionary()
+_pollers: WeakKeyDictionary[Reactor, ReferenceType[Poller]] = WeakKeyDictionary()
 
 
-def pollerOf(reactor: Any) -> Poller:
+def pollerOf(reactor: Reactor) -> Poller:
     """
     The one poller of a reactor, which lives as long as anybody uses it.
     """

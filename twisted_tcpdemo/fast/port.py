@@ -19,7 +19,8 @@ from twisted.internet.tcp import Port
 from twisted.python import log
 
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
-from twisted_tcpdemo.fast.transport import WriteThroughTransport, scoped
+from twisted_tcpdemo.fast.transport import Name, WriteThroughTransport, scoped
+from twisted_tcpdemo.shapes import AnyReactor, Reactor
 
 WILDCARDS = ("", "0.0.0.0", "::")
 
@@ -40,6 +41,7 @@ class WriteThroughPort(Port):
         L{None} where it depends on the client.
     """
 
+    reactor: Reactor  # type: ignore[assignment]  # with the time
     transport: Any = WriteThroughTransport
 
     commonHost: IPv4Address | IPv6Address | None = None
@@ -52,7 +54,7 @@ class WriteThroughPort(Port):
         factory: IProtocolFactory,
         backlog: int = 511,
         interface: str = "",
-        reactor: Any = None,
+        reactor: AnyReactor = None,
         noDelay: bool = False,
     ) -> None:
         """
@@ -135,7 +137,7 @@ class WriteThroughPort(Port):
         except BaseException:
             log.err()
 
-    def _connected(self, accepted: socket, name: Any) -> None:
+    def _connected(self, accepted: socket, name: Name) -> None:
         """
         Give a client its protocol and its transport.
         """

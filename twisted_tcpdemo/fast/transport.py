@@ -25,7 +25,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from errno import ENOBUFS
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -47,6 +47,10 @@ from zope.interface import implementer
 from twisted_tcpdemo.fast.poller import READ, WRITE, Poller, pollerOf
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
+from twisted_tcpdemo.shapes import Reactor
+
+Name: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""The name of a socket, as the kernel gives it: IPv4 or IPv6."""
 
 _log = Logger(namespace="tcpdemo")
 
@@ -97,9 +101,10 @@ class WriteThroughTransport(Server):
     After C{startTLS} it counts ciphertext, and tells its watcher before.
     """
 
-    reactor: Any
-    server: Any
-    client: Any
+    # Twisted says of the one that it has no time, of the other that it is there.
+    reactor: Reactor  # type: ignore[assignment]
+    server: Port | None  # type: ignore[assignment]
+    client: Name
 
     watcher: ITransportWatcher | None = None
     writing = False
@@ -112,17 +117,17 @@ class WriteThroughTransport(Server):
     _isDueSoon = False
     _owesFlushed = False
     inheritedNoDelay: bool | None = None
-    _host: Any = None
+    _host: IPv4Address | IPv6Address | Name | None = None
     peerAddress: IPv4Address | IPv6Address | None = None
 
     def __init__(  # noqa: PLR0917
         self,
         sock: socket,
         protocol: IProtocol,
-        client: Any,
+        client: Name,
         server: Port | None,
         sessionno: int,
-        reactor: Any,
+        reactor: Reactor,
     ) -> None:
         """
         See L{Server}.
@@ -185,7 +190,7 @@ class WriteThroughTransport(Server):
             return f"{self._name} (its logPrefix raises)"
         return prefix
 
-    def __getitem__(self, key: object) -> dict[str, Any]:
+    def __getitem__(self, key: object) -> dict[str, object]:
         """
         See L{Polled<twisted_tcpdemo.fast.poller.Polled>}.
         """
@@ -246,7 +251,7 @@ class WriteThroughTransport(Server):
         self.reading = False
         self._readEnded = True
         self._poller.watch(self, WRITE if self.writing else 0)
-        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        protocol = IHalfCloseableProtocol(self.protocol, None)
         if protocol is None:
             self.connectionLost(reason)
             return
@@ -450,7 +455,7 @@ class WriteThroughTransport(Server):
         """
         with suppress(OSError):
             self.socket.shutdown(SHUT_WR)
-        protocol: Any = IHalfCloseableProtocol(self.protocol, None)
+        protocol = IHalfCloseableProtocol(self.protocol, None)
         if protocol is None:
             return
         try:
@@ -591,7 +596,7 @@ class WriteThroughTransport(Server):
             self._rememberHost()
         if self._host.__class__ is tuple:
             self._host = self._addressType("TCP", *scoped(self._host))
-        host: IPv4Address | IPv6Address = self._host
+        host: IPv4Address | IPv6Address = self._host  # type: ignore[assignment]
         return host
 
     def _rememberHost(self) -> None:
@@ -631,7 +636,7 @@ class WriteThroughTransport(Server):
             self._owesFlushed = True
             self._poller.soon(self)
 
-    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+    def startTLS(self, ctx: object, normal: bool = True) -> None:
         """
         See L{ITLSTransport<twisted.internet.interfaces.ITLSTransport>}.
         """
@@ -674,7 +679,7 @@ class _BelowTLS:
     unregisterProducer = WriteThroughTransport.removeProducer
 
 
-def scoped(name: Any) -> Any:
+def scoped(name: Name) -> Name:
     """
     A socket's name as Twisted's addresses have it: of an IPv6 address that is
     only valid on one interface, the interface is part.

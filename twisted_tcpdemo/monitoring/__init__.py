@@ -6,7 +6,7 @@ It may import server, client, and all below them.  L{collectorFor} needs the
 extra C{metrics}, and is imported when it is first asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LogBudget", "LoggingObserver", "boundedFile", "boundedLog", "collectorFor"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name != "collectorFor":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from twisted_tcpdemo.monitoring.metrics import collectorFor

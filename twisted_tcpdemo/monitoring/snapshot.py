@@ -8,7 +8,7 @@ none changes its meaning as long as L{VERSION} stays the same.
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+from typing import Final
 
 from twisted_tcpdemo.admission.policy import wouldRefuseBy
 from twisted_tcpdemo.connection.record import Connection
@@ -30,7 +30,7 @@ def stateOf(factory: TCPDemoFactory) -> str:
     return "suspended" if factory.suspended else "accepting"
 
 
-def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, Any]:
+def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, object]:
     """
     The counters of a server.
 
@@ -60,7 +60,7 @@ def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, An
     }
 
 
-def connectionOf(connection: Connection) -> dict[str, Any]:
+def connectionOf(connection: Connection) -> dict[str, object]:
     """
     The facts of an open connection.
     """

@@ -72,7 +72,7 @@ class Listeners:
         if stops != self._stops:
             # Cancelling could not have helped: an endpoint that ignores it opens
             # its port all the same, and no one would own it.
-            stopped: Deferred[Any] = maybeDeferred(port.stopListening)
+            stopped = maybeDeferred(port.stopListening)
             stopped.addErrback(partial(self._observers.tell, "serverError"))
             raise ListeningStoppedError
         self._ports[port] = address = port.getHost()
@@ -185,7 +185,7 @@ class Listeners:
             patches.remove()
 
 
-def _stopServed(port: Any, patches: Patches) -> Deferred[Any]:
+def _stopServed(port: Any, patches: Patches) -> Deferred[None]:
     """
     Close one of Twisted's ports, and serve clients that come until it has closed.
 

@@ -4,8 +4,6 @@ The fan-out of a server's events to its observers.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -88,7 +86,7 @@ class Observers:
         """
         self._observers = tuple(other for other in self._observers if other is not observer)
 
-    def tell(self, event: str, fact: Any) -> None:
+    def tell(self, event: str, fact: object) -> None:
         """
         Call a method of L{IConnectionObserver} on each observer.  What one
         raises is logged, and the others are called all the same.

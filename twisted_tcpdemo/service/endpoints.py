@@ -13,7 +13,6 @@ import os
 import socket
 import stat
 from contextlib import suppress
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
@@ -22,9 +21,10 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
+from twisted_tcpdemo.shapes import AnyReactor
 
 
-def serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+def serverEndpoint(reactor: AnyReactor, description: str) -> IStreamServerEndpoint:
     """
     Build the endpoint of a string.
 

@@ -13,11 +13,12 @@ import signal
 from collections.abc import Callable
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import Any
+
+from twisted_tcpdemo.shapes import AnyReactor
 
 _Handler = Callable[[int, FrameType | None], object]
 
-_DEFAULTS: dict[signal.Signals, Any] = {
+_DEFAULTS: dict[signal.Signals, _Handler | signal.Handlers] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
@@ -31,7 +32,7 @@ class StopSignals:
     A handler that is neither Python's nor the reactor's is left in place.
     """
 
-    def __init__(self, reactor: Any, hurry: Callable[[], object]) -> None:
+    def __init__(self, reactor: AnyReactor, hurry: Callable[[], object]) -> None:
         """
         @param reactor: the reactor, which the first signal stops through its own
             handler.  A reactor without one, as in a unit test, gets no signals.

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import count
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IAddress
@@ -108,7 +108,7 @@ def _byRoundTripTime(connections: list[Connection], descending: bool) -> list[Co
     return sorted(connections, key=lambda c: _asked.get(c, unknown)[1], reverse=descending)
 
 
-_KEYS: Final[dict[str, Callable[[Connection], Any]]] = {
+_KEYS: Final[dict[str, Callable[[Connection], float | tuple[object, ...]]]] = {
     "id": lambda c: c.connectionID,
     "peer": lambda c: _endsOf(c).peerKey,
     "host": lambda c: _endsOf(c).hostKey,

@@ -18,7 +18,7 @@ import json
 from importlib.resources import files
 from io import BytesIO
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import Resource
@@ -148,7 +148,7 @@ class Metrics(Resource):
 
     def __init__(self, factory: TCPDemoFactory) -> None:
         super().__init__()
-        self._registry: Any = None
+        self._registry: CollectorRegistry | None = None
         try:
             from prometheus_client import CollectorRegistry
 
@@ -226,12 +226,12 @@ class StatusSite(Site):
         """
         self.snapshots.history.stop()
 
-    def log(self, request: Any) -> None:
+    def log(self, request: object) -> None:
         """
         There is no access log.
         """
 
-    def getResourceFor(self, request: Any) -> Resource:
+    def getResourceFor(self, request: Request) -> Resource:
         """
         Find what answers a request, if it may be answered at all.
         """
@@ -242,12 +242,12 @@ class StatusSite(Site):
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"Allow", b"GET, HEAD")
             return _WRONG_METHOD
-        path = request.postpath
+        path = request.postpath or []
         found = self.resource.getStaticEntity(path[0]) if len(path) == 1 else None
         return found or _NOT_FOUND
 
 
-def _meantForUs(request: Any) -> bool:
+def _meantForUs(request: Request) -> bool:
     """
     Whether the name under which this server was reached is its own.
     """

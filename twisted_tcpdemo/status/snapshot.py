@@ -5,7 +5,6 @@ A server at one moment, as data: what C{/status.json} says.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -30,7 +29,7 @@ class Snapshots:
         self._clock = clock
         self._startedAt = clock.seconds()
 
-    def take(self, query: Query) -> dict[str, Any]:
+    def take(self, query: Query) -> dict[str, object]:
         """
         Everything, and those connections that the query asks for.
         """
@@ -49,7 +48,7 @@ class Snapshots:
         }
 
 
-def _row(connection: Connection) -> dict[str, Any]:
+def _row(connection: Connection) -> dict[str, object]:
     time = roundTripTime(connection)
     shown = None if time is None else round(time, 6)
     return {**connectionOf(connection), "roundTripTime": shown}

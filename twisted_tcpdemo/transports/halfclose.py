@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.policies import ProtocolWrapper
@@ -25,7 +24,7 @@ from twisted_tcpdemo.transports.layers import tlsOf
 from twisted_tcpdemo.transports.patches import Patches
 
 
-def relayHalfClose(transport: Any, close: Callable[[], object]) -> Patches | None:
+def relayHalfClose(transport: object, close: Callable[[], object]) -> Patches | None:
     """
     Let a protocol hear of its halves through all wrappers below it.
 
@@ -60,18 +59,18 @@ def _knowsItself(layer: object) -> bool:
     return hasattr(type(layer), "readConnectionLost")
 
 
-def _readEnded(wrapper: Any, close: Callable[[], object]) -> None:
+def _readEnded(wrapper: ProtocolWrapper, close: Callable[[], object]) -> None:
     """
     Pass the peer's FIN on to the wrapped protocol.
     """
-    wrapped: Any = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
+    wrapped = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
     (close if wrapped is None else wrapped.readConnectionLost)()
 
 
-def _writeEnded(wrapper: Any) -> None:
+def _writeEnded(wrapper: ProtocolWrapper) -> None:
     """
     Pass the end of our half on, if the wrapped protocol wants to know.
     """
-    wrapped: Any = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
+    wrapped = IHalfCloseableProtocol(wrapper.wrappedProtocol, None)
     if wrapped is not None:
         wrapped.writeConnectionLost()

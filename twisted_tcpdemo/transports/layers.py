@@ -27,7 +27,7 @@ PRIVATE_NAMES: Final = {
 }
 
 
-def bottomOf(transport: Any) -> Any:
+def bottomOf(transport: object) -> Any:
     """
     The transport that owns the socket, below TLS, PROXY and other wrappers.
     """
@@ -36,7 +36,7 @@ def bottomOf(transport: Any) -> Any:
     return transport
 
 
-def tlsOf(transport: Any) -> Any | None:
+def tlsOf(transport: object) -> Any | None:
     """
     The layer that encrypts, or L{None}: a wrapper around the transport, or the
     layer that C{startTLS} has put in front of the protocol.
@@ -49,7 +49,7 @@ def tlsOf(transport: Any) -> Any | None:
     return getattr(transport, "protocol", None) if getattr(transport, "TLS", False) else None
 
 
-def countsItself(transport: Any) -> bool:
+def countsItself(transport: object) -> bool:
     """
     Whether a transport counts the bytes of its protocol.
 
@@ -63,7 +63,7 @@ def countsItself(transport: Any) -> bool:
     )
 
 
-def replaceProtocol(transport: Any, old: IProtocol, new: IProtocol) -> None:
+def replaceProtocol(transport: object, old: IProtocol, new: IProtocol) -> None:
     """
     Let a transport deliver to another protocol, if it delivers to C{old} now,
     directly or through the wrapper of Twisted's endpoints.
@@ -100,7 +100,7 @@ def clockOf(transport: object) -> IReactorTime:
     return clock
 
 
-def queuedBytes(transport: Any) -> int:
+def queuedBytes(transport: object) -> int:
     """
     Bytes that a transport and all layers below it hold for the operating system.
     """
@@ -117,7 +117,7 @@ def queuedBytes(transport: Any) -> int:
     return queued
 
 
-def accepts(transport: Any) -> bool:
+def accepts(transport: object) -> bool:
     """
     Whether bytes written now are sent.  Twisted drops them silently otherwise.
     """
@@ -130,7 +130,7 @@ def accepts(transport: Any) -> bool:
     return tls is None or not tls.disconnecting or tls._producer is not None
 
 
-def isHandshaking(transport: Any) -> bool:
+def isHandshaking(transport: object) -> bool:
     """
     Whether a TLS handshake has begun and not ended.
     """
@@ -138,7 +138,7 @@ def isHandshaking(transport: Any) -> bool:
     return tls is not None and not tls._handshakeDone
 
 
-def hasLateAddresses(transport: Any) -> bool:
+def hasLateAddresses(transport: object) -> bool:
     """
     Whether the addresses may change with the first data, as they do behind a PROXY
     header (twisted #12501).

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 
 from zope.interface import alsoProvides
 from zope.interface.interface import InterfaceClass
 
-_ABSENT: Any = object()
+_ABSENT: Final = object()
 
 
 def methodOf(target: object, name: str) -> Callable[..., Any]:
@@ -48,7 +48,7 @@ class Patches:
         # In fours: an object that holds others costs the garbage collector time.
         self._placed: list[Any] = []
 
-    def place(self, target: object, name: str, patch: Callable[..., Any]) -> None:
+    def place(self, target: object, name: str, patch: Callable[..., object]) -> None:
         """
         Let C{target.name} be C{patch} until L{remove}.
         """

@@ -5,7 +5,7 @@ Socket options, where there is a TCP socket.
 from __future__ import annotations
 
 import socket
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IUNIXTransport
 
@@ -35,7 +35,7 @@ def keepAliveDelay(delay: float | None) -> float:
     return delay
 
 
-def tune(transport: Any, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: float) -> None:
+def tune(transport: object, noDelay: bool, keepAlive: bool, keepAliveInitialDelay: float) -> None:
     """
     Set TCP options on a connection, through whatever is wrapped around it.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from typing import Any, Final
+from typing import Final
 
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.report import TCPInfo
@@ -43,7 +43,7 @@ _NO_MIN_RTT: Final = 2**32 - 1
 """What tcpi_min_rtt is before the first measurement."""
 
 
-def tcpInfoOf(transport: Any) -> TCPInfo | None:
+def tcpInfoOf(transport: object) -> TCPInfo | None:
     """
     Ask the kernel about a connection, through any wrappers.
 
@@ -85,7 +85,7 @@ def parse(raw: bytes, queued: int) -> TCPInfo | None:
     )
 
 
-def acceptQueueOf(port: Any) -> tuple[int, int] | None:
+def acceptQueueOf(port: object) -> tuple[int, int] | None:
     """
     The queue of connections that the kernel has made and the server has not
     accepted.
@@ -106,7 +106,7 @@ def acceptQueueOf(port: Any) -> tuple[int, int] | None:
     return _word(raw, _UNACKED), _word(raw, _SACKED)
 
 
-def _tcpSocketOf(transport: Any) -> Any | None:
+def _tcpSocketOf(transport: object) -> socket.socket | None:
     """
     The TCP socket of a connection or a port; L{None} for any other.
     """
@@ -126,10 +126,11 @@ def _word(raw: bytes, offset: int) -> int:
     return value
 
 
-def _number(raw: bytes, kind: str, offset: int) -> Any | None:
+def _number(raw: bytes, kind: str, offset: int) -> int | None:
     """
     A field that older kernels do not have: L{None} there.
     """
     if len(raw) < offset + struct.calcsize(kind):
         return None
-    return struct.unpack_from(kind, raw, offset)[0]
+    value: int = struct.unpack_from(kind, raw, offset)[0]
+    return value
