@@ -178,27 +178,43 @@ def test_lowering() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "error"),
     [
-        {"rate": 0},
-        {"rate": -1},
-        {"rate": float("inf")},
-        {"rate": float("nan")},
-        {"rate": True},
-        {"rate": "1"},
-        {"rate": 1, "burst": 0},
-        {"rate": 1, "burst": 0.5},
-        {"rate": 1, "burst": float("inf")},
-        {"rate": 1, "burst": None},
-        {"rate": 1, "maxPeers": 0},
+        ({"rate": 0}, ValueError),
+        ({"rate": -1}, ValueError),
+        ({"rate": float("inf")}, ValueError),
+        ({"rate": float("nan")}, ValueError),
+        ({"rate": True}, TypeError),
+        ({"rate": "1"}, TypeError),
+        ({"rate": 1, "burst": 0}, ValueError),
+        ({"rate": 1, "burst": 0.5}, ValueError),
+        ({"rate": 1, "burst": float("inf")}, ValueError),
+        ({"rate": 1, "burst": None}, TypeError),
+        ({"rate": 1, "maxPeers": 0}, ValueError),
+        ({"rate": 1, "maxPeers": 1.5}, TypeError),
     ],
 )
-def test_nonsense(options: dict[str, Any]) -> None:
+def test_nonsense(options: dict[str, Any], error: type[Exception]) -> None:
     """
-    What makes no sense is refused when it is given.
+    What makes no sense is refused when it is given, by its name.
     """
-    with pytest.raises(ValueError, match="must be"):
+    [*_, name] = options
+    with pytest.raises(error, match=f"{name} must be .*, not {options[name]!r}"):
         PeerRate(**options)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [("rate", 0, ValueError), ("rate", "1", TypeError), ("burst", 0, ValueError)],
+)
+def test_nonsenseLater(name: str, value: Any, error: type[Exception]) -> None:
+    """
+    What makes no sense is refused when it is set later, and changes nothing.
+    """
+    rule = PeerRate(2, burst=3)
+    with pytest.raises(error, match=f"{name} must be"):
+        setattr(rule, name, value)
+    assert (rule.rate, rule.burst) == (2, 3)
 
 
 @given(

@@ -92,24 +92,36 @@ def test_clockSetBack() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "line"),
     [
-        {"fractions": []},
-        {"fractions": [0]},
-        {"fractions": [1.1]},
-        {"fractions": [float("nan")]},
-        {"hysteresis": -0.1},
-        {"hysteresis": 0.8},
-        {"fractions": [0.04]},
-        {"cooldown": -1},
-        {"cooldown": float("inf")},
+        ({"fractions": []}, "fractions must be one or more, not none"),
+        ({"fractions": [0]}, "fractions must be above 0 and up to 1, not 0"),
+        ({"fractions": [0.5, 1.1]}, "fractions must be above 0 and up to 1, not 1.1"),
+        ({"fractions": [float("nan")]}, "fractions must be above 0 and up to 1, not nan"),
+        ({"hysteresis": -0.1}, "hysteresis must be a finite number, 0 or more, not -0.1"),
+        ({"hysteresis": 0.8}, "hysteresis must be from 0 to under 0.8, not 0.8"),
+        ({"fractions": [0.04]}, "hysteresis must be from 0 to under 0.04, not 0.05"),
+        ({"cooldown": -1}, "cooldown must be a finite number, 0 or more, not -1"),
+        ({"cooldown": float("inf")}, "cooldown must be a finite number, 0 or more, not inf"),
     ],
 )
-def test_nonsense(options: dict[str, Any]) -> None:
+def test_nonsense(options: dict[str, Any], line: str) -> None:
     """
-    What makes no sense is refused when it is given.
+    What makes no sense is refused when it is given, in one line that names it.
     """
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError) as raised:
+        Watermarks(**options)
+    assert str(raised.value) == line
+
+
+@pytest.mark.parametrize(
+    "options", [{"fractions": ["0.8"]}, {"hysteresis": None}, {"cooldown": "5"}, {"cooldown": True}]
+)
+def test_noNumber(options: dict[str, Any]) -> None:
+    """
+    What is no number is refused when it is given, by its name.
+    """
+    with pytest.raises(TypeError, match=f"{next(iter(options))} must be a number, not"):
         Watermarks(**options)
 
 

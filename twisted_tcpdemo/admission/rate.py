@@ -12,13 +12,13 @@ bucket, are admitted meanwhile.
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush, heapreplace
-from math import isfinite
 from typing import Final
 
 from twisted.internet.interfaces import IAddress
 
 from twisted_tcpdemo.admission.networks import peerKey
 from twisted_tcpdemo.admission.rules import Rule
+from twisted_tcpdemo.values.checks import number, positive, whole
 
 MAX_PEERS: Final = 65536
 """The most peers that are remembered."""
@@ -53,7 +53,8 @@ class PeerRate(Rule):
         @param rate: see the property.
         @param burst: see the property.
         @param maxPeers: how many peers are remembered; see the module.
-        @raise ValueError: for a value that is out of range.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: for one that is out of range.
         """
         super().__init__(name=name)
         self._fullAt: dict[int, float] = {}
@@ -62,10 +63,8 @@ class PeerRate(Rule):
         self._now = 0.0
         self._outside: float | None = None
         self._rate = _checkedRate(rate)
-        self._burst = _checkedBurst(burst)
-        if maxPeers < 1:
-            raise ValueError(f"maxPeers must be 1 or more, not {maxPeers!r}")
-        self._maxPeers = maxPeers
+        self._burst = number("burst", burst, 1)
+        self._maxPeers = whole("maxPeers", maxPeers, 1)
 
     @property
     def rate(self) -> float | None:
@@ -73,8 +72,9 @@ class PeerRate(Rule):
         Connections of one peer each second, in the long run; L{None} for any
         number.  When it changes, each peer keeps the tokens that it has.
 
-        @raise ValueError: when it is set to anything but a finite number above
-            zero, or L{None}.
+        @raise TypeError: when it is set to anything but a number or L{None}.
+        @raise ValueError: when it is set to a number that is not above zero, or
+            not finite.
         """
         return self._rate
 
@@ -89,14 +89,14 @@ class PeerRate(Rule):
         raised, each peer gets the difference; when it is lowered, no bucket falls
         below empty.
 
-        @raise ValueError: when it is set to anything but a finite number, 1 or
-            more.
+        @raise TypeError: when it is set to anything but a number.
+        @raise ValueError: when it is set to a number less than 1, or not finite.
         """
         return self._burst
 
     @burst.setter
     def burst(self, burst: float) -> None:
-        self._change(self._rate, _checkedBurst(burst))
+        self._change(self._rate, number("burst", burst, 1))
 
     def __len__(self) -> int:
         """
@@ -199,16 +199,4 @@ class PeerRate(Rule):
 
 
 def _checkedRate(rate: float | None) -> float | None:
-    if rate is not None and not (_isNumber(rate) and rate > 0):
-        raise ValueError(f"rate must be a finite number above 0, or None, not {rate!r}")
-    return rate
-
-
-def _checkedBurst(burst: float) -> float:
-    if not (_isNumber(burst) and burst >= 1):
-        raise ValueError(f"burst must be a finite number, 1 or more, not {burst!r}")
-    return burst
-
-
-def _isNumber(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)
+    return None if rate is None else positive("rate", rate)

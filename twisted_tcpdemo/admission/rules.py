@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.admission.networks import Network, Networks, hasNetwork, peerKey
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
+from twisted_tcpdemo.values.checks import wholeOrNone
 
 
 @implementer(IAdmissionPolicy)
@@ -141,12 +142,7 @@ class PerPeerLimit(Rule):
 
     @limit.setter
     def limit(self, limit: int | None) -> None:
-        if limit is not None:
-            if isinstance(limit, bool) or not isinstance(limit, int):
-                raise TypeError(f"limit must be a whole number or None, not {limit!r}")
-            if limit < 0:
-                raise ValueError(f"limit must be 0 or more, or None, not {limit}")
-        self._limit = limit
+        self._limit = wholeOrNone("limit", limit)
 
     def connectionsOf(self, peer: IAddress) -> int:
         """

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import suppress
 from importlib.metadata import version
-from math import isfinite
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome, statuses
+from twisted_tcpdemo.values.checks import number
 
 N = TypeVar("N", int, float)
 
@@ -184,11 +183,12 @@ def _server(command: argparse.ArgumentParser) -> None:
 
 
 def _value(text: str, kind: Callable[[str], N], low: float, high: float, what: str) -> N:
-    value: N | None = None
-    with suppress(ValueError):
+    try:
         value = kind(text)
-    if value is None or not isfinite(value) or not low <= value <= high:
-        raise argparse.ArgumentTypeError(f"it must be {what}, not {text!r}")
+        number("it", value, low, high)
+    except ValueError:
+        # In words of its own: argparse puts the argument's name before them.
+        raise argparse.ArgumentTypeError(f"it must be {what}, not {text!r}") from None
     return value
 
 

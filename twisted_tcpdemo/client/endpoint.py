@@ -212,7 +212,7 @@ class ClientEndpoint:
         if retry is None:
             retry = 1
         if not isinstance(retry, Retry):
-            retry = Retry(whole("retry", retry, 1, 2**63))
+            retry = Retry(whole("retry", retry, 1))
         self._reactor = reactor
         self._endpoint = endpoint
         self._name = name

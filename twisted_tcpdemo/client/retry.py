@@ -11,7 +11,7 @@ from random import random
 
 from twisted.application.internet import backoffPolicy
 
-from twisted_tcpdemo.values.checks import nonNegative, whole
+from twisted_tcpdemo.values.checks import nonNegative, number, wholeOrNone
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,10 @@ class Retry:
     jitter: Callable[[], float] = random
 
     def __post_init__(self) -> None:
-        if self.attempts is not None:
-            whole("attempts", self.attempts, 1, 2**63)
-        for name in ("initialDelay", "maxDelay", "factor"):
+        wholeOrNone("attempts", self.attempts, 1)
+        for name in ("initialDelay", "maxDelay"):
             object.__setattr__(self, name, nonNegative(name, getattr(self, name)) or 0.0)
-        if self.factor < 1:
-            raise ValueError(f"factor must be 1 or more, not {self.factor!r}")
+        number("factor", self.factor, 1)
         if not callable(self.jitter):
             raise TypeError(f"jitter must be callable, not {self.jitter!r}")
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isfinite
 from typing import NamedTuple, TypedDict
 
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.server.factory import OVERFLOWS
 from twisted_tcpdemo.shapes import Overflow
+from twisted_tcpdemo.values.checks import number, wholeOrNone
 
 MOST_CONNECTIONS = 2**31 - 1
 LONGEST = 10**9
@@ -107,14 +107,14 @@ def limits(fields: Mapping[str, object]) -> Limits:
 
 
 def _limit(value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_CONNECTIONS:
+    try:
+        return wholeOrNone("maxConnections", value, 0, MOST_CONNECTIONS)
+    except (TypeError, ValueError):
+        # In the words of JSON: its null, true and quotes are not Python's.
         raise BadRequestError(
             "maxConnections must be null or a whole number, 0 to "
             f"{MOST_CONNECTIONS}, not {_shown(value)}"
-        )
-    return value
+        ) from None
 
 
 def _overflow(value: object) -> Overflow:
@@ -140,15 +140,12 @@ def drain(fields: Mapping[str, object]) -> DrainRequest:
 
 
 def _seconds(name: str, value: object) -> float:
-    if (
-        not isinstance(value, int | float)
-        or isinstance(value, bool)
-        or not (0 <= value <= LONGEST and isfinite(value))
-    ):
+    try:
+        return float(number(name, value, 0, LONGEST))
+    except (TypeError, ValueError):
         raise BadRequestError(
             f"{name} must be a number of seconds, 0 to {LONGEST}, not {_shown(value)}"
-        )
-    return float(value)
+        ) from None
 
 
 def _checkNames(fields: Mapping[str, object], *known: str) -> None:

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
-from twisted_tcpdemo.values.checks import decimal, whole
+from twisted_tcpdemo.values.checks import decimal, flag, whole
 
 
 @implementer(IStreamServerEndpoint)
@@ -68,16 +68,13 @@ class ServerEndpoint:
         """
         if not isinstance(interface, str):
             raise TypeError(f"interface must be a str, not {interface!r}")
-        for name, value in {"reusePort": reusePort, "noDelay": noDelay}.items():
-            if not isinstance(value, bool):
-                raise TypeError(f"{name} must be True or False, not {value!r}")
         self._tls = None if tls is None else _checked(tls)
         self._reactor = reactor
         self._port = whole("port", port, 0, 65535)
         self._interface = interface
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
-        self._reusePort = reusePort
-        self._noDelay = noDelay
+        self._reusePort = flag("reusePort", reusePort)
+        self._noDelay = flag("noDelay", noDelay)
 
     def __repr__(self) -> str:
         return f"<ServerEndpoint [{self._interface}]:{self._port}>"

@@ -20,6 +20,7 @@ from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 from twisted_tcpdemo.transports.layers import clockOf
+from twisted_tcpdemo.values.checks import wholeOrNone
 
 _log = Logger(namespace="tcpdemo")
 
@@ -68,11 +69,10 @@ class LogBudget:
         @param rate: lines a second, summaries included; L{None} or C{0} for no
             bound.
         @param clock: the source of time; L{None} for the reactor.
-        @raise ValueError: if the rate is negative.
+        @raise TypeError: if the rate is no whole number.
+        @raise ValueError: if it is negative.
         """
-        if rate is not None and rate < 0:
-            raise ValueError(f"the rate of lines must be 0 or more, or None, not {rate}")
-        self.rate = rate or None
+        self.rate = wholeOrNone("rate", rate) or None
         self._clock = clock
         self._seconds: Callable[[], float] | None = clock.seconds if clock is not None else None
         self._began = 0.0

@@ -51,7 +51,7 @@ from twisted_tcpdemo.transports.layers import clockOf
 from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
-from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.checks import nonNegative, wholeOrNone
 from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
 
 F = TypeVar("F", bound="TCPDemoFactory")
@@ -222,12 +222,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     @maxConnections.setter
     def maxConnections(self, limit: int | None) -> None:
-        if limit is not None:
-            if isinstance(limit, bool) or not isinstance(limit, int):
-                raise TypeError(f"maxConnections must be a whole number or None, not {limit!r}")
-            if limit < 0:
-                raise ValueError(f"maxConnections must be 0 or more, or None, not {limit}")
-        self._maxConnections = limit
+        self._maxConnections = wholeOrNone("maxConnections", limit)
         self._listeners.adjust()
         self._capacity.changed()
 

@@ -5,8 +5,9 @@ Watermarks: the connection count rises to a share of the limit, and falls again.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf, isfinite
+from math import inf
 
+from twisted_tcpdemo.values.checks import number, positive
 from twisted_tcpdemo.values.report import WatermarkCrossing
 
 
@@ -49,18 +50,17 @@ class Watermarks:
         @param hysteresis: a fraction of the limit as well, less than each of
             C{fractions}.
         @param cooldown: seconds.
-        @raise ValueError: for a value that is out of range.
+        @raise TypeError: for a value of the wrong type.
+        @raise ValueError: for one that is out of range.
         """
-        marks = sorted(set(fractions))
-        if not marks or not all(0 < fraction <= 1 for fraction in marks):
-            raise ValueError(f"fractions must be above 0 and up to 1, not {marks!r}")
-        if not 0 <= hysteresis < marks[0]:
+        marks = sorted({positive("fractions", fraction, 1) for fraction in fractions})
+        if not marks:
+            raise ValueError("fractions must be one or more, not none")
+        if number("hysteresis", hysteresis) >= marks[0]:
             raise ValueError(f"hysteresis must be from 0 to under {marks[0]!r}, not {hysteresis!r}")
-        if not (isfinite(cooldown) and cooldown >= 0):
-            raise ValueError(f"cooldown must be a finite number, 0 or more, not {cooldown!r}")
         self._marks = [_Mark(fraction) for fraction in marks]
         self._hysteresis = hysteresis
-        self._cooldown = cooldown
+        self._cooldown = number("cooldown", cooldown)
         self._dueAt: float | None = None
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.checks import nonNegative, number
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,8 @@ class Budgets:
         for field in fields(self):
             value = getattr(self, field.name)
             object.__setattr__(self, field.name, nonNegative(field.name, value))
-        object.__setattr__(self, "lifetimeJitter", self.lifetimeJitter or 0.0)
-        if self.lifetimeJitter > 1:
-            raise ValueError(f"lifetimeJitter must be from 0 to 1, not {self.lifetimeJitter!r}")
+        share = number("lifetimeJitter", self.lifetimeJitter or 0.0, 0, 1)
+        object.__setattr__(self, "lifetimeJitter", share)
 
     @property
     def fromTheStart(self) -> bool:

@@ -1,16 +1,59 @@
 """
 Checks of what an application or an operator gives us.
+
+Each returns the value, or raises one line that names it and shows what was
+given: a L{TypeError} for a value of the wrong type, a L{ValueError} for one
+that is out of range.  C{True} and C{False} are no numbers here.
 """
 
 from __future__ import annotations
 
-from math import isfinite
+from math import inf
+from sys import float_info
+from typing import Final
+
+_GREATEST: Final = float_info.max
+"""A whole number can be greater, and then no clock can count with it."""
+
+
+def number(name: str, value: object, low: float = 0, high: float = inf) -> float:
+    """
+    Check a finite number.
+
+    @param low: the least that it may be.
+    @param high: the most that it may be.
+    @raise TypeError: if it is no number.
+    @raise ValueError: if it is out of range or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not low <= value <= min(high, _GREATEST):
+        span = f"a finite number, {low} or more" if high == inf else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {span}, not {value!r}")
+    return value
+
+
+def positive(name: str, value: object, high: float = inf) -> float:
+    """
+    Check a finite number that is greater than 0.
+
+    @param high: the most that it may be.
+    @raise TypeError: if it is no number.
+    @raise ValueError: if it is 0, negative, greater than C{high} or not finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not 0 < value <= min(high, _GREATEST):
+        span = "a finite number above 0" if high == inf else f"above 0 and up to {high}"
+        raise ValueError(f"{name} must be {span}, not {value!r}")
+    return value
 
 
 def nonNegative(name: str, value: float | None) -> float | None:
     """
     Check a time or a size of which L{None} and C{0} both mean that there is none.
 
+    @return: L{None} for C{0}, too.
     @raise TypeError: if it is no number.
     @raise ValueError: if it is negative or not finite.
     """
@@ -18,22 +61,52 @@ def nonNegative(name: str, value: float | None) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number or None, not {value!r}")
-    if value < 0 or not isfinite(value):
+    if not 0 <= value <= _GREATEST:
         raise ValueError(f"{name} must be a finite number, 0 or more, not {value!r}")
     return value or None
 
 
-def whole(name: str, value: object, low: int, high: int) -> int:
+def whole(name: str, value: object, low: int = 0, high: float = inf) -> int:
     """
     Check a whole number.
 
+    @param low: the least that it may be.
+    @param high: the most that it may be.
     @raise TypeError: if it is none.
     @raise ValueError: if it is out of range.
     """
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be a whole number, not {value!r}")
     if not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, not {value}")
+        span = f"{low} or more" if high == inf else f"from {low} to {high}"
+        raise ValueError(f"{name} must be {span}, not {value!r}")
+    return value
+
+
+def wholeOrNone(name: str, value: object, low: int = 0, high: float = inf) -> int | None:
+    """
+    Check a limit that is a whole number; L{None} means that there is none.
+
+    @param low: the least that it may be.
+    @param high: the most that it may be.
+    @raise TypeError: if it is neither.
+    @raise ValueError: if it is out of range.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be a whole number or None, not {value!r}")
+    return whole(name, value, low, high)
+
+
+def flag(name: str, value: object) -> bool:
+    """
+    Check a switch: what merely counts as true is most often a mistake.
+
+    @raise TypeError: if it is neither C{True} nor C{False}.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
     return value
 
 
