@@ -5,13 +5,25 @@ Socket options, where there is a TCP socket.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Generator
+from dataclasses import FrozenInstanceError
+from errno import EINVAL
+from functools import partial
 from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IUNIXTransport
+from twisted.internet.protocol import Protocol
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides
 
 from tests.support.peers import serving
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
-from twisted_tcpdemo.transports.socketoptions import keepAliveDelay
+from twisted_tcpdemo.transports.socketoptions import SocketOptions, socketOptionsOf
 from twisted_tcpdemo.twistd.programs import Discard
 
 HAS_KEEPIDLE = hasattr(socket, "TCP_KEEPIDLE")
@@ -40,23 +52,238 @@ async def test_keepAlive(delay: float) -> None:
         assert kept == (int(delay) or systemsOwn())
 
 
-@pytest.mark.parametrize("delay", [-1, 0.5, 32768, float("nan"), float("inf"), "5", True])
-def test_badKeepAliveDelay(delay: Any) -> None:
+def takers() -> list[Callable[..., object]]:
     """
-    A delay that the kernel would refuse is refused where it is given, on either
-    side.
+    Whatever takes socket options by their names.
     """
     from twisted.internet import reactor
 
-    with pytest.raises((TypeError, ValueError), match="keepAliveInitialDelay must be"):
-        TCPDemoFactory(keepAliveInitialDelay=delay)
-    with pytest.raises((TypeError, ValueError), match="keepAliveInitialDelay must be"):
-        ClientEndpoint(reactor, path="/p", keepAliveInitialDelay=delay)
+    return [SocketOptions, TCPDemoFactory, partial(ClientEndpoint, reactor, path="/p")]
 
 
-def test_keepAliveRange() -> None:
+BAD_DELAYS: list[tuple[Any, type[Exception], str]] = [
+    (-1, ValueError, "a finite number, 0 or more, not -1"),
+    (float("nan"), ValueError, "a finite number, 0 or more, not nan"),
+    (float("inf"), ValueError, "a finite number, 0 or more, not inf"),
+    (0.5, ValueError, "1 to 32767 seconds, or 0 for the system's own, not 0.5"),
+    (32768, ValueError, "1 to 32767 seconds, or 0 for the system's own, not 32768"),
+    ("5", TypeError, "a number or None, not '5'"),
+    (True, TypeError, "a number or None, not True"),
+]
+
+
+@pytest.mark.parametrize(("delay", "kind", "why"), BAD_DELAYS)
+def test_badKeepAliveDelay(delay: Any, kind: type[Exception], why: str) -> None:
     """
-    The error says what would be taken.
+    A delay that the kernel would refuse is refused where it is given, on either
+    side, and the error says what would be taken.
     """
-    with pytest.raises(ValueError, match=r"1 to 32767 seconds, or 0 .*, not 40000"):
-        keepAliveDelay(40000)
+    for make in takers():
+        with pytest.raises(kind) as raised:
+            make(keepAliveInitialDelay=delay)
+        assert str(raised.value) == f"keepAliveInitialDelay must be {why}"
+
+
+@pytest.mark.parametrize("name", ["noDelay", "keepAlive"])
+@pytest.mark.parametrize("value", [None, 1, 0, "no"])
+def test_badSwitch(name: str, value: object) -> None:
+    """
+    A switch is True or False where it is given, on either side: "no" would
+    count as true.
+    """
+    for make in takers():
+        with pytest.raises(TypeError) as raised:
+            make(**{name: value})
+        assert str(raised.value) == f"{name} must be True or False, not {value!r}"
+
+
+def test_options() -> None:
+    """
+    The options are a value: equal if all three are, never changed, with Nagle's
+    algorithm and probes off at first; no delay is a delay of 0.
+    """
+    assert SocketOptions() == SocketOptions(True, False, 0.0)
+    assert SocketOptions(keepAliveInitialDelay=None) == SocketOptions()  # type: ignore[arg-type]
+    assert len({SocketOptions(), SocketOptions(False), SocketOptions(True, True, 5)}) == 3
+    with pytest.raises(FrozenInstanceError):
+        SocketOptions().noDelay = False  # type: ignore[misc]
+
+
+class Socket:
+    """
+    A transport that remembers what was set, and whose socket may be dead.
+    """
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.set: list[object] = []
+        self.socket = self
+        self._error = error
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Remember it.
+        """
+        self.set.append(("noDelay", enabled))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Remember it, or fail.
+        """
+        if self._error is not None:
+            raise self._error
+        self.set.append(("keepAlive", enabled))
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        """
+        Remember it, as the socket.
+        """
+        self.set.append((level, option, value))
+
+
+@pytest.mark.skipif(not HAS_KEEPIDLE, reason="the system has another name for it")
+def test_apply() -> None:
+    """
+    All are set, the delay in whole seconds and only if there is one; SO_KEEPALIVE
+    is left alone unless it is asked for.
+    """
+    for options, expected in {
+        SocketOptions(): [("noDelay", True)],
+        SocketOptions(False, False, 5): [("noDelay", False)],
+        SocketOptions(True, True): [("noDelay", True), ("keepAlive", True)],
+        SocketOptions(True, True, 5.9): [
+            ("noDelay", True),
+            ("keepAlive", True),
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+        ],
+    }.items():
+        transport = Socket()
+        options.apply(transport)
+        assert transport.set == expected
+
+
+def test_applyThroughWrappers() -> None:
+    """
+    They reach the socket through what is wrapped around it, and that it is a
+    UNIX socket is seen there, too, whatever the wrapper says of itself.
+    """
+    for interfaces, expected in {(): [("noDelay", False)], (IUNIXTransport,): []}.items():
+        transport: Any = Socket()
+        directlyProvides(transport, *interfaces)
+        wrapper: Any = ProtocolWrapper(WrappingFactory(TCPDemoFactory()), Protocol())
+        wrapper.transport = transport
+        SocketOptions(False).apply(wrapper)
+        assert transport.set == expected
+
+
+def test_applyToTheDead() -> None:
+    """
+    A socket that its peer has reset may refuse; the connection's end will tell.
+    """
+    transport = Socket(OSError(EINVAL, "Invalid argument"))
+    SocketOptions(True, True, 5).apply(transport)
+    assert transport.set == [("noDelay", True)]
+
+
+def test_applyElsewhere() -> None:
+    """
+    A UNIX socket has no such options, and what has no socket at all has none.
+    """
+    unix = Socket()
+    directlyProvides(unix, IUNIXTransport)
+    SocketOptions(True, True, 5).apply(unix)
+    assert unix.set == []
+    SocketOptions(True, True, 5).apply(StringTransport())
+
+
+# As attributes of a factory.
+
+
+@pytest.fixture
+def lines() -> Generator[list[str]]:
+    """
+    What is logged during the test.
+    """
+    seen: list[str] = []
+
+    def observe(event: LogEvent) -> None:
+        seen.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield seen
+    globalLogPublisher.removeObserver(observe)
+
+
+class Without(TCPDemoFactory):
+    """
+    A factory that calls no other's C{__init__}, and says all in its class.
+    """
+
+    protocol = Discard
+    noDelay = False
+    keepAlive = True
+    keepAliveInitialDelay = 7
+
+    def __init__(self) -> None:
+        pass
+
+
+def connected(factory: TCPDemoFactory) -> Socket:
+    """
+    What was set on a new connection, which then ends.
+    """
+
+    class Transport(StringTransport, Socket):
+        def __init__(self) -> None:
+            StringTransport.__init__(self)
+            Socket.__init__(self)
+
+    transport = Transport()
+    protocol = factory.buildProtocol(transport.getPeer())
+    protocol.makeConnection(transport)
+    protocol.connectionLost(Failure(ConnectionDone()))
+    assert (factory.acceptedCount, factory.connectionCount) == (factory.closedCount, 0)
+    return transport
+
+
+def test_classAttributes() -> None:
+    """
+    A subclass may say its options in its class.
+    """
+    assert connected(Without()).set[:2] == [("noDelay", False), ("keepAlive", True)]
+
+
+def test_setLater() -> None:
+    """
+    Options may be set at any time, and hold for the connections made from then
+    on; whatever counts as true switches one on.
+    """
+    for factory in (TCPDemoFactory(Discard), Without()):
+        later: Any = factory
+        for noDelay, keepAlive in [(False, True), (True, False), (0, 1), (1, None)]:
+            later.noDelay, later.keepAlive = noDelay, keepAlive
+            later.keepAliveInitialDelay = 0
+            expected = [("noDelay", bool(noDelay)), ("keepAlive", True)]
+            assert connected(factory).set == expected[: 1 + bool(keepAlive)]
+
+
+@pytest.mark.parametrize(("delay", "kind", "why"), BAD_DELAYS)
+def test_badDelayLater(delay: Any, kind: type[Exception], why: str, lines: list[str]) -> None:
+    """
+    A wrong delay that is set as an attribute is met only when a client comes: it
+    costs one line in the log and no connection, and the system's own holds.
+    """
+    socketOptionsOf.cache_clear()
+    factory = TCPDemoFactory(Discard, keepAlive=True)
+    factory.keepAliveInitialDelay = delay
+    for _ in range(3):
+        assert connected(factory).set == [("noDelay", True), ("keepAlive", True)]
+    assert lines == [f"keepAliveInitialDelay must be {why}; the system's own holds"]
+
+
+def test_builtOnce() -> None:
+    """
+    A new connection builds no options as long as the attributes are the same.
+    """
+    one = socketOptionsOf(True, True, 9)
+    assert socketOptionsOf(True, True, 9) is one
+    assert socketOptionsOf(True, True, 10) is not one

@@ -28,7 +28,8 @@ from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.errors import ConnectCancelledError, NotConnectedError
 from twisted_tcpdemo.shapes import ProtocolFactory
-from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
+from twisted_tcpdemo.transports.socketoptions import SocketOptions
+from twisted_tcpdemo.values.checks import flag
 
 _log = Logger(namespace="tcpdemo")
 
@@ -48,21 +49,17 @@ class Manner:
     """
 
     allowHalfOpen: bool | None
-    noDelay: bool
-    keepAlive: bool
-    keepAliveInitialDelay: float
+    options: SocketOptions
     readable: bool = True
     writable: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("allowHalfOpen", "noDelay", "keepAlive", "readable", "writable"):
-            value = getattr(self, name)
-            if not isinstance(value, bool) and (name != "allowHalfOpen" or value is not None):
-                raise TypeError(f"{name} must be True or False, not {value!r}")
+        if self.allowHalfOpen is not None:
+            flag("allowHalfOpen", self.allowHalfOpen)
+        flag("readable", self.readable)
+        flag("writable", self.writable)
         if not (self.readable or self.writable):
             raise ValueError("a connection that is neither readable nor writable has no use")
-        delay = keepAliveDelay(self.keepAliveInitialDelay)
-        object.__setattr__(self, "keepAliveInitialDelay", delay)
 
 
 class Connecting:
@@ -152,7 +149,7 @@ class Connecting:
         @raise NoProtocol: if the factory gives none, or has no slot for it.
         """
         transport, manner = placeholder.transport, self._manner
-        tune(transport, manner.noDelay, manner.keepAlive, manner.keepAliveInitialDelay)
+        manner.options.apply(transport)
         protocol = self._factory.buildProtocol(placeholder.address)  # type: ignore[arg-type]
         if protocol is None:
             raise NoProtocol(f"{self._factory!r} built no protocol")

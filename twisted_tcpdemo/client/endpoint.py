@@ -27,6 +27,7 @@ from twisted_tcpdemo.client.strings import checkString
 from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
 from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
+from twisted_tcpdemo.transports.socketoptions import SocketOptions
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.text import printable
 
@@ -139,7 +140,10 @@ class ClientEndpoint:
             timeout=timeout,
             retry=retry,
             manner=Manner(
-                allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay, readable, writable
+                allowHalfOpen,
+                SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
+                readable,
+                writable,
             ),
         )
 
@@ -189,7 +193,7 @@ class ClientEndpoint:
             address=None,
             timeout=timeout,
             retry=retry,
-            manner=Manner(allowHalfOpen, noDelay, keepAlive, keepAliveInitialDelay),
+            manner=Manner(allowHalfOpen, SocketOptions(noDelay, keepAlive, keepAliveInitialDelay)),
         )
         return self
 

@@ -624,7 +624,7 @@ class WriteThroughTransport(Server):
         """
         Set TCP_NODELAY; a connection has inherited what its port has.
         """
-        if self.inheritedNoDelay is not bool(enabled):
+        if self.inheritedNoDelay != enabled:
             super().setTcpNoDelay(enabled)
         self.inheritedNoDelay = None
 

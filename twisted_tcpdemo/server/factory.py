@@ -48,7 +48,7 @@ from twisted_tcpdemo.shapes import (
     StreamServer,
 )
 from twisted_tcpdemo.transports.layers import clockOf
-from twisted_tcpdemo.transports.socketoptions import keepAliveDelay, tune
+from twisted_tcpdemo.transports.socketoptions import SocketOptions, socketOptionsOf
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative, wholeOrNone
@@ -179,9 +179,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self.allowHalfOpen = allowHalfOpen
         self.pauseOnConnect = pauseOnConnect
         self.resumeAfter = nonNegative("resumeAfter", resumeAfter)
-        self.noDelay = noDelay
-        self.keepAlive = keepAlive
-        self.keepAliveInitialDelay = keepAliveDelay(keepAliveInitialDelay)
+        options = SocketOptions(noDelay, keepAlive, keepAliveInitialDelay)
+        self.noDelay = options.noDelay
+        self.keepAlive = options.keepAlive
+        self.keepAliveInitialDelay = options.keepAliveInitialDelay
         if budgets is not None:
             if not isinstance(budgets, Budgets):
                 raise TypeError(f"budgets must be Budgets, not {budgets!r}")
@@ -339,7 +340,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return False
         self._ledger.enter(connection)
         connection.attach()
-        tune(transport, self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
+        options = socketOptionsOf(self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
+        options.apply(transport)
         if self.pauseOnConnect:
             connection.pauseFirst(self.resumeAfter)
         if self._observers:
