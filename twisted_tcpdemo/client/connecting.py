@@ -5,10 +5,7 @@ to the application's protocol.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -24,42 +21,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.client.attempt import Attempt, Placeholder
+from twisted_tcpdemo.client.halves import Halves
 from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.errors import ConnectCancelledError, NotConnectedError
 from twisted_tcpdemo.shapes import ProtocolFactory
 from twisted_tcpdemo.transports.socketoptions import SocketOptions
-from twisted_tcpdemo.values.checks import flag
 
 _log = Logger(namespace="tcpdemo")
 
 TRANSIENT = (ConnectError, ConnectionClosed, DNSLookupError)
 """Failures that may be over the next time.  A certificate that is wrong now is
 wrong in a second, and so is a protocol that raises."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """
-    How a connection is to be; see L{ClientEndpoint
-    <twisted_tcpdemo.client.endpoint.ClientEndpoint>}.
-
-    @raise TypeError: for a value of the wrong type.
-    @raise ValueError: for one that is out of range.
-    """
-
-    allowHalfOpen: bool | None
-    options: SocketOptions
-    readable: bool = True
-    writable: bool = True
-
-    def __post_init__(self) -> None:
-        if self.allowHalfOpen is not None:
-            flag("allowHalfOpen", self.allowHalfOpen)
-        flag("readable", self.readable)
-        flag("writable", self.writable)
-        if not (self.readable or self.writable):
-            raise ValueError("a connection that is neither readable nor writable has no use")
 
 
 class Connecting:
@@ -77,7 +50,8 @@ class Connecting:
         *,
         name: str,
         address: IAddress | None,
-        manner: Manner,
+        options: SocketOptions,
+        halves: Halves,
         timeout: float | None,
         delays: Iterator[float],
     ) -> None:
@@ -92,7 +66,8 @@ class Connecting:
         self._clock = clock
         self._name = name
         self._address = address
-        self._manner = manner
+        self._options = options
+        self._halves = halves
         self._timeout = timeout
         self._delays = delays
         self._waiting: IDelayedCall | None = None
@@ -148,31 +123,21 @@ class Connecting:
 
         @raise NoProtocol: if the factory gives none, or has no slot for it.
         """
-        transport, manner = placeholder.transport, self._manner
-        manner.options.apply(transport)
+        transport = placeholder.transport
+        self._options.apply(transport)
         protocol = self._factory.buildProtocol(placeholder.address)  # type: ignore[arg-type]
         if protocol is None:
             raise NoProtocol(f"{self._factory!r} built no protocol")
         behind = _behind(protocol)
         ours = behind if isinstance(behind, TCPDemoProtocol) else None
         refused = isinstance(behind, Farewell)
-        if manner.allowHalfOpen is not None and not refused:
-            if ours is None:
-                raise TypeError(
-                    f"allowHalfOpen is for a TCPDemoProtocol, and {behind!r} is none; "
-                    "mix it in: class P(YourProtocol, TCPDemoProtocol)"
-                )
-            ours.allowHalfOpen = manner.allowHalfOpen
+        if not refused:
+            self._halves.prepare(behind)
         before = None if ours is None else _identity(ours)
         placeholder.giveWay(protocol, behind)
         if refused or (ours is not None and _identity(ours) == before):
             raise NoProtocol(f"{self._factory!r} has no slot")
-        if not manner.readable:
-            transport.pauseProducing()
-            with suppress(OSError):  # the peer may have gone already
-                transport.getHandle().shutdown(socket.SHUT_RD)
-        if not manner.writable:
-            transport.loseWriteConnection()
+        self._halves.apply(transport)
         return protocol
 
 

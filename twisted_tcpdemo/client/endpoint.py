@@ -21,7 +21,8 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from twisted_tcpdemo.client.connecting import Connecting, Manner
+from twisted_tcpdemo.client.connecting import Connecting
+from twisted_tcpdemo.client.halves import Halves
 from twisted_tcpdemo.client.retry import Retry
 from twisted_tcpdemo.client.strings import checkString
 from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
@@ -139,12 +140,8 @@ class ClientEndpoint:
             address=address,
             timeout=timeout,
             retry=retry,
-            manner=Manner(
-                allowHalfOpen,
-                SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
-                readable,
-                writable,
-            ),
+            options=SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
+            halves=Halves(allowHalfOpen, readable, writable),
         )
 
     @classmethod
@@ -193,7 +190,8 @@ class ClientEndpoint:
             address=None,
             timeout=timeout,
             retry=retry,
-            manner=Manner(allowHalfOpen, SocketOptions(noDelay, keepAlive, keepAliveInitialDelay)),
+            options=SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
+            halves=Halves(allowHalfOpen),
         )
         return self
 
@@ -206,7 +204,8 @@ class ClientEndpoint:
         address: IAddress | None,
         timeout: float | None,
         retry: Retry | int | None,
-        manner: Manner,
+        options: SocketOptions,
+        halves: Halves,
     ) -> None:
         """
         What both ways to make one have in common.
@@ -223,7 +222,8 @@ class ClientEndpoint:
         self._address = address
         self._timeout = nonNegative("timeout", timeout)
         self._retry = retry
-        self._manner = manner
+        self._options = options
+        self._halves = halves
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"
@@ -253,7 +253,8 @@ class ClientEndpoint:
             self._reactor,
             name=self._name,
             address=self._address,
-            manner=self._manner,
+            options=self._options,
+            halves=self._halves,
             timeout=self._timeout,
             delays=self._retry.delays(),
         )

@@ -1,0 +1,63 @@
+"""
+The two halves of a client's connection: which of them there are to be, and
+whether one outlives the other.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.values.checks import flag
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """
+    What is to be of the two halves; see L{ClientEndpoint
+    <twisted_tcpdemo.client.endpoint.ClientEndpoint>} for each of the three.
+
+    @raise TypeError: for a value of the wrong type.
+    @raise ValueError: if there are to be none.
+    """
+
+    allowHalfOpen: bool | None = None
+    readable: bool = True
+    writable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.allowHalfOpen is not None:
+            flag("allowHalfOpen", self.allowHalfOpen)
+        flag("readable", self.readable)
+        flag("writable", self.writable)
+        if not (self.readable or self.writable):
+            raise ValueError("a connection that is neither readable nor writable has no use")
+
+    def prepare(self, protocol: Any) -> None:
+        """
+        Tell a protocol that is not yet connected what to do at the peer's FIN.
+
+        @raise TypeError: if it is to be told, and is no L{TCPDemoProtocol}.
+        """
+        if self.allowHalfOpen is None:
+            return
+        if not isinstance(protocol, TCPDemoProtocol):
+            raise TypeError(
+                f"allowHalfOpen is for a TCPDemoProtocol, and {protocol!r} is none; "
+                "mix it in: class P(YourProtocol, TCPDemoProtocol)"
+            )
+        protocol.allowHalfOpen = self.allowHalfOpen
+
+    def apply(self, transport: Any) -> None:
+        """
+        End the halves of a connection that are not to be.
+        """
+        if not self.readable:
+            transport.pauseProducing()
+            with suppress(OSError):  # the peer may have gone already
+                transport.getHandle().shutdown(socket.SHUT_RD)
+        if not self.writable:
+            transport.loseWriteConnection()
