@@ -65,6 +65,24 @@ def test_lines() -> None:
         assert lines.readline() == b"TWO (8 bytes so far)\n"
 
 
+def test_site() -> None:
+    """
+    The example of a hosted site answers those within its limit, over and over,
+    and sends the next one away.
+    """
+    with running("site.py") as process:
+        port = portOf(process)
+        with connectTo(port) as first, connectTo(port) as second:
+            answers = {client: client.makefile("rb") for client in (first, second)}
+            for client, said in ((first, b"of 2"), (second, b"2 of 2"), (first, b"2 of 2")):
+                client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                while (line := answers[client].readline()) != b"\r\n":
+                    assert line
+                assert answers[client].readline().endswith(said + b"\n")
+            with connectTo(port) as third:
+                assert third.recv(100) == b""
+
+
 def test_unitTest() -> None:
     """
     The example of a unit test passes.

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.connection.farewell import Farewell
+from twisted_tcpdemo.connection.hosting import HostedFactory
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
@@ -156,7 +157,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     ) -> None:
         """
         @param protocol: a subclass of L{TCPDemoProtocol}, or any callable that
-            returns an instance of one.
+            returns an instance of one.  L{hosted<twisted_tcpdemo.hosted>} makes
+            one of any other protocol or factory.
         @param maxConnections: see the property.
         @param overflow: see the property.
         @param admission: see the property.
@@ -491,6 +493,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         A port has opened: take the descriptor limit from the process.
         """
+        if isinstance(self.protocol, HostedFactory):
+            self.protocol.doStart()  # first: nothing is to be undone if it fails
         super().doStart()
         self._capacity.measureDescriptors()
 
@@ -500,6 +504,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         self._listeners.forgetClosed()
         super().doStop()
+        if isinstance(self.protocol, HostedFactory):
+            self.protocol.doStop()
         if not self.numPorts:
             self._capacity.forgetReminder()
 

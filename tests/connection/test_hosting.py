@@ -1,0 +1,368 @@
+"""
+Hosting: protocols and factories that know nothing of their host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from tests.support.certificates import pemFile
+from tests.support.hygiene import LoggedErrors
+from tests.support.peers import Server, serving
+from tests.support.waiting import failureOf, until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory, hosted
+
+REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Inner(Protocol):
+    """
+    A protocol that remembers.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def connectionMade(self) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("made")
+
+    def connectionLost(self, reason: object = None) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("lost")
+
+
+class InnerFactory(Factory[Any]):
+    """
+    A factory that remembers.
+    """
+
+    noisy = False
+    wanted = True
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+        self.built: list[Inner] = []
+
+    def startFactory(self) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("start")
+
+    def stopFactory(self) -> None:
+        """
+        Remember it.
+        """
+        self.heard.append("stop")
+
+    def buildProtocol(self, addr: object) -> Any:
+        """
+        Build one, if any is wanted.
+        """
+        self.heard.append(addr)
+        if not self.wanted:
+            return None
+        inner = Inner()
+        inner.factory = self
+        self.built.append(inner)
+        return inner
+
+
+def connect(factory: TCPDemoFactory) -> StringTransport:
+    """
+    Connect a client in memory.
+    """
+    transport = StringTransport()
+    factory.buildProtocol(None).makeConnection(transport)
+    return transport
+
+
+# What is built, and when.
+
+
+def test_keepsItsFactory() -> None:
+    """
+    A protocol that has a factory keeps it, and one that has none gets its
+    host's.
+    """
+    inner = InnerFactory()
+    connect(TCPDemoFactory(hosted(inner)))
+    assert inner.built[0].factory is inner
+
+    alone = Inner()
+    factory = TCPDemoFactory(hosted(lambda: alone))
+    connect(factory)
+    assert alone.factory is factory
+
+
+def test_builtForAdmitted() -> None:
+    """
+    A factory is asked with the client's address, and only for clients that have
+    got a slot.
+    """
+    inner = InnerFactory()
+    factory = TCPDemoFactory(hosted(inner), maxConnections=1)
+    first = factory.buildProtocol(None)
+    late = factory.buildProtocol(None)
+    assert inner.heard == []
+    transport = StringTransport()
+    first.makeConnection(transport)
+    late.makeConnection(StringTransport())
+    factory.buildProtocol(None).makeConnection(StringTransport())
+    assert inner.heard == [transport.getPeer()]
+    assert (factory.connectionCount, factory.refusedCount) == (1, 2)
+    assert inner.built[0].heard == ["made"]
+
+
+def test_buildsNone() -> None:
+    """
+    A client for whom a factory builds nothing is sent away, and its slot is
+    free again.
+    """
+    inner = InnerFactory()
+    inner.wanted = False
+    factory = TCPDemoFactory(hosted(inner))
+    outer = factory.buildProtocol(None)
+    transport = StringTransport()
+    outer.makeConnection(transport)
+    assert transport.disconnecting
+    outer.dataReceived(b"early")
+    outer.connectionLost()
+    assert (factory.connectionCount, factory.acceptedCount) == (0, 1)
+    assert factory.conservation() == []
+
+
+async def test_cannotBuild(loggedErrors: LoggedErrors) -> None:
+    """
+    A client for whom a factory raises is broken off, and its slot is free again.
+    """
+
+    class Broken(InnerFactory):
+        def buildProtocol(self, addr: object) -> Any:
+            raise ZeroDivisionError
+
+    async with serving(TCPDemoFactory(hosted(Broken()))) as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        assert server.factory.report().closedBy == {CloseReason.ERROR: 1}
+        assert server.factory.connectionCount == 0
+    loggedErrors.take(ZeroDivisionError)
+
+
+def test_asClassAttribute() -> None:
+    """
+    A subclass can host a factory as its C{protocol}.
+    """
+    inner = InnerFactory()
+
+    class Sites(TCPDemoFactory):
+        protocol = hosted(inner)
+
+    factory = Sites()
+    connect(factory)
+    assert (factory.connectionCount, len(inner.built)) == (1, 1)
+
+
+def test_neither() -> None:
+    """
+    What is neither a factory nor callable cannot be hosted.
+    """
+    with pytest.raises(TypeError, match="3 is no factory"):
+        hosted(3)  # type: ignore[arg-type]
+
+
+# Starting and stopping.
+
+
+async def test_startsAndStops() -> None:
+    """
+    A hosted factory starts with the first port and stops with the last one, and
+    again.
+    """
+    from twisted.internet import reactor
+
+    inner = InnerFactory()
+    factory = TCPDemoFactory(hosted(inner))
+    for _ in range(2):
+        for count in (1, 2):
+            await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+            assert (inner.numPorts, inner.heard) == (count, ["start"])
+        await factory.stopListening()
+        assert (inner.numPorts, inner.heard) == (0, ["start", "stop"])
+        inner.heard.clear()
+
+
+def test_cannotStart(tmp_path: Path) -> None:
+    """
+    A port whose hosted factory cannot start is not counted.
+    """
+    site = Site(Resource(), logPath=str(tmp_path / "nowhere" / "log"))
+    factory = TCPDemoFactory(hosted(site))
+    with pytest.raises(FileNotFoundError):
+        factory.doStart()
+    assert (factory.numPorts, site.numPorts) == (0, 0)
+    site.stopFactory()  # it has begun to tell the time
+
+
+# A site of twisted.web's.
+
+
+class Page(Resource):
+    """
+    One page.
+    """
+
+    isLeaf = True
+    body: Any = b"seen"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[Any] = []
+
+    def render_GET(self, request: Any) -> Any:
+        """
+        Answer.
+        """
+        self.asked.append(request)
+        return self.body
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Server]]
+
+
+@pytest.fixture(params=["tcp", "tls", "unix", "fast"])
+def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
+    """
+    Host a site over each transport.
+    """
+
+    def start(site: Site, **options: Any) -> AbstractAsyncContextManager[Server]:
+        factory = TCPDemoFactory(hosted(site), **options)
+        if request.param == "tls":
+            endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+            return serving(factory, endpoint, tls=True)
+        if request.param == "unix":
+            path = f"unix:{tmp_path / 'socket'}"
+            return serving(factory, path, path)
+        kind = "fasttcp" if request.param == "fast" else "tcp"
+        return serving(factory, f"{kind}:0:interface=127.0.0.1")
+
+    return start
+
+
+async def test_site(serve: Serve) -> None:
+    """
+    A site answers one request after another on a connection, whose bytes are
+    counted.
+    """
+    page = Page()
+    site = Site(page)
+    async with serve(site, maxConnections=1) as server:
+        peer = await server.connect()
+        for count in (1, 2, 3):
+            peer.transport.write(REQUEST)
+            await peer.when(lambda count=count: peer.received.count(b"\r\n\r\nseen") == count)
+        outer = await server.protocol()
+        assert outer.inner.factory is site
+        assert outer.bytesRead == 3 * len(REQUEST)
+        assert outer.bytesWritten == len(peer.received)
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert server.factory.conservation() == []
+
+
+@pytest.mark.parametrize("size", [4, 8_000_000])
+async def test_siteCloses(serve: Serve, size: int) -> None:
+    """
+    A site that closes after its answer does so when all of it has been sent.
+    """
+    page = Page()
+    page.body = bytes(size)
+    async with serve(Site(page)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"GET / HTTP/1.0\r\n\r\n")
+        await peer.whenEnded()
+        assert peer.received.endswith(b"\r\n\r\n" + page.body)
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert server.factory.report().closedBy == {CloseReason.LOCAL_CLOSE: 1}
+
+
+@pytest.mark.parametrize("size", [4, 8_000_000])
+@pytest.mark.parametrize("serve", ["tcp", "unix", "fast"], indirect=True)
+async def test_siteHalfClosed(serve: Serve, size: int) -> None:
+    """
+    A client that ends its side after the request gets all of the answer, and
+    the connection ends.
+    """
+    page = Page()
+    page.body = bytes(size)
+    async with serve(Site(page, timeout=1)) as server:
+        peer = await server.connect()
+        peer.transport.write(REQUEST)
+        peer.transport.loseWriteConnection()
+        await peer.whenEnded()
+        assert peer.received.endswith(b"\r\n\r\n" + page.body)
+        await server.factory.whenEmpty()
+
+
+async def test_siteTimesOut(serve: Serve) -> None:
+    """
+    The time-out of a site ends a connection without requests.
+    """
+    async with serve(Site(Page(), timeout=0.05)) as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert server.factory.report().closedBy == {CloseReason.LOCAL_CLOSE: 1}
+
+
+async def test_siteHearsOfTheEnd(serve: Serve) -> None:
+    """
+    A request whose client has gone is told.
+    """
+    page = Page()
+    page.body = NOT_DONE_YET
+    async with serve(Site(page)) as server:
+        peer = await server.connect()
+        peer.transport.write(REQUEST)
+        await until(lambda: page.asked)
+        told: Deferred[Any] = page.asked[0].notifyFinish()
+        peer.transport.abortConnection()
+        await failureOf(told)
+        await server.factory.whenEmpty()
+
+
+async def test_siteWaitsForItsClient(serve: Serve) -> None:
+    """
+    A client that pauses gets all of the answers to its requests.
+    """
+    page = Page()
+    page.body = bytes(500_000)
+    async with serve(Site(page)) as server:
+        peer = await server.connect()
+        peer.transport.write(REQUEST)
+        await peer.whenReceived(1)
+        peer.transport.pauseProducing()
+        peer.transport.write(REQUEST * 49)
+        await until(lambda: server.factory.connections[0].bytesPending)
+        peer.transport.resumeProducing()
+        await peer.whenReceived(50 * len(page.body))
+        await until(lambda: peer.received.count(b"HTTP/1.1 200 OK") == 50)
+        await until(lambda: peer.received.endswith(page.body))
