@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.support.control import Control, controlled, gone
@@ -25,12 +23,11 @@ from twisted_tcpdemo.control.access import (
     AccessError,
     Asker,
     askerOf,
-    controlEndpoint,
     tokenFrom,
 )
 from twisted_tcpdemo.control.requests import BadRequestError, limits, parsed
-from twisted_tcpdemo.control.routes import MAX_BODY, ControlSite
-from twisted_tcpdemo.service.companion import MAX_VISITORS, Accompanied, Companion
+from twisted_tcpdemo.control.routes import MAX_BODY
+from twisted_tcpdemo.service.companion import Accompanied
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
@@ -313,34 +310,6 @@ async def test_endlessBody(tmp_path: Path) -> None:
             await turn()
 
 
-async def test_manyVisitors(tmp_path: Path) -> None:
-    """
-    Control has so many connections at a time, and takes new ones when some end.
-    """
-    async with controlled(tmp_path) as control:
-        visitors = [await control.connect() for _ in range(MAX_VISITORS)]
-        await gone(await control.connect())
-        visitors[0].transport.loseConnection()
-        await visitors[0].whenLost()
-        assert (await control.ask("GET", "/status")).status == 200
-        for visitor in visitors[1:]:
-            visitor.transport.loseConnection()
-            await visitor.whenLost()
-
-
-async def test_stopEndsVisitors(tmp_path: Path) -> None:
-    """
-    When control stops, nobody stays connected who could still ask.
-    """
-    async with controlled(tmp_path) as control:
-        visitor = await control.connect()
-        visitor.transport.write(b"GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
-        await visitor.whenReceived(1)
-        assert not visitor.ended
-    await gone(visitor)
-    assert not (tmp_path / "control").exists()
-
-
 # Whom it lets in.
 
 
@@ -547,42 +516,6 @@ async def test_theWholeService(tmp_path: Path) -> None:
 
 
 # Its parts.
-
-
-async def test_companionsStopLast() -> None:
-    """
-    Companions stop when the server has come to rest, and not before.
-    """
-    order: list[str] = []
-    rest: Deferred[None] = Deferred()
-
-    class Recorded(Service):
-        def __init__(self, name: str, stopping: Deferred[None] | None) -> None:
-            self.called = name
-            self.stopping = stopping
-
-        def stopService(self) -> Any:
-            order.append(self.called)
-            return self.stopping
-
-    both = Accompanied(Recorded("server", rest), Recorded("companion", None))
-    both.startService()
-    stopped = both.stopService()
-    assert order == ["server"]
-    rest.callback(None)
-    await stopped
-    assert order == ["server", "companion"]
-
-
-async def test_stopWithoutStart() -> None:
-    """
-    A companion that was never started can be stopped.
-    """
-    from twisted.internet import reactor
-
-    endpoint, _ = controlEndpoint(reactor, "/nowhere")
-    site = ControlSite(TCPDemoFactory(Echo), reactor)
-    await Companion("control", "/nowhere", endpoint, site, reactor).stopService()
 
 
 def test_askerWithoutAnAddress() -> None:

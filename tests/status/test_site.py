@@ -14,20 +14,17 @@ from typing import Any
 
 import pytest
 from twisted.internet.endpoints import (
-    clientFromString,
-    connectProtocol,
     serverFromString,
 )
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from tests.support.examples import portOf, running
-from tests.support.peers import Peer, rawConnection, serving
+from tests.support.peers import rawConnection, serving
 from tests.support.places import PACKAGE, PROJECT
 from tests.support.status import ask, connected, showing
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.service import companion as companions
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.status import StatusService, query
 from twisted_tcpdemo.status import site as statusSite
@@ -612,49 +609,6 @@ async def test_ownMetrics() -> None:
 
 
 # Starting and stopping.
-
-
-async def test_manyViewers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    The page takes a bounded number of descriptors, and serves again when some
-    have gone.
-    """
-    monkeypatch.setattr(companions, "MAX_VISITORS", 2)
-    async with showing(TCPDemoFactory(Echo)) as port:
-        idle = [rawConnection(port) for _ in range(2)]
-        for _ in range(5):
-            await turn()
-        from twisted.internet import reactor
-
-        third = Peer()
-        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
-        await connectProtocol(endpoint, third)
-        await third.whenLost()
-        for raw in idle:
-            raw.close()
-        for _ in range(5):
-            await turn()
-        assert (await ask(port)).code == 200
-
-
-async def test_stopsWithViewers() -> None:
-    """
-    Stopping closes what is connected to the page, even who does not read.
-    """
-    from twisted.internet import reactor
-
-    factory = TCPDemoFactory(Echo)
-    connected(factory, 1000)
-    stuck = Peer()
-    async with showing(factory) as port:
-        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
-        await connectProtocol(endpoint, stuck)
-        stuck.transport.pauseProducing()
-        request = b"GET /status.json?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        stuck.transport.write(request * 50)
-        assert (await ask(port)).code == 200
-    stuck.transport.resumeProducing()
-    await stuck.whenLost()
 
 
 async def test_startsAgain() -> None:

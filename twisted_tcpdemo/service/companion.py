@@ -9,21 +9,21 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import (
-    IAddress,
     IListeningPort,
     IProtocolFactory,
     IReactorTime,
     IStreamServerEndpoint,
 )
-from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.connection.hosting import hosted
+from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.startup import cannotListen, giveUp
 from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.report import CloseReason, DrainReport
 
 _log = Logger(namespace="tcpdemo")
 
@@ -36,79 +36,39 @@ PATIENCE = 1.0
 """Seconds that they have to read the rest when the companion stops."""
 
 
-class Visitors(WrappingFactory):
+class Visitors(TCPDemoFactory):
     """
-    A factory whose connections are limited, and end when it says so.
+    The connections of a companion, counted and limited.
 
-    A connection over the limit is broken off at once.
-    """
-
-    noisy = False
-
-    def buildProtocol(self, addr: IAddress | None) -> Any:
-        """
-        Build a protocol, if there is room.
-
-        Returning L{None} where there is none would put a traceback into the log
-        under TLS (twisted #6640).
-        """
-        return super().buildProtocol(addr) if len(self.protocols) < MAX_VISITORS else _Unwelcome()
-
-    _gone: Deferred[None] | None = None
-
-    def unregisterProtocol(self, p: ProtocolWrapper) -> None:
-        """
-        One has gone.
-        """
-        super().unregisterProtocol(p)
-        if self._gone is not None and not self.protocols:
-            gone, self._gone = self._gone, None
-            gone.callback(None)
-
-    def dismiss(self, clock: IReactorTime) -> Deferred[None]:
-        """
-        End all of them, and wait until they are gone.
-
-        Not in this turn: it may be one of them that has asked for the end, and
-        waits for the answer.
-        """
-        if not self.protocols:
-            return succeed(None)
-        self._gone = gone = Deferred[None]()
-        calls = [
-            clock.callLater(0, self._end, "lose"),
-            clock.callLater(PATIENCE, self._end, "abort"),
-        ]
-
-        def ended(_: None) -> None:
-            for call in calls:
-                if call.active():
-                    call.cancel()
-
-        return gone.addCallback(ended)
-
-    def _end(self, how: str) -> None:
-        for visitor in list(self.protocols):
-            getattr(visitor, f"{how}Connection")()
-
-
-class _Unwelcome(Protocol):
-    """
-    A connection for which there is no room.
+    A connection over the limit is reset at once.  Time budgets are the business
+    of what is served; those for a TLS handshake, and for a close that the peer
+    does not read, hold here too.
     """
 
-    transport: Any
+    descriptorReserve = None
 
-    def connectionMade(self) -> None:
+    def __init__(self, factory: IProtocolFactory, clock: IReactorTime) -> None:
         """
-        Break it off.
+        @param factory: what serves them.
+        @param clock: the reactor.
         """
-        self.transport.abortConnection()
+        super().__init__(
+            hosted(factory), maxConnections=MAX_VISITORS, overflow="reset", clock=clock
+        )
+        self._served = factory
+
+    def logPrefix(self) -> str:
+        """
+        Name what is served, where Twisted logs that a port has opened.
+        """
+        return type(self._served).__name__
 
 
 class Companion(Service):
     """
     Listens on one endpoint as long as it runs.
+
+    Its connections have a limit, L{MAX_VISITORS}, and end when it stops.
     """
 
     def __init__(
@@ -134,11 +94,18 @@ class Companion(Service):
         self._purpose = purpose
         self._where = where
         self._endpoint = endpoint
-        self._visitors = Visitors(factory)
+        self._visitors = Visitors(factory, clock)
         self._clock = clock
         self._privileged = privileged
-        self._listening: Deferred[Any] | None = None
+        self._run: object = None
         self._port: IListeningPort | None = None
+
+    @property
+    def visitors(self) -> Visitors:
+        """
+        Who is connected to it.
+        """
+        return self._visitors
 
     @property
     def port(self) -> IListeningPort | None:
@@ -167,43 +134,53 @@ class Companion(Service):
         self._listen()
 
     def _listen(self) -> None:
-        if self._listening is not None:
+        if self._run is not None:
             return
+        self._run = run = object()
         failures: list[Failure] = []
-        listening: Deferred[Any] = maybeDeferred(self._endpoint.listen, self._visitors)
-        self._listening = listening.addCallbacks(self._opened, failures.append)
+        listening: Deferred[Any] = self._visitors.listen(self._endpoint)
+        listening.addCallbacks(self._opened, failures.append)
         if failures:
             giveUp(cannotListen(f"{self._where} for {self._purpose}", failures[0]))
         # An endpoint that takes its time may fail when the reactor runs.  The
         # server has clients by then, and goes on without its companion.
-        listening.addCallback(lambda _: self._failed(failures))
+        listening.addCallback(lambda _: self._failed(failures, run))
 
     def _opened(self, port: IListeningPort) -> None:
         self._port = port
         where = endpointOf(port.getHost())
         _log.info("{purpose} on {where}", purpose=self._purpose, where=str(where))
 
-    def _failed(self, failures: list[Failure]) -> None:
-        if failures and self._listening is not None:
+    def _failed(self, failures: list[Failure], run: object) -> None:
+        if failures and run is self._run:
             where = f"{self._where} for {self._purpose}"
             _log.critical("{message}", message=cannotListen(where, failures[0]))
 
     def stopService(self) -> Deferred[None]:
         """
         Stop listening, and end what is connected.
+
+        @return: fires when the port is closed and nobody is connected any more.
         """
         super().stopService()
-        listening, self._listening = self._listening, None
-        if listening is None:
-            return succeed(None)
-        return Deferred.fromCoroutine(self._stop(listening))
+        self._run = self._port = None
+        drained = self._visitors.drain(PATIENCE)
+        # Not in this turn: one of them may have asked for the end, and waits for
+        # the answer.
+        ending = self._clock.callLater(0, self._endVisitors)
 
-    async def _stop(self, listening: Deferred[Any]) -> None:
-        listening.cancel()
-        await listening
-        port, self._port = self._port, None
-        stopping: Any = maybeDeferred(port.stopListening) if port is not None else succeed(None)
-        await gatherResults([stopping, self._visitors.dismiss(self._clock)])
+        def ended(_: DrainReport) -> None:
+            if ending.active():
+                ending.cancel()
+
+        return drained.addCallback(ended)
+
+    def _endVisitors(self) -> None:
+        for visitor in self._visitors.records:
+            # An HTTP channel is a producer that never ends: a transport that
+            # waits for it would be aborted in the end.
+            visitor.transport.unregisterProducer()
+            visitor.close(CloseReason.LOCAL_CLOSE)
 
 
 class Accompanied(MultiService):
