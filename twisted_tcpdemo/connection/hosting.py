@@ -1,9 +1,9 @@
 """
-Any protocol of Twisted's, counted and limited: the protocol that hosts it.
+Hosts of foreign protocols, which count and limit their connections.
 
-The hosted protocol gets the transport itself, not a wrapper.  What it asks of a
-transport works as it does without its host: producers, C{abortConnection}, the
-protocol that TLS has negotiated, the credentials of a UNIX socket.
+The hosted protocol gets the transport itself, not a wrapper.  So producers,
+C{abortConnection}, the protocol that TLS has negotiated and the credentials of a
+UNIX socket work as they do without a host.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ from twisted_tcpdemo.shapes import Connectable, ProtocolFactory
 @implementer(IHandshakeListener)
 class Hosted(TCPDemoProtocol):
     """
-    Any protocol, counted: what happens to the connection is passed on to it.
+    Counts the connection of any protocol, and passes its events on.
     """
 
     def __init__(self, inner: Connectable) -> None:
         """
-        @param inner: the protocol.
+        @param inner: the hosted protocol.
         """
         self.inner: Any = inner
 
     def connectionMade(self) -> None:
         """
-        Connect it.  It gets the factory of its host if it has none of its own.
+        Connect the hosted protocol.  It gets the factory of its host if it has
+        none of its own.
         """
         if getattr(self.inner, "factory", None) is None:
             self.inner.factory = self.factory
@@ -47,58 +48,57 @@ class Hosted(TCPDemoProtocol):
 
     def handshakeCompleted(self) -> None:
         """
-        Pass it on, if it wants to know.
+        Pass the end of the TLS handshake on, to a protocol that listens for it.
         """
         if IHandshakeListener.providedBy(self.inner):
             self.inner.handshakeCompleted()
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Pass it on.
+        Pass the bytes on.
         """
         self.inner.dataReceived(data)
 
     def readConnectionLost(self) -> None:
         """
-        Pass it on, if it wants to know.
+        Pass the peer's FIN on, to a protocol that can be half-closed.
         """
         if IHalfCloseableProtocol.providedBy(self.inner):
             self.inner.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
         """
-        Pass it on, if it wants to know.
+        Pass the end of our half on, to a protocol that can be half-closed.
         """
         if IHalfCloseableProtocol.providedBy(self.inner):
             self.inner.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Pass it on.
+        Pass the loss on.
         """
         self.inner.connectionLost(reason)
 
 
 class _Built(Hosted):
     """
-    Hosts what another factory builds for the connection.
+    Hosts a protocol that another factory builds for the connection.
 
-    That factory is asked when there is a slot, and not before: it builds
-    nothing for a client that is refused.
+    The factory is asked when the client has a slot, and builds nothing for a
+    refused client.
     """
 
     def __init__(self, factory: ProtocolFactory | IProtocolFactory) -> None:
         """
         @param factory: builds the protocol.
         """
-        super().__init__(Protocol())  # hears of the end if nothing is built
+        super().__init__(Protocol())  # hears of the end if no protocol is built
         self._builder: Any = factory
 
     def connectionMade(self) -> None:
         """
-        Have the protocol built, and connect it.
-
-        A factory that builds none does not want the connection, which is closed.
+        Let the factory build the protocol, and connect that.  If the factory
+        builds none, close the connection.
         """
         inner = self._builder.buildProtocol(self.peer)
         if inner is None:
@@ -110,7 +110,7 @@ class _Built(Hosted):
 
 class HostedFactory:
     """
-    Builds the hosts of another factory's protocols.
+    Builds hosts for the protocols of another factory.
 
     A L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} that has it as its
     C{protocol} starts and stops the other factory with each of its ports.
@@ -130,13 +130,13 @@ class HostedFactory:
 
     def doStart(self) -> None:
         """
-        A port opens.
+        Start the other factory: a port opens.
         """
         self._factory.doStart()
 
     def doStop(self) -> None:
         """
-        A port has closed.
+        Stop the other factory: a port has closed.
         """
         self._factory.doStop()
 
@@ -145,16 +145,15 @@ def hosted(
     what: Callable[[], Connectable | IProtocol] | ProtocolFactory | IProtocolFactory,
 ) -> Callable[[], TCPDemoProtocol]:
     """
-    Let a L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} serve with a protocol
-    that knows nothing of it.
+    Let a L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} serve with any protocol,
+    or with the protocols of another factory.
 
-    The hosted protocol keeps the factory that it has, and otherwise gets the
-    one that hosts it.
+    A hosted protocol keeps its own factory; one without gets that of its host.
 
     @param what: a protocol class, or anything callable that returns a protocol;
         or a factory, such as a L{Site<twisted.web.server.Site>}.  A factory is
         started and stopped with each port, and builds a protocol for each client
-        that has got a slot.  It should be hosted once.
+        that has a slot.  Host it once only.
     @return: the C{protocol} of a L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>}.
     @raise TypeError: if it is neither.
     """

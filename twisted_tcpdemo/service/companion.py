@@ -1,7 +1,8 @@
 """
-Listeners that accompany a server, such as the one that controls it: they start
-with it, and stop only when it has come to rest.  A server that drains can still
-be watched, and hurried.
+Companions of a server: the listeners of its status page and its control.
+
+They start with the server, and stop when it is at rest, so a draining server can
+still be watched, and hurried.
 """
 
 from __future__ import annotations
@@ -28,28 +29,27 @@ from twisted_tcpdemo.values.report import CloseReason, DrainReport
 _log = Logger(namespace="tcpdemo")
 
 MAX_VISITORS = 64
-"""Connections that a companion has at a time: it must not use up the
-descriptors of the server that it accompanies."""
-
+"""The most connections of a companion at a time: it must not use up the descriptors
+of its server."""
 
 PATIENCE = 1.0
-"""Seconds that they have to read the rest when the companion stops."""
+"""Seconds in which visitors can read the rest when a companion stops."""
 
 
 class Visitors(TCPDemoFactory):
     """
-    The connections of a companion, counted and limited.
+    The factory of a companion: it limits the visitors and hosts their protocols.
 
-    A connection over the limit is reset at once.  Time budgets are the business
-    of what is served; those for a TLS handshake, and for a close that the peer
-    does not read, hold here too.
+    A visitor over the limit is reset at once.  The hosted factory keeps its own
+    time budgets; those for a TLS handshake, and for a close that the peer does not
+    read, hold here too.
     """
 
     descriptorReserve = None
 
     def __init__(self, factory: IProtocolFactory, clock: IReactorTime) -> None:
         """
-        @param factory: what serves them.
+        @param factory: builds the protocols that serve them.
         @param clock: the reactor.
         """
         super().__init__(
@@ -59,16 +59,16 @@ class Visitors(TCPDemoFactory):
 
     def logPrefix(self) -> str:
         """
-        Name what is served, where Twisted logs that a port has opened.
+        The name of the hosted factory, for Twisted's line about an open port.
         """
         return type(self._served).__name__
 
 
 class Companion(Service):
     """
-    Listens on one endpoint as long as it runs.
+    Listens on one endpoint from start to stop.
 
-    Its connections have a limit, L{MAX_VISITORS}, and end when it stops.
+    It has at most L{MAX_VISITORS} connections, which end when it stops.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class Companion(Service):
         privileged: bool = False,
     ) -> None:
         """
-        @param purpose: what it is for, in a word, for the log.
-        @param where: the endpoint as its user calls it.
-        @param endpoint: where to listen.
-        @param factory: what serves there.
+        @param purpose: its purpose in a word, for the log.
+        @param where: the endpoint in the words of its user.
+        @param endpoint: the endpoint to listen on.
+        @param factory: builds the protocols of its visitors.
         @param clock: the reactor.
-        @param privileged: whether it listens as long as the process may use low
-            ports.  Otherwise it does when the process has shed its privileges:
-            a UNIX socket has to belong to the user who is to remove it again.
+        @param privileged: whether it listens while the process may use low ports.
+            Otherwise it listens when the process has shed its privileges: a UNIX
+            socket has to belong to the user that removes it again.
         """
         self._purpose = purpose
         self._where = where
@@ -103,7 +103,7 @@ class Companion(Service):
     @property
     def visitors(self) -> Visitors:
         """
-        Who is connected to it.
+        Its factory.
         """
         return self._visitors
 
@@ -116,7 +116,7 @@ class Companion(Service):
 
     def privilegedStartService(self) -> None:
         """
-        Listen, if it is to have the privileges.
+        Listen, if it is privileged.
 
         @raise StartError: if it cannot.
         """
@@ -158,15 +158,15 @@ class Companion(Service):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop listening, and end what is connected.
+        Stop listening, and end the connections.
 
-        @return: fires when the port is closed and nobody is connected any more.
+        @return: fires when the port is closed and no connection is open.
         """
         super().stopService()
         self._run = self._port = None
         drained = self._visitors.drain(PATIENCE)
-        # Not in this turn: one of them may have asked for the end, and waits for
-        # the answer.
+        # Not in this turn: the stop may be the request of a visitor, which waits
+        # for its answer.
         ending = self._clock.callLater(0, self._endVisitors)
 
         def ended(_: DrainReport) -> None:
@@ -177,8 +177,8 @@ class Companion(Service):
 
     def _endVisitors(self) -> None:
         for visitor in self._visitors.records:
-            # An HTTP channel is a producer that never ends: a transport that
-            # waits for it would be aborted in the end.
+            # An HTTP channel is a producer that never ends: the transport would
+            # wait for it, and be aborted.
             visitor.transport.unregisterProducer()
             visitor.close(CloseReason.LOCAL_CLOSE)
 
@@ -190,7 +190,7 @@ class Accompanied(MultiService):
 
     def __init__(self, server: Service, *companions: Service) -> None:
         """
-        @param server: what they accompany.
+        @param server: the server that they accompany.
         """
         super().__init__()
         self.server = server
@@ -200,7 +200,7 @@ class Accompanied(MultiService):
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop the server; when it is at rest, the others.
+        Stop the server, and its companions when it is at rest.
         """
         Service.stopService(self)
         stopping: Deferred[Any] = maybeDeferred(self.server.stopService)
