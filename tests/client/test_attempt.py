@@ -1,0 +1,315 @@
+"""
+One attempt to connect: how long, and what is left when it does not succeed.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from twisted.internet.address import HostnameAddress, IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost, TimeoutError
+from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from tests.support.certificates import clientContext
+from tests.support.clients import (
+    TLS,
+    Client,
+    Resolver,
+    cancelled,
+    closed,
+    installedReactor,
+    silentServer,
+    to,
+)
+from tests.support.peers import serving
+from tests.support.waiting import failureOf, turn, until
+from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
+from twisted_tcpdemo.client.retry import Retry
+from twisted_tcpdemo.twistd.programs import Discard, Echo
+
+# TLS.
+
+
+async def test_TLS() -> None:
+    """
+    ConnectionMade comes when the handshake is done, and counts are plaintext.
+    """
+
+    class Verifier(Client):
+        def connectionMade(self) -> None:
+            self.certificate = self.transport.getPeerCertificate()
+            super().connectionMade()
+
+    async with serving(TCPDemoFactory(Echo), TLS) as server:
+        client = await to(server.port, tls=clientContext()).connectProtocol(Verifier())
+        assert client.certificate is not None
+        await client.write("hello")
+        await client.whenReceived(5)
+        assert (client.bytesRead, client.bytesWritten) == (5, 5)
+        await closed(client)
+
+
+@implementer(IHandshakeListener)
+class Listener(Client):
+    """
+    Wants to know of the handshake.
+    """
+
+    order: tuple[str, ...] = ()
+
+    def connectionMade(self) -> None:
+        """
+        Remember.
+        """
+        self.order += ("made",)
+        super().connectionMade()
+
+    def handshakeCompleted(self) -> None:
+        """
+        Remember.
+        """
+        self.order += ("handshake",)
+
+
+async def test_handshakeListener() -> None:
+    """
+    A protocol that asks is told of the handshake, after connectionMade.
+    """
+    async with serving(TCPDemoFactory(Discard), TLS) as server:
+        client = await to(server.port, tls=clientContext()).connectProtocol(Listener())
+        assert client.order == ("made", "handshake")
+        await closed(client)
+
+
+async def test_TLSNotTrusted() -> None:
+    """
+    A certificate that is not trusted fails the Deferred; the protocol hears
+    nothing, and it is not tried again.
+    """
+    async with serving(TCPDemoFactory(Discard), TLS) as server:
+        client = Client()
+        endpoint = to(server.port, tls=True, retry=Retry(initialDelay=60))
+        error = await failureOf(endpoint.connectProtocol(client))
+        assert "certificate" in repr(error)
+        assert client.transport is None and client.reason is None
+        await server.factory.whenEmpty()
+
+
+async def test_TLSWrongName() -> None:
+    """
+    A certificate for another name fails the Deferred.
+    """
+    async with serving(TCPDemoFactory(Discard), TLS) as server:
+        endpoint = to(server.port, tls=clientContext("elsewhere.test"))
+        error = await failureOf(endpoint.connectProtocol(Client()))
+        assert "service_identity" in type(error).__module__
+        await server.factory.whenEmpty()
+
+
+async def test_TLSPeerEndsDuringHandshake(resources: ExitStack) -> None:
+    """
+    A peer that goes away during the handshake is a connection lost.
+    """
+    listener = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
+    connecting = to(listener.getsockname()[1], tls=clientContext()).connectProtocol(Client())
+    listener.setblocking(False)
+    await turn()
+    await turn()
+    listener.accept()[0].close()
+    assert isinstance(await failureOf(connecting), ConnectionLost)
+
+
+# Timeouts.
+
+
+@pytest.mark.parametrize("stage", ["look-up", "connection", "handshake"])
+async def test_timeout(stage: str, resolver: Resolver, resources: ExitStack) -> None:
+    """
+    The timeout covers every stage, with one error.
+    """
+    port = silentServer(resources, full=stage == "connection")
+    host = "example.test" if stage == "look-up" else "127.0.0.1"
+    endpoint = to(port, host, timeout=0.1, tls=clientContext() if stage == "handshake" else None)
+    error = await failureOf(endpoint.connectProtocol(Client()))
+    assert isinstance(error, TimeoutError) and "0.1 s" in str(error)
+
+
+async def test_noTimeout() -> None:
+    """
+    Without a timeout, and without TLS, there is nothing to switch off again.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        endpoint = to(server.port, timeout=None, tls=False)
+        await closed(await endpoint.connectProtocol(Client()))
+
+
+async def test_fromStringTimeout(resources: ExitStack) -> None:
+    """
+    The timeout covers the handshake of a string's endpoint, which Twisted's own
+    does not.
+    """
+    description = f"tls:127.0.0.1:{silentServer(resources)}"
+    endpoint = ClientEndpoint.fromString(description, timeout=0.1)
+    assert isinstance(await failureOf(endpoint.connectProtocol(Client())), TimeoutError)
+
+
+# Cancelling.
+
+
+async def test_cancelLookUp(resolver: Resolver) -> None:
+    """
+    Cancelled while the name is being looked up.
+    """
+    error = await cancelled(to(80, "example.test").connectProtocol(Client()))
+    assert error.address == HostnameAddress(b"example.test", 80)
+
+
+async def test_cancelConnecting(resources: ExitStack) -> None:
+    """
+    Cancelled while the connection is being made.
+    """
+    connecting = to(silentServer(resources, full=True)).connectProtocol(Client())
+    await turn()
+    await turn()
+    await cancelled(connecting)
+
+
+async def test_cancelRace(resolver: Resolver, resources: ExitStack) -> None:
+    """
+    Cancelled while two addresses race.
+    """
+    slow = IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True))
+    resolver.addresses = [slow, slow]
+    connecting = to(80, "example.test").connectProtocol(Client())
+    writers = installedReactor().getWriters
+    before = len(writers())
+    await until(lambda: len(writers()) == before + 2)
+    await cancelled(connecting)
+
+
+async def test_cancelHandshake(resources: ExitStack) -> None:
+    """
+    Cancelled during the TLS handshake; the protocol has heard nothing.
+    """
+    client = Client()
+    connecting = to(silentServer(resources), tls=clientContext()).connectProtocol(client)
+    readers = installedReactor().getReaders
+    before = len(readers())
+    await until(lambda: len(readers()) > before)
+    await turn()
+    await cancelled(connecting)
+    assert client.transport is None
+
+
+@implementer(IStreamClientEndpoint)
+class Stubborn:
+    """
+    A foreign endpoint that connects in memory, late, and cannot be cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.factory: Any = None
+        self.connected: Deferred[Any] = Deferred()
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """
+        Wait for the test.
+        """
+        self.factory = protocolFactory
+        return self.connected
+
+    def reach(self) -> tuple[Any, StringTransport]:
+        """
+        Connect, and do not tell yet.
+        """
+        protocol = self.factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+
+@pytest.fixture
+def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
+    """
+    What C{fromString("stubborn:")} gives.
+    """
+    endpoint = Stubborn()
+    monkeypatch.setattr("twisted_tcpdemo.client.endpoint.clientFromString", lambda *_: endpoint)
+    return endpoint
+
+
+async def test_foreignEndpointEarlyData(stubborn: Stubborn) -> None:
+    """
+    What a foreign endpoint delivers before it says that it has connected is
+    not lost.
+    """
+    connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
+    placeholder, transport = stubborn.reach()
+    placeholder.dataReceived(b"early")
+    assert not connecting.called
+    stubborn.connected.callback(placeholder)
+    client = await connecting
+    placeholder.dataReceived(b" bird")
+    assert client.received == b"early bird"
+    assert client.bytesRead == 10
+    placeholder.readConnectionLost()
+    placeholder.writeConnectionLost()
+    assert client.ended and transport.disconnecting
+    placeholder.connectionLost(Failure(ConnectionDone()))
+    assert client.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_foreignEndpointLostEarly(stubborn: Stubborn) -> None:
+    """
+    A connection that is lost before the endpoint speaks of it is a failure.
+    """
+    connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
+    placeholder, _ = stubborn.reach()
+    placeholder.connectionLost(Failure(ConnectionLost()))
+    stubborn.connected.callback(placeholder)
+    assert isinstance(await failureOf(connecting), ConnectionLost)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_foreignEndpointNotCancelled(stubborn: Stubborn, when: str) -> None:
+    """
+    An endpoint that connects although it was cancelled is aborted.
+    """
+    connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
+    if when == "before":
+        _, transport = stubborn.reach()
+        await cancelled(connecting)
+    else:
+        await cancelled(connecting)
+        _, transport = stubborn.reach()
+    assert transport.disconnected or transport.disconnecting
+
+
+async def test_foreignEndpointRaises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An endpoint that raises, or has failed or succeeded already, is no trouble.
+    """
+    endpoint: Any = Stubborn()
+    monkeypatch.setattr("twisted_tcpdemo.client.endpoint.clientFromString", lambda *_: endpoint)
+
+    def raising(factory: Any) -> Any:
+        raise ZeroDivisionError
+
+    def atOnce(factory: Any) -> Any:
+        endpoint.factory = factory
+        return succeed(endpoint.reach()[0])
+
+    for connect in raising, lambda _: fail(ZeroDivisionError()):
+        endpoint.connect = connect
+        connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
+        assert isinstance(await failureOf(connecting), ZeroDivisionError)
+    endpoint.connect = atOnce
+    client = Client()
+    assert await ClientEndpoint.fromString("stubborn:").connectProtocol(client) is client

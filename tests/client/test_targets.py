@@ -1,0 +1,287 @@
+"""
+What a client connects to: a host, a UNIX socket, an open descriptor; and from where.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectBindError, ConnectError, DNSLookupError
+
+from tests.support.certificates import clientContext
+from tests.support.clients import (
+    TLS,
+    Client,
+    Resolver,
+    closed,
+    freePort,
+    installedReactor,
+    silentServer,
+    to,
+)
+from tests.support.peers import serving
+from tests.support.waiting import failureOf, turn
+from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
+from twisted_tcpdemo.errors import TCPDemoError
+from twisted_tcpdemo.twistd.programs import Discard, Echo
+
+# What it connects to.
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_host(host: str) -> None:
+    """
+    A name and a literal lead to the same place, with the same counts and
+    addresses on both sides.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        client = await to(server.port, host).connectProtocol(Client())
+        await client.write("hello")
+        await client.whenReceived(5)
+        protocol = await server.protocol()
+        assert (client.bytesRead, client.bytesWritten, client.bytesPending) == (5, 5, 0)
+        assert (client.remoteAddress, client.remotePort) == ("127.0.0.1", server.port)
+        assert (client.localAddress, client.localPort) == (
+            protocol.remoteAddress,
+            protocol.remotePort,
+        )
+        assert client.localFamily == client.remoteFamily == "IPv4"
+        await closed(client)
+        assert client.remotePort == server.port
+        assert client.closeReason is CloseReason.LOCAL_CLOSE
+
+
+async def test_IPv6() -> None:
+    """
+    An IPv6 literal is written without brackets.
+    """
+    async with serving(TCPDemoFactory(Discard), r"tcp6:0:interface=\:\:1") as server:
+        client = await to(server.port, "::1").connectProtocol(Client())
+        assert (client.remoteAddress, client.remoteFamily) == ("::1", "IPv6")
+        await closed(client)
+
+
+async def test_literalIsNotLookedUp(resolver: Resolver) -> None:
+    """
+    An address needs no resolver, so a slow one does not hold it up.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        await closed(await to(server.port).connectProtocol(Client()))
+        assert resolver.asked == []
+
+
+async def test_nameWithUnderscore(resolver: Resolver) -> None:
+    """
+    A name with an underscore, as containers have, is looked up like any other.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        resolver.addresses = [IPv4Address("TCP", "127.0.0.1", server.port)]
+        await closed(await to(server.port, "my_server").connectProtocol(Client()))
+        assert resolver.asked == [("my_server", None)]
+
+
+async def test_race(resolver: Resolver, resources: ExitStack) -> None:
+    """
+    The addresses of a name race: one that does not answer holds nobody up.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        resolver.addresses = [
+            IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True)),
+            IPv4Address("TCP", "127.0.0.1", server.port),
+        ]
+        client = await to(server.port, "example.test").connectProtocol(Client())
+        assert client.remotePort == server.port
+        await closed(client)
+
+
+@pytest.mark.parametrize("kind", [str, str.encode, Path])
+async def test_path(tmp_path: Path, kind: Callable[[str], Any]) -> None:
+    """
+    A UNIX socket, by a path of any type.
+    """
+    path = str(tmp_path / "s")
+    async with serving(TCPDemoFactory(Echo), f"unix:{path}") as server:
+        endpoint = ClientEndpoint(installedReactor(), path=kind(path))
+        client = await endpoint.connectProtocol(Client())
+        await client.write("hello")
+        await client.whenReceived(5)
+        assert (client.remoteAddress, client.remotePort, client.remoteFamily) == (
+            path,
+            None,
+            "UNIX",
+        )
+        assert server.factory.bytesRead == client.bytesWritten == 5
+        await closed(client)
+
+
+async def test_pathThatIsNot(tmp_path: Path) -> None:
+    """
+    A path where nobody listens is a failure to connect.
+    """
+    endpoint = ClientEndpoint(installedReactor(), path=tmp_path / "nothing")
+    assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectError)
+
+
+# An open socket.
+
+
+@pytest.mark.parametrize("family", ["unix", "tcp"])
+async def test_fd(family: str, resources: ExitStack) -> None:
+    """
+    A socket that is open already is adopted by its descriptor, and the caller's
+    own can be closed.
+    """
+    if family == "unix":
+        ours, theirs = socket.socketpair()
+    else:
+        listener = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
+        ours = socket.create_connection(listener.getsockname())
+        theirs = listener.accept()[0]
+    resources.enter_context(theirs)
+    with ours:
+        endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno())
+        client = await endpoint.connectProtocol(Client())
+    await client.write("to you")
+    assert theirs.recv(100) == b"to you"
+    theirs.send(b"to me")
+    await client.whenReceived(5)
+    assert (client.bytesRead, client.bytesWritten) == (5, 6)
+    assert client.remoteFamily == ("UNIX" if family == "unix" else "IPv4")
+    theirs.close()
+    await client.whenLost()
+    assert client.closeReason is CloseReason.PEER_CLOSED
+
+
+async def test_fdIsClosedWithTheConnection(resources: ExitStack) -> None:
+    """
+    Closing the connection ends the socket, also for the one who still has a
+    descriptor of it.
+    """
+    ours, theirs = map(resources.enter_context, socket.socketpair())
+    client = await ClientEndpoint(installedReactor(), fd=ours.fileno()).connectProtocol(Client())
+    await closed(client)
+    assert theirs.recv(1) == b""
+    assert ours.recv(1) == b""
+
+
+async def test_fdNotWritable(resources: ExitStack) -> None:
+    """
+    Without the writing side the peer gets a FIN, and reading goes on.
+    """
+    ours, theirs = map(resources.enter_context, socket.socketpair())
+    endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), writable=False)
+    client = await endpoint.connectProtocol(Client())
+    await turn()
+    assert theirs.recv(1) == b""
+    assert isinstance(await failureOf(client.write("no")), TCPDemoError)
+    theirs.send(b"still here")
+    await client.whenReceived(10)
+    theirs.close()
+    await client.whenLost()
+    assert client.bytesWritten == 0
+
+
+async def test_fdNotReadable(resources: ExitStack) -> None:
+    """
+    Without the reading side nothing is delivered, the peer is told that nobody
+    reads, and writing goes on.
+    """
+    ours, theirs = map(resources.enter_context, socket.socketpair())
+    endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), readable=False)
+    client = await endpoint.connectProtocol(Client())
+    await client.write("one way")
+    assert theirs.recv(100) == b"one way"
+    with pytest.raises(BrokenPipeError):
+        theirs.send(b"no")
+    theirs.close()
+    for _ in range(5):
+        await turn()
+    assert client.reason is None and client.bytesRead == 0
+    client.transport.write(b"is anybody there?")
+    await client.whenLost()
+
+
+async def test_fdIsNotConnected(resources: ExitStack) -> None:
+    """
+    A socket that was never connected, or whose peer has gone, is a failure to
+    connect and not a wrong argument.
+    """
+    lone = resources.enter_context(socket.socket())
+    endpoint = ClientEndpoint(installedReactor(), fd=lone.fileno())
+    assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectError)
+
+
+async def test_fdTLS(resources: ExitStack) -> None:
+    """
+    TLS runs over an adopted socket too.
+    """
+    async with serving(TCPDemoFactory(Echo), TLS) as server:
+        with socket.create_connection(("127.0.0.1", server.port)) as ours:
+            endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), tls=clientContext())
+            client = await endpoint.connectProtocol(Client())
+        await client.write("hello")
+        await client.whenReceived(5)
+        await closed(client)
+
+
+# Where it connects from.
+
+
+async def test_localAddress() -> None:
+    """
+    The client's address and port can be chosen, also a port that another
+    connection has just left.
+    """
+    port = freePort()
+    for _ in range(2):
+        async with serving(TCPDemoFactory(Discard)) as server:
+            endpoint = to(server.port, localAddress="127.0.0.2", localPort=port)
+            client = await endpoint.connectProtocol(Client())
+            assert (client.localAddress, client.localPort) == ("127.0.0.2", port)
+            await closed(client)
+
+
+# Twisted forgets to close the socket that it could not bind.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_localPortInUse(resources: ExitStack) -> None:
+    """
+    A local port that is taken is a failure to connect, and says so.
+    """
+    taken = resources.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+    endpoint = to(freePort(), localAddress="127.0.0.1", localPort=taken)
+    assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectBindError)
+
+
+async def test_localAddressDecidesTheFamily(resolver: Resolver) -> None:
+    """
+    From an IPv4 address only IPv4 addresses of a name are tried.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        resolver.addresses = [
+            IPv6Address("TCP", "::1", server.port),
+            IPv4Address("TCP", "127.0.0.1", server.port),
+        ]
+        endpoint = to(server.port, "example.test", localAddress="127.0.0.1")
+        await closed(await endpoint.connectProtocol(Client()))
+        assert resolver.asked == [("example.test", [IPv4Address])]
+        nowhere = to(server.port, "example.test", localAddress="::1", timeout=1)
+        resolver.addresses = resolver.addresses[1:]
+        assert isinstance(await failureOf(nowhere.connectProtocol(Client())), DNSLookupError)
+
+
+# What can go wrong.
+
+
+async def test_nameThatIsNot(resolver: Resolver) -> None:
+    """
+    A name without addresses fails as a look-up.
+    """
+    resolver.addresses = []
+    error = await failureOf(to(1, "example.test").connectProtocol(Client()))
+    assert isinstance(error, DNSLookupError)

@@ -1,0 +1,121 @@
+"""
+Clients on loopback, and what they need.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IHostnameResolver
+from zope.interface import implementer
+
+from tests.support.certificates import pemFile
+from tests.support.peers import Peer
+from tests.support.waiting import failureOf
+from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
+from twisted_tcpdemo.errors import ConnectCancelledError
+
+TLS = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+
+
+def installedReactor() -> Any:
+    """
+    The reactor that runs the tests.
+    """
+    from twisted.internet import reactor
+
+    return reactor
+
+
+class Client(Peer, TCPDemoProtocol):
+    """
+    A counted protocol that remembers what happened to it.
+    """
+
+
+def to(port: int, host: str = "127.0.0.1", **options: Any) -> ClientEndpoint:
+    """
+    An endpoint on this machine.
+    """
+    return ClientEndpoint(installedReactor(), host, port, **options)
+
+
+def freePort() -> int:
+    """
+    A port on which nobody listens.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def silentServer(resources: ExitStack, full: bool = False) -> int:
+    """
+    A port that accepts and never says a word.
+
+    @param full: let the kernel's queue be full, so that nobody gets that far.
+    @return: the port.
+    """
+    listener = resources.enter_context(socket.socket())
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0 if full else 5)
+    for _ in range(3 if full else 0):
+        waiting = resources.enter_context(socket.socket())
+        waiting.setblocking(False)
+        waiting.connect_ex(listener.getsockname())
+    port: int = listener.getsockname()[1]
+    return port
+
+
+@implementer(IHostnameResolver)
+class Resolver:
+    """
+    A resolver whose answers the test gives.
+    """
+
+    def __init__(self) -> None:
+        self.addresses: list[Any] | None = None
+        self.asked: list[tuple[str, Any]] = []
+
+    def resolveHostName(
+        self,
+        resolutionReceiver: Any,
+        hostName: str,
+        portNumber: int = 0,
+        addressTypes: Any = None,
+        transportSemantics: str = "TCP",
+    ) -> Any:
+        """
+        Answer, if there are answers.
+        """
+        self.asked.append((hostName, addressTypes))
+        if self.addresses is not None:
+            resolutionReceiver.resolutionBegan(None)
+            for address in self.addresses:
+                if addressTypes is None or type(address) in addressTypes:
+                    resolutionReceiver.addressResolved(address)
+            resolutionReceiver.resolutionComplete()
+
+
+async def closed(client: Any) -> None:
+    """
+    Close a client and wait for its end.
+    """
+    client.transport.loseConnection()
+    await client.whenLost()
+
+
+async def cancelled(connecting: Deferred[Any]) -> ConnectCancelledError:
+    """
+    Cancel, and return the error.
+    """
+    connecting.cancel()
+    error = await failureOf(connecting)
+    assert isinstance(error, ConnectCancelledError)
+    assert isinstance(error, (ConnectingCancelledError, CancelledError))
+    return error
