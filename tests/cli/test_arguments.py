@@ -1,0 +1,102 @@
+"""
+What can be said on the command line, and what cannot.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from twisted_tcpdemo.cli import main
+from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "nonsense",
+        "connect",
+        "connect localhost",
+        "connect localhost 0",
+        "connect localhost 65536",
+        "connect localhost http",
+        "connect localhost 80 90",
+        "connect nonsense:1:2",
+        "connect tcp:",
+        "connect tcp:a..b:80",
+        f"connect tcp:{'a' * 64}.test:80",
+        "connect ssl:host=a..b:port=443",
+        "connect tls:a..b:443",
+        "connect tcp:localhost:0",
+        "connect tcp:localhost:99999",
+        "connect tcp:localhost:http",
+        "connect a@b 80",
+        "connect localhost 80 --timeout -1",
+        "connect localhost 80 --timeout nan",
+        "connect localhost 80 --linger x",
+        "connect localhost 80 --quie",
+        "status",
+        "status localhost",
+        "status http://",
+        "status ftp://x/",
+        "status http://[",
+        "status http://x:99999",
+        "status http://user@x",
+        "status http://x/\u20ac",
+        "status /x --interval 0",
+        "status /x --token-file /nowhere/at/all",
+        "control /x",
+        "control /x nonsense",
+        "control /x limit -1",
+        "control /x limit many",
+        "control /x close",
+        "control /x close x",
+        "control /x overflow maybe",
+        "control /x drain soon",
+        "control /x drain --spread 3",
+    ],
+)
+def test_badInput(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    What makes no sense ends with one line and status 2.
+    """
+    assert main(line.split()) == Outcome.BAD_INPUT
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("tcpdemo: ")
+    assert err.count("\n") == 1
+    assert "Errno" not in err
+
+
+@pytest.mark.parametrize(
+    ("where", "hint"),
+    [
+        ("localhost:80", "connect HOST PORT, not HOST:PORT"),
+        ("127.0.0.1:80", "connect HOST PORT, not HOST:PORT"),
+        ("[::1]:80", "connect HOST PORT, not HOST:PORT"),
+        ("::1", "goes a port: connect HOST PORT"),
+        ("[::1]", "goes a port: connect HOST PORT"),
+        ("localhost", "goes a port: connect HOST PORT"),
+        ("tcp:80", "tcp:HOST:PORT"),
+        ("nonsense:1:2", "Unknown endpoint type"),
+    ],
+)
+def test_whereTo(where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    A host and a port that are given in another way lead to the right one.
+    """
+    assert main(["connect", where]) == Outcome.BAD_INPUT
+    assert hint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["connect"], ["status"], ["control"]])
+def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    --help tells every exit status, and has examples.
+    """
+    with pytest.raises(SystemExit) as exiting:
+        main([*command, "--help"])
+    assert exiting.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"{status.value:>3}  {meaning}" in shown for status, meaning in MEANINGS.items())
+    assert not command or f"tcpdemo {command[0]} " in shown.partition("examples:")[2]

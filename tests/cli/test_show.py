@@ -1,0 +1,193 @@
+"""
+C{tcpdemo status}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from twisted.internet.threads import deferToThread
+
+from tests.support.cli import HOSTILE, answering, client, command, ended, response
+from tests.support.control import controlled
+from tests.support.status import connected, showing
+from tests.support.waiting import until
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.admission.policy import Admission
+from twisted_tcpdemo.admission.rules import PerPeerLimit
+from twisted_tcpdemo.cli import main
+from twisted_tcpdemo.cli.outcome import Outcome
+from twisted_tcpdemo.cli.show import statusFrom
+from twisted_tcpdemo.cli.web import Client
+from twisted_tcpdemo.twistd.programs import Echo
+
+
+async def test_statusOfADryRun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Whom a dry run has let in is counted by rule.
+    """
+    factory = TCPDemoFactory(Echo, admission=Admission(PerPeerLimit(1), dryRun=True))
+    async with controlled(tmp_path, factory) as control:
+        assert await command("status", tmp_path / "control") == Outcome.DONE
+        assert "\nwould refuse 0 (perPeerLimit: 0)\n" in capsys.readouterr().out
+        for _ in range(3):
+            await control.server.connect()
+        await until(lambda: factory.connectionCount == 3)
+        assert await command("status", tmp_path / "control") == Outcome.DONE
+    assert "\nwould refuse 2 (perPeerLimit: 2)\n" in capsys.readouterr().out
+
+
+async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The status is a table with the counters and the connections.
+    """
+    async with controlled(tmp_path, TCPDemoFactory(Echo, maxConnections=1)) as control:
+        peer = await control.server.connect()
+        peer.transport.write(bytes(2000))
+        await peer.whenReceived(2000)
+        refused = await control.server.connect()
+        await refused.whenEnded()
+        assert await command("status", f"unix:{tmp_path / 'control'}") == Outcome.DONE
+        shown = capsys.readouterr().out
+        assert await command("status", tmp_path / "control", "--json") == Outcome.DONE
+        assert json.loads(capsys.readouterr().out)["connections"][0]["bytesRead"] == 2000
+    assert f"accepting, listening on 127.0.0.1:{control.server.port}\n" in shown
+    assert "connections  1 of 1, refuse beyond\n" in shown
+    assert "refused      1 (maxConnections: 1)\nclosed" in shown
+    assert shown.splitlines()[-2].split() == [
+        *("id", "peer", "host", "age", "idle", "read", "written", "pending")
+    ]
+    assert "2.0 kB   2.0 kB      0 B" in shown
+
+
+@pytest.mark.parametrize("option", ["--all", "--json", "--timeout=9"])
+async def test_manyOnAStatusPage(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Off a terminal, a status page is asked for more connections than a browser
+    is shown.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 250)
+    async with showing(factory) as port:
+        assert await command("status", f"http://127.0.0.1:{port}", option) == Outcome.DONE
+    shown = capsys.readouterr().out
+    if option == "--json":
+        assert len(json.loads(shown)["connections"]) == 250
+    else:
+        assert len(shown.partition("\n\n")[2].splitlines()) == 251
+
+
+async def test_tooManyForAStatusPage(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Those whom a status page does not tell of are counted.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 1003)
+    async with showing(factory) as port:
+        assert await command("status", f"http://127.0.0.1:{port}", "--all") == Outcome.DONE
+    assert capsys.readouterr().out.endswith("\n... and 3 more (control lists all)\n")
+
+
+@pytest.mark.deadline(30)
+async def test_statusOnATerminal() -> None:
+    """
+    On a terminal what fits is shown, and the rest counted.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 339)
+    ours, theirs = os.openpty()
+    try:
+        async with showing(factory) as port:
+            via = f'LINES=24 "$@" > {os.ttyname(theirs)}'
+            async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
+                status, _, err = await ended(child)
+        lines = os.read(ours, 65536).decode().splitlines()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (status, err, len(lines)) == (Outcome.DONE, "", 23)
+    told = sum(line.strip()[:1].isdecimal() for line in lines)
+    assert lines[-1] == f"... and {339 - told} more (--all)"
+
+
+@pytest.mark.deadline(30)
+async def test_watch(tmp_path: Path) -> None:
+    """
+    --watch goes on, with rates, until Ctrl-C.
+    """
+    async with controlled(tmp_path):
+        watching = ("status", tmp_path / "control", "--watch", "--interval", "0.05")
+        async with client(*watching) as child:
+            await child.whenPrinted(r"accepted +0 \(0\.0/s\)")
+            child.signal(signal.SIGINT)
+            status, _, err = await ended(child)
+    assert (status, err) == (Outcome.INTERRUPTED, "")
+
+
+@pytest.mark.deadline(30)
+async def test_watchOnATerminal(tmp_path: Path) -> None:
+    """
+    On a terminal each look replaces the one before.
+    """
+    ours, theirs = os.openpty()
+    try:
+        async with controlled(tmp_path):
+            via = f'exec "$@" > {os.ttyname(theirs)}'
+            watching = ("status", tmp_path / "control", "--watch", "--interval", "0.05")
+            async with client(*watching, via=via) as child:
+                shown = b""
+                while shown.count(b"\x1b[H") < 3:
+                    shown += await deferToThread(os.read, ours, 65536)
+                child.signal(signal.SIGINT)
+                status, _, err = await ended(child)
+            os.set_blocking(ours, False)
+            with suppress(BlockingIOError):
+                shown += os.read(ours, 65536)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (status, err) == (Outcome.INTERRUPTED, "")
+    assert b"state        accepting" in shown
+    assert b"\x1b[K" in shown
+    assert shown.endswith(b"\n")
+
+
+def test_hostileServer(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Nothing that a server says reaches the terminal as an escape sequence.
+    """
+    status = {
+        "connectionCount": HOSTILE,
+        "state": HOSTILE,
+        "pid": [HOSTILE],
+        "uptime": HOSTILE,
+        "overflow": HOSTILE,
+        "maxConnections": {HOSTILE: HOSTILE},
+        "bytesRead": 1e300,
+        "bytesPending": True,
+        "listeners": [HOSTILE, {"address": HOSTILE, "port": HOSTILE}, {"address": "::", "port": 1}],
+        "refusedBy": {HOSTILE: HOSTILE},
+        "wouldRefuseBy": HOSTILE,
+        "closedBy": [],
+        "connections": [HOSTILE, {"id": HOSTILE, "peer": HOSTILE, "age": -1, "roundTripTime": 0.1}],
+    }
+    with answering(response(status)) as url:
+        assert main(["status", url]) == Outcome.DONE
+    shown = capsys.readouterr().out
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert r"\x1b]0;owned" in shown
+    assert "100.0 ms" in shown
+
+
+def test_statusPage() -> None:
+    """
+    The address of a status page may be that of the page or of its data.
+    """
+    for path in ("", "/", "/status.json", "/below/status.json"):
+        with answering(response({"connectionCount": 3})) as url:
+            assert statusFrom(Client(url + path, 5, None)) == {"connectionCount": 3}
