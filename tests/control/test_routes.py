@@ -6,51 +6,20 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import stat
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import LogEvent, formatEvent
 
-from tests.support.control import Control, controlled, gone
+from tests.support.control import Control, controlled, gone, said
 from tests.support.peers import Server
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.control.access import (
-    AccessError,
-    Asker,
-    askerOf,
-    tokenFrom,
-)
-from twisted_tcpdemo.control.requests import BadRequestError, limits, parsed
-from twisted_tcpdemo.control.routes import MAX_BODY
 from twisted_tcpdemo.service.companion import Accompanied
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
-
-
-@pytest.fixture
-def events() -> Generator[list[LogEvent]]:
-    """
-    What is logged during the test.
-    """
-    seen: list[LogEvent] = []
-    globalLogPublisher.addObserver(seen.append)
-    yield seen
-    globalLogPublisher.removeObserver(seen.append)
-
-
-def said(events: list[LogEvent]) -> list[str]:
-    """
-    The lines that control has logged.
-    """
-    lines = [formatEvent(event) for event in events]
-    return [line for line in lines if line.startswith("control: ")]
-
 
 # What it shows.
 
@@ -236,66 +205,6 @@ async def test_abortOne(tmp_path: Path) -> None:
 # What it refuses.
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "status", "error"),
-    [
-        ("GET", "/", None, 404, 'there is no "/"'),
-        ("GET", "/status/", None, 404, "there is no"),
-        ("GET", "/x%00%1b", None, 404, "there is no"),
-        ("POST", "/connections/4711/close", None, 404, 'no connection "4711"'),
-        ("POST", "/connections/-1/abort", None, 404, 'no connection "-1"'),
-        ("POST", "/connections/1/kill", None, 404, "there is no"),
-        ("DELETE", "/limits", None, 405, "/limits takes GET, PATCH"),
-        ("GET", "/drain", None, 405, "/drain takes POST"),
-        ("GET", "/connections/1/close", None, 405, "takes POST"),
-        ("PATCH", "/limits", None, 400, "nothing to change"),
-        ("PATCH", "/limits", b"{", 400, "the body is no JSON"),
-        ("PATCH", "/limits", b"\xff", 400, "the body is no JSON"),
-        ("PATCH", "/limits", b"[" * MAX_BODY, 400, "the body is no JSON"),
-        ("PATCH", "/limits", b"[]", 400, "must be a JSON object"),
-        ("PATCH", "/limits", {"maxConnections": -1}, 400, "not -1"),
-        ("PATCH", "/limits", {"maxConnections": True}, 400, "not true"),
-        ("PATCH", "/limits", {"maxConnections": 1.5}, 400, "not 1.5"),
-        ("PATCH", "/limits", {"maxConnections": "5"}, 400, 'not "5"'),
-        ("PATCH", "/limits", {"maxConnections": 2**31}, 400, "maxConnections must be"),
-        ("PATCH", "/limits", {"maxConnections": 5, "overflow": "x"}, 400, 'not "x"'),
-        ("PATCH", "/limits", {"maxConnections": 5, "overflow": ["wait"]}, 400, "overflow must be"),
-        ("PATCH", "/limits", {"maxConnections": 5, "limit": 3}, 400, 'unknown field "limit"'),
-        ("PATCH", "/limits", b'{"maxConnections": 5, "maxConnections": 6}', 400, "there twice"),
-        ("PATCH", "/limits", b'{"maxConnections": 5, "a": NaN}', 400, "NaN is no number"),
-        ("PATCH", "/limits", b" " * (MAX_BODY + 1), 413, "no more than 4096 bytes"),
-        ("POST", "/drain", {"deadline": -1}, 400, "deadline must be"),
-        ("POST", "/drain", {"deadline": "30"}, 400, "deadline must be"),
-        ("POST", "/drain", b'{"deadline": 1e999}', 400, "deadline must be"),
-        ("POST", "/drain", {"deadline": 30, "spread": None}, 400, "spread must be"),
-        ("POST", "/drain", {"spread": 3}, 400, "spread goes with a deadline"),
-        ("POST", "/suspend", {"deadline": 3}, 400, "nothing is expected"),
-        ("GET", "/status", {"x": 1}, 400, "nothing is expected"),
-    ],
-)
-async def test_badInput(
-    tmp_path: Path,
-    events: list[LogEvent],
-    *,
-    method: str,
-    path: str,
-    body: object,
-    status: int,
-    error: str,
-) -> None:
-    """
-    What makes no sense is answered with its reason, and changes nothing.
-    """
-    async with controlled(tmp_path, TCPDemoFactory(Echo, maxConnections=3)) as control:
-        reply = await control.ask(method, path, body)
-        assert (reply.status, list(reply.value)) == (status, ["error"])
-        assert error in reply.value["error"]
-        factory = control.factory
-        assert (factory.maxConnections, factory.overflow) == (3, "refuse")
-        assert not (factory.suspended or factory.draining)
-    assert said(events) == []
-
-
 async def test_endlessBody(tmp_path: Path) -> None:
     """
     A body without an end is broken off.
@@ -343,118 +252,7 @@ async def test_token(tmp_path: Path, given: str | None, status: int) -> None:
             assert "WWW-Authenticate: Bearer" in reply.head
 
 
-async def test_addressOfWhoAsked(tmp_path: Path, events: list[LogEvent]) -> None:
-    """
-    Over TCP, the log has the address of who changed something.
-    """
-    text = "tcp:0:interface=127.0.0.1"
-    async with controlled(tmp_path, token=b"x", given="Bearer x", text=text) as control:
-        await control.ask("POST", "/suspend")
-    assert said(events)[0].startswith("control: suspended, by 127.0.0.1:")
-
-
-@pytest.mark.parametrize(
-    ("text", "mode"),
-    [
-        ("{path}", 0o600),
-        ("unix:{path}", 0o600),
-        ("unix:{path}:mode=660", 0o660),
-        ("unix:mode=640:address={path}", 0o640),
-    ],
-)
-async def test_mode(tmp_path: Path, text: str, mode: int) -> None:
-    """
-    Only its owner can use the socket, unless the endpoint's string says more.
-    """
-    async with controlled(tmp_path, text=text.format(path=tmp_path / "control")) as control:
-        assert stat.S_IMODE((tmp_path / "control").stat().st_mode) == mode
-        assert (await control.ask("GET", "/limits")).status == 200
-
-
-async def test_staleSocket(tmp_path: Path) -> None:
-    """
-    A socket that a killed process has left is replaced.
-    """
-    with socket.socket(socket.AF_UNIX) as left:
-        left.bind(str(tmp_path / "control"))
-    async with controlled(tmp_path) as control:
-        assert (await control.ask("GET", "/limits")).status == 200
-
-
-async def test_socketInUse(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """
-    A socket on which somebody listens is left alone.
-    """
-    with socket.socket(socket.AF_UNIX) as other:
-        other.bind(str(tmp_path / "control"))
-        other.listen()
-        with pytest.raises(StartError, match="for control: Address already in use"):
-            async with controlled(tmp_path):
-                pass
-        assert (tmp_path / "control").is_socket()
-
-
-async def test_fileInTheWay(tmp_path: Path) -> None:
-    """
-    A file that is no socket is left alone.
-    """
-    (tmp_path / "control").write_text("precious")
-    with pytest.raises(StartError, match="for control: Address already in use"):
-        async with controlled(tmp_path):
-            pass
-    assert (tmp_path / "control").read_text() == "precious"
-
-
 # The command line of the server.
-
-
-def tokenFile(folder: Path, content: bytes, mode: int = 0o600) -> str:
-    """
-    A file with a token.
-    """
-    path = folder / "token"
-    path.write_bytes(content)
-    path.chmod(mode)
-    return str(path)
-
-
-def test_tokenFile(tmp_path: Path) -> None:
-    """
-    The token is what is in the file, without the white space around it.
-    """
-    assert tokenFrom(tokenFile(tmp_path, b" s3cret\n")) == b"s3cret"
-    assert tokenFrom(tokenFile(tmp_path, b"x", 0o640)) == b"x"
-
-
-@pytest.mark.parametrize(
-    ("content", "mode", "why"),
-    [
-        (b"s3cret", 0o604, "everybody can read it"),
-        (b"", 0o600, "there is no token"),
-        (b" \n", 0o600, "there is no token"),
-        (b"two words", 0o600, "one word"),
-        (b"\xff", 0o600, "one word"),
-        (b"x" * 5000, 0o600, "one word"),
-        (b"x" + b" " * 5000, 0o600, "one word"),
-    ],
-)
-def test_badTokenFile(tmp_path: Path, content: bytes, mode: int, why: str) -> None:
-    """
-    A token that others can read, or that is none, is refused.
-    """
-    with pytest.raises(AccessError, match=why):
-        tokenFrom(tokenFile(tmp_path, content, mode))
-
-
-def test_noTokenFile(tmp_path: Path) -> None:
-    """
-    What is no regular file is refused, without waiting for it.
-    """
-    os.mkfifo(tmp_path / "fifo", 0o600)
-    with pytest.raises(AccessError, match="no regular file"):
-        tokenFrom(str(tmp_path / "fifo"))
-    with pytest.raises(AccessError, match="No such file"):
-        tokenFrom(str(tmp_path / "none"))
 
 
 def started(*arguments: str) -> Any:
@@ -513,40 +311,3 @@ async def test_theWholeService(tmp_path: Path) -> None:
     await peer.whenLost()
     await stopped
     assert not path.exists()
-
-
-# Its parts.
-
-
-def test_askerWithoutAnAddress() -> None:
-    """
-    Who has asked can always be said.
-    """
-    assert str(Asker(None, None, None)) == "somebody"
-    assert str(Asker(3, 4, None)) == "uid 3, pid 4"
-
-
-def test_askerOnUnix() -> None:
-    """
-    On a UNIX socket the kernel tells who has connected.
-    """
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-
-        class Transport:
-            socket = ours
-
-            def getPeer(self) -> None:
-                return None
-
-        expected = Asker(os.getuid(), os.getpid(), None)
-        assert askerOf(Transport()) == expected
-
-
-def test_parsed() -> None:
-    """
-    An empty body is an empty object.
-    """
-    assert parsed(b"") == parsed(b" \n") == parsed(b"{}") == {}
-    with pytest.raises(BadRequestError, match='not "x'):
-        limits({"overflow": "x" * 1000})

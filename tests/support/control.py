@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.logger import LogEvent, formatEvent
 
 from tests.support.peers import Peer, Server, serving
 from twisted_tcpdemo import TCPDemoFactory
@@ -111,3 +112,11 @@ async def controlled(
             yield Control(server, client, given)
         finally:
             await companion.stopService()
+
+
+def said(events: list[LogEvent]) -> list[str]:
+    """
+    The lines that control has logged.
+    """
+    lines = [formatEvent(event) for event in events]
+    return [line for line in lines if line.startswith("control: ")]

@@ -1,0 +1,21 @@
+"""
+What tests of control share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+from twisted.logger import LogEvent, globalLogPublisher
+
+
+@pytest.fixture
+def events() -> Generator[list[LogEvent]]:
+    """
+    What is logged during the test.
+    """
+    seen: list[LogEvent] = []
+    globalLogPublisher.addObserver(seen.append)
+    yield seen
+    globalLogPublisher.removeObserver(seen.append)

@@ -1,0 +1,172 @@
+"""
+Which connections the status page shows, and in which order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from tests.support.status import ask, connected, showing
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.status import query
+from twisted_tcpdemo.status.query import Query, QueryError
+from twisted_tcpdemo.twistd.programs import Echo
+
+
+def test_roundTripTime() -> None:
+    """
+    The round trip time is what the report knows of TCP, where it does.
+    """
+
+    class Known:
+        tcpInfo = type("", (), {"roundTripTime": 0.025})
+
+    record = type("", (), {"report": lambda self: Known})()
+    assert query.roundTripTime(record) == 0.025
+    factory = TCPDemoFactory(Echo)
+    connected(factory)
+    assert query.roundTripTime(factory.records[0]) is None
+
+
+def chosen(factory: TCPDemoFactory, **arguments: str) -> list[int]:
+    """
+    The places, in the order of their coming, of the connections that a query
+    chooses.
+    """
+    query = Query.fromArguments({k.encode(): [v.encode()] for k, v in arguments.items()})
+    places = {record: place for place, record in enumerate(factory.records)}
+    return [places[record] for record in query.choose(factory.records)[0]]
+
+
+def test_order() -> None:
+    """
+    The newest come first; each column can be sorted by, both ways.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(Echo, clock=clock)
+    protocols = []
+    for size in (20, 30, 10):
+        protocols += connected(factory)
+        protocols[-1].dataReceived(b"x" * size)
+        clock.advance(1)
+    clock.advance(1)
+    protocols[1].dataReceived(b"x")
+    assert chosen(factory) == [2, 1, 0]
+    assert chosen(factory, sort="id") == chosen(factory, sort="-age") == [0, 1, 2]
+    assert chosen(factory, sort="age") == [2, 1, 0]
+    assert chosen(factory, sort="-bytesRead") == chosen(factory, sort="-bytesWritten") == [1, 0, 2]
+    assert chosen(factory, sort="bytesRead") == [2, 0, 1]
+    assert chosen(factory, sort="-idle") == [0, 2, 1]
+    for column in ("peer", "host", "bytesPending", "roundTripTime"):
+        assert sorted(chosen(factory, sort=column)) == [0, 1, 2]
+
+
+def test_orderByRoundTripTime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The slowest come first, and however many there are, the kernel is asked
+    about a part of them at each look: after some looks the order is right.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 5)
+    times = dict(zip(factory.records, (0.3, 0.1, None, 0.5, 0.2), strict=True))
+    asked = []
+
+    def roundTripTime(record: Any) -> float | None:
+        asked.append(record)
+        return times[record]
+
+    monkeypatch.setattr(query, "roundTripTime", roundTripTime)
+    monkeypatch.setattr(query, "ASKED_AT_ONCE", 2)
+    for look in range(1, 4):
+        order = chosen(factory, sort="-roundTripTime")
+        assert len(asked) == 2 * look
+    assert order == [3, 0, 4, 1, 2]
+    assert set(asked) == set(factory.records)
+
+
+def test_addressOrder() -> None:
+    """
+    Addresses are sorted by their numbers, and those that are none come too.
+    """
+    from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+    factory = TCPDemoFactory(Echo)
+    for peer in (
+        IPv6Address("TCP", "fe80::1%eth0", 1),
+        IPv4Address("TCP", "10.0.0.10", 1),
+        IPv4Address("TCP", "10.0.0.9", 2),
+        IPv4Address("TCP", "10.0.0.9", 1),
+        UNIXAddress("/tmp/x"),
+        UNIXAddress(None),
+        IPv4Address("TCP", "\0", 1),  # as a PROXY header may say
+    ):
+        factory.buildProtocol(None).makeConnection(StringTransport(peerAddress=peer))
+    assert chosen(factory, sort="peer") == [6, 3, 2, 1, 0, 5, 4]
+
+
+def test_filter() -> None:
+    """
+    The filter looks for text in the addresses, and for the number of a
+    connection.
+    """
+    from twisted.internet.address import IPv4Address, UNIXAddress
+
+    factory = TCPDemoFactory(Echo)
+    for peer in (IPv4Address("TCP", "10.0.0.10", 4711), UNIXAddress("/tmp/Somebody")):
+        factory.buildProtocol(None).makeConnection(StringTransport(peerAddress=peer))
+    assert chosen(factory, filter="0.10:47") == [0]
+    assert chosen(factory, filter=" someBODY ") == [1]
+    assert chosen(factory, filter=str(factory.records[0].connectionID)) == [0]
+    assert chosen(factory, filter="nobody") == []
+    assert chosen(factory, filter="") == [1, 0]
+
+
+@pytest.mark.parametrize("order", ["id", "-id", "age", "-age", "bytesRead"])
+def test_limit(order: str) -> None:
+    """
+    A limit shows the first of an order, and tells how many there would be.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 5)
+    whole = chosen(factory, sort=order)
+    assert [chosen(factory, sort=order, limit=str(n)) for n in (0, 2, 5, 9)] == [
+        [],
+        whole[:2],
+        whole,
+        whole,
+    ]
+    assert Query(limit=2).choose(factory.records)[1] == 5
+
+
+def test_limitHasALimit() -> None:
+    """
+    Nobody gets more than a thousand at a time.
+    """
+    assert Query.fromArguments({b"limit": [b"5000"]}).limit == 1000
+    assert Query.fromArguments({}).limit == 200
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=-1", "limit=x", "limit=", "limit=%b2", "sort=no", "sort="]
+)
+async def test_badQuery(query: str) -> None:
+    """
+    A query that makes no sense gets a clear answer in plain text.
+    """
+    async with showing(TCPDemoFactory(Echo)) as port:
+        answer = await ask(port, f"/status.json?{query}")
+        assert answer.code == 400
+        assert answer.body.startswith(query.partition("=")[0].encode() + b" must be")
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_queryError() -> None:
+    """
+    A bad query is a ValueError, and one of this package's own.
+    """
+    with pytest.raises(QueryError, match="limit must be a whole number, 0 to 1000"):
+        Query.fromArguments({b"limit": [b"many"]})
