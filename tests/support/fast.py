@@ -4,6 +4,7 @@ Servers on the fast lane, with plain protocols of Twisted's.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from twisted.internet.protocol import Factory
 
 from tests.support.peers import Peer
+from tests.support.waiting import until
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 from twisted_tcpdemo.fast.poller import Poller
 
@@ -80,3 +82,68 @@ def pollerReads() -> bool:
 
     readers = reactor.getReaders()  # type: ignore[attr-defined]
     return any(isinstance(reader, Poller) for reader in readers)
+
+
+SMALL = 4096
+"""A receive buffer that is soon full."""
+
+
+async def drainPeer(peer: socket.socket, count: int) -> bytes:
+    """
+    Read a number of bytes from a plain socket.
+    """
+    got = bytearray()
+
+    def some() -> bool:
+        try:
+            while len(got) < count and (data := peer.recv(1 << 20)):
+                got.extend(data)
+        except BlockingIOError:
+            pass
+        return len(got) >= count
+
+    await until(some)
+    return bytes(got)
+
+
+async def accepted(server: FastServer, count: int = 1) -> Any:
+    """
+    The newest protocol of a server, once it has that many.
+    """
+    await until(lambda: len(server.made) == count)
+    return server.made[-1]
+
+
+async def closed(protocol: Any) -> None:
+    """
+    End a connection, and wait for it.
+    """
+    protocol.transport.abortConnection()
+    await protocol.whenLost()
+
+
+class Pusher:
+    """
+    A push producer that remembers what it was told.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        """
+        Stop.
+        """
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        """
+        Go on.
+        """
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        """
+        Never again.
+        """
+        self.told.append("stop")

@@ -1,0 +1,212 @@
+"""
+L{twisted_tcpdemo.fast.transport}: what is read, how much of it, and when no more.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tests.support.fast import Remembering, accepted, closed, fastServer
+from tests.support.peers import rawConnection
+from tests.support.waiting import turn
+from twisted_tcpdemo.fast import transport as module
+
+
+class Plenty:
+    """
+    A socket that has as much to read as anybody asks for, in pieces of a size.
+    """
+
+    def __init__(self, real: socket.socket, size: int) -> None:
+        self._real = real
+        self._size = size
+
+    def recv(self, most: int) -> bytes:
+        """
+        The next piece.
+        """
+        return bytes(min(most, self._size))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+@pytest.mark.parametrize(
+    ("size", "reads"), [(64, 1), (module.A_LOT, 1), (module.A_LOT + 1, module.READS)]
+)
+async def test_readsOn(size: int, reads: int) -> None:
+    """
+    Where there is a lot to read, a few reads follow each other, and no more.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            protocol.transport.socket = Plenty(protocol.transport.socket, size)
+            assert protocol.transport.doRead() is None
+            assert protocol.transport.bytesRead == len(protocol.received) == reads * size
+            await closed(protocol)
+
+
+async def test_asksForWhatIsLikely() -> None:
+    """
+    After little came, little is asked for; if that is all there, the rest is
+    read at once, and much is asked for until little comes again.
+    """
+    asked: list[int] = []
+
+    class Recording(Plenty):
+        """
+        Notes how much is asked for, and has so much in all.
+        """
+
+        def recv(self, most: int) -> bytes:
+            asked.append(most)
+            piece = super().recv(most)
+            self._size -= len(piece)
+            if not piece:
+                raise BlockingIOError
+            return piece
+
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            transport, real = protocol.transport, protocol.transport.socket
+            little, much = module.SMALL, module.READ_SIZE
+            steps = {
+                64: [much],
+                65: [little],
+                little - 1: [little],
+                little: [little, much],
+                66: [much],
+                9000: [little, much],
+                67: [much],
+                68: [little],
+            }
+            for size, expected in steps.items():
+                asked.clear()
+                transport.socket = Recording(real, size)
+                assert transport.doRead() is None
+                assert asked == expected
+            assert transport.bytesRead == len(protocol.received) == sum(steps)
+            transport.socket = real
+            await closed(protocol)
+
+
+async def test_readsOnUnlessPaused() -> None:
+    """
+    Nothing follows a read after which the protocol has paused.
+    """
+
+    class Pausing(Remembering):
+        """
+        Has enough.
+        """
+
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            self.transport.pauseProducing()
+
+    async with fastServer(Pausing) as server:
+        with rawConnection(server.port):
+            protocol = await accepted(server)
+            protocol.transport.socket = Plenty(protocol.transport.socket, module.READ_SIZE)
+            assert protocol.transport.doRead() is None
+            assert protocol.transport.bytesRead == module.READ_SIZE
+            await closed(protocol)
+
+
+KEEPING = """
+import socket
+from twisted_tcpdemo.fast.transport import READ_SIZE
+def mappings():
+    with open("/proc/self/maps") as maps:
+        return len(list(maps))
+ours, theirs = socket.socketpair()
+kept, before = [], mappings()
+for _ in range(200):
+    theirs.send(b"little")
+    kept.append(ours.recv(READ_SIZE))
+print(mappings() - before)
+"""
+
+
+def test_keptReadsAreSmall() -> None:
+    """
+    Who keeps what little each read brings does not run out of mappings.
+
+    The C library takes large pieces of memory from the system as mappings, of
+    which a process has no more than 65,530, until it has freed one of that
+    size; the imports have, by then (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    command = [sys.executable, "-c", KEEPING]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 20
+
+
+async def test_pauseInDataReceived() -> None:
+    """
+    pauseProducing() in dataReceived holds: nothing comes before resume.
+    """
+
+    class Pausing(Remembering):
+        def dataReceived(self, data: bytes) -> None:
+            self.transport.pauseProducing()
+            super().dataReceived(data)
+
+    async with fastServer(Pausing) as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            peer.send(b"one")
+            await protocol.whenReceived(3)
+            peer.send(b"two")
+            for _ in range(5):
+                await turn()
+            assert protocol.received == b"one"
+            protocol.transport.resumeProducing()
+            await protocol.whenReceived(6)
+            await closed(protocol)
+
+
+async def test_noDataAfterAbort() -> None:
+    """
+    Nothing is delivered after abortConnection(), even of what has come.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            peer.send(b"too late")
+            protocol.transport.abortConnection()
+            await protocol.whenLost()
+            assert not protocol.received
+
+
+async def test_eofIsToldOnce() -> None:
+    """
+    The peer's FIN is told once, whatever is resumed afterwards.
+    """
+
+    class Counting(Remembering):
+        ends = 0
+
+        def readConnectionLost(self) -> None:
+            self.ends += 1
+            super().readConnectionLost()
+
+    async with fastServer(Counting) as server:
+        with rawConnection(server.port) as peer:
+            protocol = await accepted(server)
+            peer.shutdown(socket.SHUT_WR)
+            await protocol.whenEnded()
+            protocol.transport.pauseProducing()
+            protocol.transport.resumeProducing()
+            for _ in range(5):
+                await turn()
+            assert protocol.ends == 1
+            protocol.transport.write(b"still")
+            assert peer.recv(100) == b"still"
+            await closed(protocol)
