@@ -5,31 +5,28 @@ The peer's FIN behind wrappers of Twisted's, as if they were not there.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import (
-    TCP4ClientEndpoint,
-    serverFromString,
-    wrapServerTLS,
-)
-from twisted.internet.interfaces import (
-    IHalfCloseableProtocol,
-    IListeningPort,
-    IProtocolFactory,
-    IStreamServerEndpoint,
-)
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapServerTLS
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.threads import deferToThread
 from twisted.protocols.haproxy import proxyEndpoint
-from twisted.protocols.policies import ProtocolWrapper, TimeoutFactory, WrappingFactory
-from zope.interface import implementer
+from twisted.protocols.policies import WrappingFactory
 
 from tests.support.certificates import serverContext
 from tests.support.peers import Peer, Server, rawConnection, serving
 from tests.support.waiting import turn, until
+from tests.support.wrappers import (
+    Knowing,
+    KnowingFactory,
+    Told,
+    Wrapped,
+    described,
+    withTimeout,
+    wrappersOf,
+)
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.twistd.programs import Discard
 from twisted_tcpdemo.values.budgets import Budgets
@@ -48,90 +45,6 @@ def bottom(request: pytest.FixtureRequest) -> str:
     return name
 
 
-@implementer(IStreamServerEndpoint)
-class Wrapped:
-    """
-    An endpoint whose connections are wrapped, the first wrapper next to the
-    application.
-    """
-
-    def __init__(self, endpoint: Any, *wrappings: Callable[[Any], Any]) -> None:
-        self._endpoint = endpoint
-        self._wrappings = wrappings
-
-    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """
-        Listen with a factory that is wrapped.
-        """
-        factory: Any = protocolFactory
-        for wrap in self._wrappings:
-            factory = wrap(factory)
-        port: Deferred[IListeningPort] = self._endpoint.listen(factory)
-        return port
-
-
-@implementer(IHalfCloseableProtocol)
-class Knowing(ProtocolWrapper):
-    """
-    A wrapper that can be half-closed by itself, and remembers it.
-    """
-
-    told: list[str]
-
-    def makeConnection(self, transport: Any) -> None:
-        """
-        Nothing is to be remembered yet.
-        """
-        self.told = []
-        super().makeConnection(transport)
-
-    def readConnectionLost(self) -> None:
-        """
-        Remember it, and pass it on.
-        """
-        self.told.append("read")
-        self.wrappedProtocol.readConnectionLost()
-
-    def writeConnectionLost(self) -> None:
-        """
-        Remember it, and pass it on.
-        """
-        self.told.append("write")
-        self.wrappedProtocol.writeConnectionLost()
-
-
-class KnowingFactory(WrappingFactory[Knowing]):
-    """
-    Wraps with L{Knowing}.
-    """
-
-    protocol = Knowing
-
-
-class Told(TCPDemoProtocol):
-    """
-    A protocol that remembers which of its halves have ended.
-    """
-
-    def connectionMade(self) -> None:
-        """
-        Nothing has ended.
-        """
-        self.told: list[str] = []
-
-    def readConnectionLost(self) -> None:
-        """
-        Remember it.
-        """
-        self.told.append("read")
-
-    def writeConnectionLost(self) -> None:
-        """
-        Remember it.
-        """
-        self.told.append("write")
-
-
 class Answering(Told):
     """
     Answers whatever comes with much.
@@ -142,33 +55,6 @@ class Answering(Told):
         Answer.
         """
         self.transport.write(bytes(SIZE))
-
-
-def described(description: str) -> Any:
-    """
-    The endpoint that a string describes.
-    """
-    from twisted.internet import reactor
-
-    return serverFromString(reactor, description)
-
-
-def withTimeout(factory: Any) -> TimeoutFactory:
-    """
-    Wrap in a timeout of Twisted's, which nothing here waits for.
-    """
-    return TimeoutFactory(factory, timeoutPeriod=1000)
-
-
-def wrappersOf(protocol: TCPDemoProtocol) -> list[Any]:
-    """
-    The wrappers below a protocol, the nearest first.
-    """
-    found, transport = [], protocol.transport
-    while isinstance(transport, ProtocolWrapper):
-        found.append(transport)
-        transport = transport.transport
-    return found
 
 
 async def request(server: Server, data: bytes) -> Peer:
