@@ -4,66 +4,24 @@ The log: a line for each event, and one for a thousand of them.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import (
-    LogEvent,
-    Logger,
-    formatEvent,
-    globalLogPublisher,
-    jsonFileLogObserver,
-)
-from twisted.python.failure import Failure
+from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher, jsonFileLogObserver
 from twisted.python.logfile import LogFile
 from twisted.python.reflect import namedAny
 
 from tests.support.commandline import factoryOf
-from tests.support.peers import serving
-from tests.support.waiting import until
+from tests.support.logs import texts
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.monitoring import logbudget
-from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
 from twisted_tcpdemo.twistd.programs import ReportProtocol
-
-
-@pytest.fixture
-def lines() -> Generator[list[LogEvent]]:
-    """
-    What is logged in our name.
-    """
-    seen: list[LogEvent] = []
-
-    def observe(event: LogEvent) -> None:
-        if event.get("log_namespace") == "tcpdemo":
-            seen.append(event)
-
-    globalLogPublisher.addObserver(observe)
-    yield seen
-    globalLogPublisher.removeObserver(observe)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """
-    The time of the test.
-    """
-    return Clock()
-
-
-def texts(events: list[LogEvent]) -> list[str]:
-    """
-    As a reader of the log sees them.
-    """
-    return [formatEvent(event) for event in events]
 
 
 def test_quiet(clock: Clock) -> None:
@@ -202,48 +160,6 @@ def test_report(clock: Clock, lines: list[LogEvent]) -> None:
     budget.flush()
     assert texts(lines)[0].startswith(f"sent {protocol.connectionID}: client, the server")
     assert texts(lines)[1] == "2 received (10 bytes in), 1 ended by the client, not shown"
-
-
-def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
-    """
-    Errors and what it listens on are shown in the midst of a flood.
-    """
-    budget = LogBudget(1, clock)
-    while budget.shows("connections"):
-        pass
-    observer = LoggingObserver(TCPDemoFactory(), budget)
-    observer.serverError(Failure(OSError("out of descriptors")))
-    observer.listening(IPv4Address("TCP", "127.0.0.1", 18001))
-    assert texts(lines) == ["error: out of descriptors", "listening on 127.0.0.1:18001 (IPv4)"]
-    budget.flush()
-
-
-async def test_server(lines: list[LogEvent]) -> None:
-    """
-    A server that is flooded counts everybody, says so in few lines, and leaves
-    nothing unsaid when it has come to rest.
-    """
-    budget = LogBudget(2)
-    factory = TCPDemoFactory(lambda: ReportProtocol(budget=budget), maxConnections=10)
-    factory.addObserver(LoggingObserver(factory, budget))
-    async with serving(factory) as server:
-        peers = [await server.connect() for _ in range(12)]
-        await until(lambda: factory.acceptedCount + factory.refusedCount == 12)
-        await peers[0].whenReceived(1)
-    assert (factory.acceptedCount, factory.refusedCount, factory.closedCount) == (10, 2, 10)
-    summaries = [event["notShown"] for event in lines if "notShown" in event]
-    counted = {what: sum(s.get(what, {}).get("count", 0) for s in summaries) for what in ALL}
-    shown = [str(event["log_format"]).partition(" ")[0] for event in lines]
-    assert counted["connections"] + shown.count("connection") == 10
-    assert counted["closed"] + shown.count("close") == 10
-    assert counted["refused"] + shown.count("refused:") == 2
-    greetings = shown.count("sent") + shown.count("not")
-    assert counted["sent"] + counted["not sent"] + greetings == 10
-    seconds = lines[-1]["log_time"] - lines[0]["log_time"]
-    assert len(lines) <= 2 + (2 + 1) * (seconds + 2)  # listening, and no longer
-
-
-ALL = ("connections", "closed", "refused", "sent", "not sent")
 
 
 def test_json(clock: Clock, lines: list[LogEvent]) -> None:

@@ -7,37 +7,23 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import WrappingFactory
-from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from tests.support.certificates import pemFile
+from tests.support.memory import ADDRESS, connected
 from tests.support.peers import Events, rawConnection, reset, serving
-from tests.support.waiting import failureOf, turn, until
+from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.connection.record import ISlots
 from twisted_tcpdemo.interfaces import IConnectionObserver
 from twisted_tcpdemo.server.observers import ConnectionObserver
 from twisted_tcpdemo.twistd.programs import Discard, Echo
-
-ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
-DONE = Failure(ConnectionDone())
-
-
-def connected(factory: TCPDemoFactory) -> tuple[Any, Any]:
-    """
-    A protocol of the factory on a transport in memory, if it is admitted.
-    """
-    protocol, transport = factory.buildProtocol(ADDRESS), StringTransport()
-    protocol.makeConnection(transport)
-    return protocol, transport
 
 
 def test_interfaces() -> None:
@@ -81,49 +67,6 @@ def test_badOption(option: str, value: Any) -> None:
         TCPDemoFactory(**{option: value})
 
 
-def test_builtAndNeverConnected() -> None:
-    """
-    A protocol that is built takes no slot before it is connected.
-    """
-    factory = TCPDemoFactory(maxConnections=1)
-    for _ in range(3):
-        factory.buildProtocol(ADDRESS)
-    assert factory.connectionCount == 0
-    protocol, _ = connected(factory)
-    assert factory.connections == [protocol]
-
-
-def test_builtInTimeConnectedLate() -> None:
-    """
-    Two are built while there is one slot: the second to connect is refused,
-    and its protocol hears nothing.
-    """
-    heard: list[str] = []
-
-    class Listening(TCPDemoProtocol):
-        def connectionMade(self) -> None:
-            heard.append("made")
-
-        def dataReceived(self, data: bytes) -> None:
-            heard.append("data")
-
-        def connectionLost(self, reason: Failure = DONE) -> None:
-            heard.append("lost")
-
-    factory = TCPDemoFactory(Listening, maxConnections=1)
-    first, second = factory.buildProtocol(ADDRESS), factory.buildProtocol(ADDRESS)
-    transport = StringTransport()
-    first.makeConnection(StringTransport())
-    second.makeConnection(transport)
-    assert transport.disconnecting
-    second.dataReceived(b"late")
-    second.connectionLost(DONE)
-    assert heard == ["made"]
-    assert (factory.connectionCount, factory.refusedCount) == (1, 1)
-    first.connectionLost(DONE)
-    assert (factory.connectionCount, factory.closedCount) == (0, 1)
-
-
 def test_cannotBuild() -> None:
     """
     When a protocol cannot be built, the error is told to observers and goes on
@@ -142,52 +85,6 @@ def test_cannotBuild() -> None:
         ("serverError", "no database")
     ]
     assert factory.connectionCount == 0
-
-
-def test_lostTwice() -> None:
-    """
-    A connection that is lost twice gives back one slot, and is reported once.
-    """
-    factory, events = TCPDemoFactory(maxConnections=2), Events()
-    factory.addObserver(events)
-    first, _ = connected(factory)
-    connected(factory)
-    first.connectionLost(DONE)
-    first.connectionLost(DONE)
-    assert (factory.connectionCount, factory.closedCount) == (1, 1)
-    assert len(events.of("connectionClosed")) == 1
-
-
-def test_connectionMadeRaises() -> None:
-    """
-    A connection whose connectionMade raised gives back its slot when it ends.
-    """
-
-    class Broken(TCPDemoProtocol):
-        def connectionMade(self) -> None:
-            raise ZeroDivisionError
-
-    factory = TCPDemoFactory(Broken, maxConnections=1)
-    protocol = factory.buildProtocol(ADDRESS)
-    with pytest.raises(ZeroDivisionError):
-        protocol.makeConnection(StringTransport())
-    protocol.connectionLost(DONE)
-    assert factory.connectionCount == 0
-    assert protocol.closeReason is CloseReason.ERROR
-
-
-def test_lostInsideConnectionMade() -> None:
-    """
-    A connection that ends while its connectionMade runs is counted once.
-    """
-
-    class Hasty(TCPDemoProtocol):
-        def connectionMade(self) -> None:
-            self.connectionLost(DONE)
-
-    factory = TCPDemoFactory(Hasty)
-    connected(factory)
-    assert (factory.acceptedCount, factory.closedCount, factory.connectionCount) == (1, 1, 0)
 
 
 def test_subclassWithoutSuper() -> None:
@@ -228,90 +125,6 @@ def test_foreignProtocol() -> None:
         factory.buildProtocol(ADDRESS)
 
 
-def test_observerRaises(loggedErrors: Any) -> None:
-    """
-    An observer that raises is logged; the others and the counts are as if it
-    had not.
-    """
-
-    class Broken(ConnectionObserver):
-        def connectionOpened(self, report: object) -> None:
-            raise ZeroDivisionError
-
-        connectionClosed = connectionRefused = connectionOpened
-
-    factory, events = TCPDemoFactory(maxConnections=1), Events()
-    factory.addObserver(Broken())
-    factory.addObserver(events)
-    protocol, _ = connected(factory)
-    connected(factory)
-    protocol.connectionLost(DONE)
-    assert events.names == ["connectionOpened", "connectionRefused", "connectionClosed"]
-    assert (factory.acceptedCount, factory.closedCount, factory.refusedCount) == (1, 1, 1)
-    assert len(loggedErrors.take(ZeroDivisionError)) == 3
-
-
-def test_observerOfNothing() -> None:
-    """
-    What is no observer is refused when it is added.
-    """
-    with pytest.raises(TypeError, match="IConnectionObserver"):
-        TCPDemoFactory().addObserver(object())  # type: ignore[arg-type]
-
-
-def test_removedObserver() -> None:
-    """
-    An observer that was removed is told no more; removing it again is nothing.
-    """
-    factory, events = TCPDemoFactory(), Events()
-    factory.addObserver(events)
-    factory.removeObserver(events)
-    factory.removeObserver(events)
-    connected(factory)
-    assert events.names == []
-
-
-def test_observersSeeTheTruth() -> None:
-    """
-    Whoever is told of an event finds the counts as they are after it.
-    """
-    seen: list[tuple[int, int]] = []
-    factory = TCPDemoFactory()
-
-    class Looking(ConnectionObserver):
-        def connectionOpened(self, report: object) -> None:
-            seen.append((factory.connectionCount, factory.closedCount))
-
-        connectionClosed = connectionOpened
-
-    factory.addObserver(Looking())
-    protocol, _ = connected(factory)
-    protocol.connectionLost(DONE)
-    assert seen == [(1, 0), (0, 1)]
-
-
-async def test_listening() -> None:
-    """
-    Several listeners, each with its real address, and events for each.
-    """
-    from twisted.internet import reactor
-
-    factory, events = TCPDemoFactory(Discard), Events()
-    factory.addObserver(events)
-    assert factory.address() is None and factory.addresses() == [] and not factory.listening
-    for text in ("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1"):
-        await factory.listen(serverFromString(reactor, text))
-    first, second = factory.addresses()
-    assert factory.listening and factory.address() == first
-    assert (first.address, first.family) == ("127.0.0.1", "IPv4") and first.port
-    assert (second.address, second.family) == ("::1", "IPv6") and second.port
-    assert await factory.getConnections() == 0
-    report = await factory.close()
-    assert (report.finished, report.aborted) == (0, 0)
-    assert not factory.listening and factory.address() is None
-    assert events.names == ["listening"] * 2 + ["listeningStopped"] * 2
-
-
 async def test_closeBeforeListen() -> None:
     """
     close() can be called before listen(), and twice: unlike Node's it is no
@@ -337,35 +150,6 @@ async def test_closeWaits() -> None:
         peer.transport.loseConnection()
         report = await closed
         assert (report.finished, report.aborted) == (1, 0)
-
-
-async def test_portStoppedByOthers() -> None:
-    """
-    A port that somebody else stops is no longer listed, and observers know.
-    """
-    from twisted.internet import reactor
-
-    factory, events = TCPDemoFactory(), Events()
-    factory.addObserver(events)
-    port = await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
-    await port.stopListening()
-    assert not factory.listening
-    assert events.names == ["listening", "listeningStopped"]
-
-
-async def test_portInUse() -> None:
-    """
-    A failed listen fails the Deferred, tells observers, and lists nothing.
-    """
-    from twisted.internet import reactor
-
-    async with serving(TCPDemoFactory()) as server:
-        factory, events = TCPDemoFactory(), Events()
-        factory.addObserver(events)
-        endpoint = serverFromString(reactor, f"tcp:{server.port}:interface=127.0.0.1")
-        assert isinstance(await failureOf(factory.listen(endpoint)), CannotListenError)
-        assert events.names == ["serverError"]
-        assert not factory.listening
 
 
 async def test_resetBeforeAccept() -> None:

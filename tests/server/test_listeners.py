@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import CannotListenError, ConnectionAborted
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -278,3 +278,54 @@ async def test_listensNowhere() -> None:
     report = await factory.drain(0)
     assert report.aborted == 1
     assert events.names == ["connectionOpened", "connectionClosed"]
+
+
+async def test_listening() -> None:
+    """
+    Several listeners, each with its real address, and events for each.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(Discard), Events()
+    factory.addObserver(events)
+    assert factory.address() is None and factory.addresses() == [] and not factory.listening
+    for text in ("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1"):
+        await factory.listen(serverFromString(reactor, text))
+    first, second = factory.addresses()
+    assert factory.listening and factory.address() == first
+    assert (first.address, first.family) == ("127.0.0.1", "IPv4") and first.port
+    assert (second.address, second.family) == ("::1", "IPv6") and second.port
+    assert await factory.getConnections() == 0
+    report = await factory.close()
+    assert (report.finished, report.aborted) == (0, 0)
+    assert not factory.listening and factory.address() is None
+    assert events.names == ["listening"] * 2 + ["listeningStopped"] * 2
+
+
+async def test_portStoppedByOthers() -> None:
+    """
+    A port that somebody else stops is no longer listed, and observers know.
+    """
+    from twisted.internet import reactor
+
+    factory, events = TCPDemoFactory(), Events()
+    factory.addObserver(events)
+    port = await factory.listen(serverFromString(reactor, "tcp:0:interface=127.0.0.1"))
+    await port.stopListening()
+    assert not factory.listening
+    assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_portInUse() -> None:
+    """
+    A failed listen fails the Deferred, tells observers, and lists nothing.
+    """
+    from twisted.internet import reactor
+
+    async with serving(TCPDemoFactory()) as server:
+        factory, events = TCPDemoFactory(), Events()
+        factory.addObserver(events)
+        endpoint = serverFromString(reactor, f"tcp:{server.port}:interface=127.0.0.1")
+        assert isinstance(await failureOf(factory.listen(endpoint)), CannotListenError)
+        assert events.names == ["serverError"]
+        assert not factory.listening

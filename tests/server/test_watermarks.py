@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 
+from tests.support.memory import connect, lose
+from tests.support.peers import Events
+from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.values.report import WatermarkCrossing
 
@@ -157,3 +162,53 @@ def test_tellsTheTruth(
                 assert not above or share > mark - hysteresis - 1e-6
         else:
             assert now < marks.dueAt <= now + cooldown
+
+
+def test_watermarks() -> None:
+    """
+    Observers are told when the limit is near, and when it is so no longer.
+    """
+    server = TCPDemoFactory(
+        maxConnections=4, watermarks=Watermarks([0.5], cooldown=0), clock=Clock()
+    )
+    events = Events()
+    server.addObserver(events)
+    server.addObserver(LoggingObserver(server))
+    first, _ = connect(server), connect(server)
+    lose(first)
+    server.maxConnections = 2
+    crossings = events.of("watermarkCrossed")
+    assert [(c.above, c.connectionCount, c.limit) for c in crossings] == [
+        (True, 2, 4),
+        (False, 1, 4),
+        (True, 1, 2),
+    ]
+
+
+def test_watermarkAfterTheCooldown() -> None:
+    """
+    What a cooldown has kept back is told when it ends, though nothing happens.
+    """
+    clock = Clock()
+    server = TCPDemoFactory(maxConnections=2, watermarks=Watermarks([0.5]), clock=clock)
+    events = Events()
+    server.addObserver(events)
+    server.doStart()
+    lose(connect(server))
+    assert [c.above for c in events.of("watermarkCrossed")] == [True]
+    clock.pump([1] * 5)
+    assert [c.above for c in events.of("watermarkCrossed")] == [True, False]
+    assert clock.getDelayedCalls() == []
+
+
+def test_watermarkIsNotWaitedFor() -> None:
+    """
+    A server that has stopped leaves no delayed call behind.
+    """
+    clock = Clock()
+    server = TCPDemoFactory(maxConnections=2, watermarks=Watermarks([0.5]), clock=clock)
+    server.doStart()
+    lose(connect(server))
+    assert len(clock.getDelayedCalls()) == 1
+    server.doStop()
+    assert clock.getDelayedCalls() == []

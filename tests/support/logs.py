@@ -1,0 +1,14 @@
+"""
+The log, as its reader sees it.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import LogEvent, formatEvent
+
+
+def texts(events: list[LogEvent]) -> list[str]:
+    """
+    As a reader of the log sees them.
+    """
+    return [formatEvent(event) for event in events]
