@@ -1,0 +1,364 @@
+"""
+What lies under a transport, over all that Twisted puts there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.test.iosim import FakeTransport, IOPump
+
+from tests.support.certificates import clientContext, serverContext
+from tests.support.metering import Counting, wrapped
+from tests.support.peers import Peer
+from twisted_tcpdemo.interfaces import ICountingTransport
+from twisted_tcpdemo.transports.layers import (
+    accepts,
+    bottomOf,
+    clockOf,
+    countsItself,
+    hasLateAddresses,
+    isHandshaking,
+    looksUp,
+    queuedBytes,
+    replaceProtocol,
+    tlsOf,
+)
+
+
+def encrypted(transport: Any, protocol: Any = None) -> Any:
+    """
+    TLS on a transport, its handshake begun: the server's side.
+    """
+    layer = unconnected(serverContext(), False, protocol)
+    layer.makeConnection(transport)
+    return layer
+
+
+def unconnected(context: Any, isClient: bool, protocol: Any = None) -> Any:
+    """
+    A side of TLS that has no transport yet.
+    """
+    factory = Factory[Any]()
+    factory.noisy = False
+    factory.protocol = lambda: protocol or Peer()
+    return TLSMemoryBIOFactory(context, isClient, factory).buildProtocol(None)
+
+
+class Accepted(Connection):
+    """
+    What a port of Twisted's makes of a client, without the port.
+    """
+
+    _tlsClientDefault = False
+
+
+@pytest.fixture
+def tcp() -> Generator[Accepted]:
+    """
+    A connected TCP transport of Twisted's, on a reactor that does nothing by
+    itself.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        connection = Accepted(ours, Peer(), MemoryReactorClock())
+        connection.connected = True
+        yield connection
+
+
+class Secured:
+    """
+    A client that shakes hands with the TLS layer of a server.
+    """
+
+    def __init__(self) -> None:
+        self.server = unconnected(serverContext(), False)
+        self.client = unconnected(clientContext(), True)
+        below = FakeTransport(self.server, True), FakeTransport(self.client, False)
+        self.server.makeConnection(below[0])
+        self.client.makeConnection(below[1])
+        self.pump = IOPump(self.client, self.server, below[1], below[0], False)
+
+
+# What there is.
+
+
+def test_bottomOf() -> None:
+    """
+    The bottom is what owns the socket, below any number of layers.
+    """
+    plain = StringTransport()
+    assert bottomOf(plain) is plain
+    assert bottomOf(wrapped(wrapped(plain))) is plain
+    assert bottomOf(wrapped(encrypted(wrapped(plain)))) is plain
+
+
+def test_tlsOf() -> None:
+    """
+    The layer that encrypts is found wherever it is, and not where there is none.
+    """
+    plain = StringTransport()
+    assert tlsOf(plain) is None
+    assert tlsOf(wrapped(plain)) is None
+    layer = encrypted(wrapped(plain))
+    assert tlsOf(layer) is layer
+    found: Any = tlsOf(wrapped(wrapped(layer)))
+    assert found._appSendBuffer is layer._appSendBuffer
+
+
+def test_tlsOfStarted(tcp: Any) -> None:
+    """
+    What startTLS has put before the protocol is found by the transport.
+    """
+    assert tlsOf(tcp) is None
+    tcp.startTLS(serverContext(), True)
+    assert tlsOf(tcp) is tcp.protocol is not None
+    assert tlsOf(wrapped(tcp)) is tcp.protocol
+    assert isHandshaking(tcp)
+    tcp.protocol = None  # as it is when the connection is lost
+    assert tlsOf(tcp) is None and not isHandshaking(tcp)
+
+
+def test_countsItself() -> None:
+    """
+    Only a bare transport that counts does: a wrapper forwards to it, and under
+    TLS it counts ciphertext.
+    """
+    counting = Counting()
+    assert countsItself(counting)
+    assert not countsItself(StringTransport())
+    assert not countsItself(wrapped(counting))
+    layer = encrypted(counting)
+    assert ICountingTransport.providedBy(layer)
+    assert not countsItself(layer)
+    counting.TLS = True  # type: ignore[attr-defined]
+    assert not countsItself(counting)
+
+
+def test_hasLateAddresses() -> None:
+    """
+    The addresses behind a wrapper may change, those of a bare transport do not.
+    """
+    assert not hasLateAddresses(StringTransport())
+    assert hasLateAddresses(wrapped(StringTransport()))
+
+
+def test_clockOf(tcp: Any) -> None:
+    """
+    A transport has the clock of its reactor, through all layers; one in a unit
+    test that of the process.
+    """
+    from twisted.internet import reactor
+
+    assert clockOf(tcp) is tcp.reactor
+    assert clockOf(wrapped(wrapped(tcp))) is tcp.reactor
+    assert clockOf(StringTransport()) is reactor
+    transport: Any = StringTransport()
+    transport.reactor = object()
+    assert clockOf(transport) is reactor
+    transport.reactor = clock = Clock()
+    assert clockOf(transport) is clock
+
+
+# What waits.
+
+
+def test_queuedInMemory() -> None:
+    """
+    A transport in memory holds nothing back.
+    """
+    transport = StringTransport()
+    transport.write(b"hello")
+    assert queuedBytes(transport) == queuedBytes(wrapped(transport)) == 0
+
+
+def test_queuedBytes(tcp: Any) -> None:
+    """
+    All that a TCP transport holds is counted: what has just been written, and
+    of what it was sending, the rest.
+    """
+    assert queuedBytes(tcp) == 0
+    size = 5_000_000
+    tcp.write(bytes(size))
+    assert queuedBytes(tcp) == size
+    tcp.doWrite()
+    left = queuedBytes(tcp)
+    assert 0 < left < size
+    tcp.write(b"12345")
+    assert queuedBytes(tcp) == queuedBytes(wrapped(tcp)) == left + 5
+
+
+def test_queuedBelow() -> None:
+    """
+    A transport that counts by itself is asked.
+    """
+    counting = Counting()
+    counting.bytesPending = 7
+    assert queuedBytes(counting) == queuedBytes(wrapped(counting)) == 7
+
+
+def test_queuedUnderTLS() -> None:
+    """
+    Until the handshake is over, TLS keeps what is written; small writes it
+    keeps until the turn ends.  Then nothing is queued.
+    """
+    pair = Secured()
+    pair.server.write(b"small")
+    assert queuedBytes(pair.server) == queuedBytes(wrapped(pair.server)) == 5
+    pair.server.write(bytes(70_000))
+    assert queuedBytes(pair.server) == 70_005
+    pair.pump.flush()
+    assert len(pair.client.wrappedProtocol.received) == 70_005
+    assert queuedBytes(pair.server) == 0
+
+
+# What it takes.
+
+
+def test_accepts(tcp: Any) -> None:
+    """
+    A transport takes bytes until it is lost, or its own half has ended.
+    """
+    assert accepts(StringTransport()) and accepts(wrapped(StringTransport()))
+    assert accepts(tcp) and accepts(wrapped(tcp))
+    tcp.loseConnection()
+    assert accepts(tcp)  # as long as there is something to flush
+    tcp._writeDisconnected = True
+    assert not accepts(tcp) and not accepts(wrapped(tcp))
+    tcp._writeDisconnected, tcp.connected = False, False
+    assert not accepts(tcp) and not accepts(wrapped(tcp))
+
+
+def test_acceptsHalfClosed(tcp: Any) -> None:
+    """
+    After its FIN has been sent a TCP transport takes nothing.
+    """
+    tcp.loseWriteConnection()
+    tcp.doWrite()
+    assert not accepts(tcp)
+
+
+def test_acceptsUnderTLS() -> None:
+    """
+    TLS takes nothing once it is closing, unless a producer is still at work.
+    """
+    layer = encrypted(StringTransport())
+    above = wrapped(layer)
+    assert accepts(layer) and accepts(above)
+    layer.registerProducer(Producer(), True)
+    above.loseConnection()
+    assert accepts(layer) and accepts(above)
+    layer.unregisterProducer()
+    assert not accepts(layer) and not accepts(above)
+
+
+class Producer:
+    """
+    Produces nothing.
+    """
+
+    def pauseProducing(self) -> None:
+        """
+        Nothing to pause.
+        """
+
+    def resumeProducing(self) -> None:
+        """
+        Nothing to go on with.
+        """
+
+    def stopProducing(self) -> None:
+        """
+        Nothing to stop.
+        """
+
+
+def test_isHandshaking() -> None:
+    """
+    The handshake is on from the connection until both sides are done.
+    """
+    assert not isHandshaking(StringTransport())
+    pair = Secured()
+    assert isHandshaking(pair.server) and isHandshaking(wrapped(pair.server))
+    pair.pump.flush()
+    assert not isHandshaking(pair.server) and not isHandshaking(pair.client)
+
+
+# Who gets the data.
+
+
+def test_replaceProtocol(tcp: Any) -> None:
+    """
+    A bare transport delivers to the new protocol, if it did to the old one.
+    """
+    old, new = tcp.protocol, Peer()
+    replaceProtocol(tcp, Peer(), new)
+    assert tcp.protocol is old
+    replaceProtocol(tcp, old, new)
+    assert tcp.protocol is new
+
+
+@pytest.mark.parametrize("layer", [wrapped, encrypted])
+def test_replaceWrapped(layer: Any) -> None:
+    """
+    So does a wrapper, TLS among them; what is below it keeps the wrapper.
+    """
+    old, new = Peer(), Peer()
+    transport = layer(StringTransport(), old)
+    replaceProtocol(transport, Peer(), new)
+    assert transport.wrappedProtocol is old
+    replaceProtocol(transport, old, new)
+    assert transport.wrappedProtocol is new
+
+
+def test_replaceBehind(tcp: Any) -> None:
+    """
+    What a client endpoint of Twisted's has put before the protocol makes room
+    with it.
+    """
+    old, new = Peer(), Peer()
+
+    class Between(Protocol):
+        _wrappedProtocol = old
+
+    tcp.protocol = Between()
+    replaceProtocol(tcp, Peer(), new)
+    assert isinstance(tcp.protocol, Between)
+    replaceProtocol(tcp, old, new)
+    assert tcp.protocol is new
+
+
+def test_replaceNowhere() -> None:
+    """
+    A transport that has no protocol to deliver to gets none.
+    """
+    transport = StringTransport()
+    replaceProtocol(transport, Peer(), Peer())
+    assert not hasattr(transport, "protocol")
+
+
+@pytest.mark.parametrize(
+    ("host", "looked"),
+    [
+        ("example.org", True),
+        ("my_server", True),
+        ("b\u00fccher.example", True),
+        ("\u2603\u0301", False),
+    ],
+)
+def test_looksUp(host: str, looked: bool) -> None:
+    """
+    Every name in ASCII is looked up, and others if IDNA allows them.
+    """
+    endpoint = HostnameEndpoint(MemoryReactorClock(), host, 80)
+    assert looksUp(endpoint, host) is looked

@@ -1,0 +1,449 @@
+"""
+Counting beside transports that do not count.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from typing import Any
+
+import pytest
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from tests.support.metering import Counting, Watcher, inMemory, metered, overTCP, wrapped
+from tests.support.peers import Peer
+from tests.support.waiting import until
+from twisted_tcpdemo.interfaces import ITransportWatcher
+from twisted_tcpdemo.transports.counts import FinalCounts
+from twisted_tcpdemo.transports.meter import Meter
+
+DONE = Failure(ConnectionDone())
+
+kinds = pytest.mark.parametrize("kind", ["memory", "tcp"])
+
+
+def test_watcher() -> None:
+    """
+    The watcher of these tests keeps the contract.
+    """
+    verifyObject(ITransportWatcher, Watcher())
+
+
+# What is counted.
+
+
+@kinds
+async def test_reads(kind: str) -> None:
+    """
+    Bytes that are delivered are counted, and still delivered.
+    """
+    async with metered(kind) as over:
+        over.clock.advance(3)
+        await over.send(b"hello")
+        await over.send(b", peer")
+        assert over.protocol.received == b"hello, peer"
+        assert (over.meter.bytesRead, over.meter.bytesWritten) == (11, 0)
+        assert over.meter.lastActivity == 3
+
+
+@kinds
+async def test_writes(kind: str) -> None:
+    """
+    Bytes that are written are counted, and still written.
+    """
+    async with metered(kind) as over:
+        over.transport.write(b"hello")
+        assert over.meter.bytesWritten == 5
+        assert await over.taken(5) == b"hello"
+        assert (over.meter.bytesRead, over.meter.bytesPending) == (0, 0)
+
+
+@kinds
+@pytest.mark.parametrize("kindOfSequence", [list, tuple, iter])
+async def test_writeSequence(kind: str, kindOfSequence: Any) -> None:
+    """
+    Each byte of a sequence is counted once, whoever of the transport's methods
+    calls another, and though the sequence can be read once only.
+    """
+    async with metered(kind) as over:
+        over.transport.writeSequence(kindOfSequence([b"ab", b"", b"cde"]))
+        assert over.meter.bytesWritten == 5
+        assert await over.taken(5) == b"abcde"
+
+
+class FeedingBack(Peer):
+    """
+    Hands what follows a line to its own C{dataReceived}, as C{LineReceiver}
+    does, and remembers the pieces.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take a line, and feed the rest back.
+        """
+        line, newline, rest = data.partition(b"\n")
+        self.pieces.append(line)
+        if newline:
+            self.dataReceived(rest)
+
+
+@kinds
+async def test_fedBack(kind: str) -> None:
+    """
+    What a protocol feeds back to itself is counted once; what comes later is
+    counted again.
+    """
+    async with metered(kind, FeedingBack()) as over:
+        await over.send(b"one\ntwo\nthree")
+        assert over.protocol.pieces == [b"one", b"two", b"three"]
+        assert over.meter.bytesRead == 13
+        await over.send(b"four")
+        assert over.meter.bytesRead == 17
+
+
+def test_dataReceivedRaises() -> None:
+    """
+    What dataReceived raises goes on to the transport, and the watcher is told
+    first; the bytes are counted, and so are those that come afterwards.
+    """
+
+    class Broken(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    over = inMemory(Broken())
+    for times in (1, 2):
+        with pytest.raises(ZeroDivisionError):
+            over.protocol.dataReceived(b"abc")
+        assert over.meter.bytesRead == 3 * times
+        assert over.watcher.told == ["failed"] * times
+
+
+async def test_pending() -> None:
+    """
+    Bytes that the system has no room for are pending until the peer reads; the
+    watcher is told that they wait, and whenever some have been taken.
+    """
+    size = 20_000_000
+    async with overTCP() as over:
+        over.transport.write(bytes(size))
+        assert (over.meter.bytesWritten, over.meter.bytesPending) == (size, size)
+        assert over.watcher.told == ["waiting"]
+        await until(lambda: "flushed" in over.watcher.told)
+        before = over.meter.bytesPending
+        assert 0 < before < size
+        over.clock.advance(7)
+        await over.taken(size)
+        assert over.meter.bytesPending == 0
+        assert set(over.watcher.told[1:]) == {"flushed"}
+        assert over.meter.lastActivity == 7
+        over.transport.write(b"more")
+        assert over.meter.bytesPending == 4
+
+
+def test_nothingPendingInMemory() -> None:
+    """
+    A transport in memory takes all that it is given.
+    """
+    over = inMemory()
+    over.transport.write(bytes(1000))
+    assert (over.meter.bytesWritten, over.meter.bytesPending) == (1000, 0)
+
+
+async def test_notAccepted() -> None:
+    """
+    What is written after this side's FIN goes nowhere, and is not counted.
+    """
+    async with overTCP() as over:
+        over.transport.write(b"last")
+        over.transport.loseWriteConnection()
+        await until(lambda: "writeEnded" in over.watcher.told)
+        over.transport.write(b"too late")
+        assert (over.meter.bytesWritten, over.meter.bytesPending) == (4, 0)
+
+
+# What the watcher is told.
+
+
+@kinds
+async def test_abortDrops(kind: str) -> None:
+    """
+    After abortConnection() nothing is taken or counted any more.
+    """
+    async with metered(kind) as over:
+        over.transport.abortConnection()
+        over.transport.write(b"too late")
+        over.transport.writeSequence([b"too", b"late"])
+        assert over.watcher.told[0] == "aborting"
+        assert "waiting" not in over.watcher.told
+        assert over.meter.bytesWritten == 0
+        if kind == "memory":
+            assert over.transport.disconnected and over.transport.value() == b""
+
+
+async def test_pendingAtTheEnd() -> None:
+    """
+    What was never taken is known when the connection has ended.
+    """
+    size = 20_000_000
+    left: list[int] = []
+    async with overTCP() as over:
+        over.transport.write(bytes(size))
+        await until(lambda: "flushed" in over.watcher.told)
+        pending = over.meter.bytesPending
+        over.watcher.asked = lambda: left.append(over.meter.bytesPending)
+        over.transport.abortConnection()
+        await over.protocol.whenLost()
+        assert left and set(left) == {pending}
+        assert isinstance(over.watcher.reason, ConnectionAborted)
+
+
+def test_takenApart() -> None:
+    """
+    What was never taken is known, though the transport throws it away before it
+    tells anybody of its end, as TLS does.
+    """
+
+    class Forgetful(Counting):
+        def connectionLost(self, reason: Failure) -> None:
+            self.bytesPending = 0
+            over.protocol.connectionLost(reason)
+
+    bottom = Forgetful()
+    over = inMemory(transport=bottom)
+    over.transport.write(b"hello")
+    bottom.bytesPending = 4
+    left: list[int] = []
+    over.watcher.asked = lambda: left.append(over.meter.bytesPending)
+    over.transport.connectionLost(DONE)
+    assert set(left) == {4}
+
+
+def test_lostBehindAnother() -> None:
+    """
+    The watcher hears of the loss though the protocol has put another
+    connectionLost in place since it was connected.
+    """
+
+    class Ending(StringTransport):
+        def connectionLost(self, reason: Failure) -> None:
+            over.protocol.connectionLost(reason)
+
+    over = inMemory(transport=Ending())
+    instead: list[Failure] = []
+    over.protocol.connectionLost = instead.append
+    over.transport.connectionLost(DONE)
+    assert instead == [DONE]
+    assert over.watcher.told == ["lost"]
+
+
+def test_closing() -> None:
+    """
+    The watcher hears of the close before the transport does.
+    """
+    over = inMemory()
+    seen: list[bool] = []
+    over.watcher.asked = lambda: seen.append(over.transport.disconnecting)
+    over.transport.loseConnection()
+    assert over.watcher.told == ["closing"]
+    assert (seen, over.transport.disconnecting) == ([False], True)
+
+
+@kinds
+async def test_lost(kind: str) -> None:
+    """
+    The watcher hears of the loss, and its reason, before the protocol does.
+    """
+
+    class Looking(Peer):
+        def connectionLost(self, reason: Failure = DONE) -> None:
+            told.append(list(over.watcher.told))
+            super().connectionLost(reason)
+
+    told: list[list[str]] = []
+    async with metered(kind, Looking()) as over:
+        if kind == "memory":
+            over.protocol.connectionLost(Failure(ConnectionAborted()))
+        else:
+            over.transport.abortConnection()
+            await over.protocol.whenLost()
+        assert "lost" in told[0]
+        assert isinstance(over.watcher.reason, ConnectionAborted)
+        assert isinstance(over.protocol.reason, ConnectionAborted)
+
+
+def test_halves() -> None:
+    """
+    The watcher decides when the protocol hears that a half has ended.
+    """
+    over = inMemory()
+    over.protocol.readConnectionLost()
+    assert over.watcher.told == ["readEnded"] and over.protocol.ended
+    over.protocol.writeConnectionLost()
+    assert over.watcher.told == ["readEnded", "writeEnded"]
+
+
+def test_startTLS() -> None:
+    """
+    The watcher is told of startTLS before there is any ciphertext, and the
+    transport gets all arguments.
+    """
+
+    class Starting(StringTransport):
+        def startTLS(self, *arguments: object) -> str:
+            self.write(b"ciphertext")
+            given.append(arguments)
+            return "its answer"
+
+    given: list[tuple[object, ...]] = []
+    over = inMemory(transport=Starting())
+    assert over.transport.startTLS("context", False) == "its answer"
+    assert given == [("context", False)]
+    assert over.watcher.told[0] == "encrypting"
+
+
+# A transport below that counts by itself.
+
+
+def test_counted() -> None:
+    """
+    Below wrappers, a transport that counts is asked what is pending and when a
+    byte last moved, and tells when bytes have left.
+    """
+    bottom = Counting()
+    over = inMemory(transport=wrapped(bottom))
+    over.transport.write(b"hello")
+    assert (bottom.value(), bottom.soon, over.meter.bytesWritten) == (b"hello", 1, 5)
+    bottom.bytesPending, bottom.lastActivity = 2, 9.0
+    assert (over.meter.bytesPending, over.meter.lastActivity) == (2, 9.0)
+    over.clock.advance(11)
+    bottom.watcher.transportFlushed()
+    assert over.watcher.told[-1] == "flushed"
+    assert over.meter.lastActivity == 11
+    over.meter.detach()
+    assert bottom.watcher is None
+    assert "write" not in vars(bottom)
+
+
+def test_carriesOn() -> None:
+    """
+    What another has counted before goes on, with what was pending then.
+    """
+    bottom = Counting()
+    bottom.bytesPending = 3
+    meter = Meter(bottom, Watcher(), Clock(), FinalCounts(5, 9, 3, 0.0))
+    assert (meter.bytesRead, meter.bytesWritten, meter.bytesPending) == (5, 9, 3)
+    bottom.bytesPending = 0
+    assert meter.bytesPending == 0
+    bottom.bytesPending = 8
+    assert meter.bytesPending == 0
+
+
+def test_bottomWatcher() -> None:
+    """
+    Whoever hears from the transport below keeps the contract; what it is told
+    of halves is passed on, and of the rest the transport on top tells.
+    """
+    bottom = Counting()
+    over = inMemory(transport=wrapped(bottom))
+    verifyObject(ITransportWatcher, bottom.watcher)
+    passed: list[str] = []
+    bottom.watcher.transportReadEnded(lambda: passed.append("read"))
+    bottom.watcher.transportWriteEnded(lambda: passed.append("write"))
+    assert passed == ["read", "write"]
+    for name in ("Waiting", "Closing", "Aborting", "Encrypting"):
+        getattr(bottom.watcher, f"transport{name}")()
+    bottom.watcher.deliveryFailed()
+    bottom.watcher.transportLost(DONE)
+    assert over.watcher.told == []
+
+
+# Letting go.
+
+
+def attributes(protocol: object, transport: Any) -> list[dict[str, Any]]:
+    """
+    What protocol and transport, and all below it, have of their own.
+    """
+    layers = [protocol, transport]
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+        layers.append(transport)
+    return [dict(vars(layer)) for layer in layers]
+
+
+@pytest.mark.parametrize("make", [StringTransport, Counting], ids=["plain", "counting"])
+@pytest.mark.parametrize("isWrapped", [False, True], ids=["bare", "wrapped"])
+def test_detach(make: Any, isWrapped: bool) -> None:
+    """
+    Afterwards protocol and transport have the attributes that they had before.
+    """
+    protocol, bottom = Peer(), make()
+    transport = wrapped(bottom) if isWrapped else bottom
+    protocol.makeConnection(transport)
+    protocol.dataReceived = lambda data: None  # type: ignore[method-assign]
+    before = attributes(protocol, transport)
+    meter = Meter(transport, Watcher(), Clock())
+    meter.attach(protocol)
+    assert attributes(protocol, transport) != before
+    meter.detach()
+    assert attributes(protocol, transport) == before
+
+
+async def test_detachOverTCP() -> None:
+    """
+    Twisted's TCP transport has its own methods again as well, and works.
+    """
+    async with overTCP() as over:
+        own = {"write", "writeSequence", "loseConnection", "abortConnection", "doWrite"}
+        own |= {"connectionLost", "startTLS"}
+        assert own <= vars(over.transport).keys()
+        over.meter.detach()
+        assert not own & vars(over.transport).keys()
+        assert "dataReceived" not in vars(over.protocol)
+        over.transport.write(b"uncounted")
+        assert await over.taken(9) == b"uncounted"
+        assert over.meter.bytesWritten == 0
+
+
+def test_leave() -> None:
+    """
+    A protocol may have its hooks back, while the transport is still counted.
+    """
+    over = inMemory()
+    over.meter.leave()
+    hooks = {"connectionLost", "readConnectionLost", "writeConnectionLost"}
+    assert not hooks & vars(over.protocol).keys()
+    over.transport.write(b"hello")
+    assert over.meter.bytesWritten == 5
+
+
+def test_nothingInACycle() -> None:
+    """
+    What has been let go is freed at once, without the garbage collector.
+    """
+    protocol, transport, watcher = Peer(), StringTransport(), Watcher()
+    protocol.makeConnection(transport)
+    meter = Meter(transport, watcher, Clock())
+    meter.attach(protocol)
+    protocol.dataReceived(b"hello")
+    transport.write(b"hello")
+    transport.loseConnection()
+    meter.detach()
+    left = [weakref.ref(thing) for thing in (protocol, transport, watcher)]
+    gc.disable()
+    try:
+        del protocol, transport, watcher, meter
+        assert [thing() for thing in left] == [None, None, None]
+    finally:
+        gc.enable()
