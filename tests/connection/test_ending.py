@@ -1,0 +1,265 @@
+"""
+Why a connection ended, of all that has happened to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from tests.support.records import (
+    ABORTED,
+    DONE,
+    LOST,
+    Slots,
+    Told,
+    begin,
+    lose,
+)
+from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo.connection.record import Connection
+
+
+def closing(connection: Any) -> None:
+    """
+    This side closes.
+    """
+    connection.transportClosing()
+
+
+def ended(connection: Any) -> None:
+    """
+    The peer ends its side.
+    """
+    connection.transportReadEnded(lambda: None)
+
+
+def aborting(connection: Any) -> None:
+    """
+    This side breaks it off.
+    """
+    connection.transportAborting()
+
+
+def failed(connection: Any) -> None:
+    """
+    The protocol raises.
+    """
+    connection.deliveryFailed()
+
+
+def pending(connection: Any) -> None:
+    """
+    A byte waits that nobody takes.
+    """
+    connection.transport.bytesPending = 1
+
+
+def closes(cause: CloseReason) -> Callable[[Any], None]:
+    """
+    Something closes it in order, and says why.
+    """
+    return lambda connection: connection.close(cause)
+
+
+def aborts(cause: CloseReason) -> Callable[[Any], None]:
+    """
+    Something breaks it off, and says why.
+    """
+    return lambda connection: connection.abort(cause)
+
+
+ENDS: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
+    # Nobody on this side has done anything.
+    "done": ([], DONE, CloseReason.PEER_CLOSED),
+    "lost": ([], LOST, CloseReason.RESET),
+    "aborted": ([], ABORTED, CloseReason.ABORTED),
+    "raised": ([], ZeroDivisionError(), CloseReason.ERROR),
+    # Who began.
+    "closed": ([closing], DONE, CloseReason.LOCAL_CLOSE),
+    "peer ended": ([ended], DONE, CloseReason.PEER_CLOSED),
+    "peer, then we": ([ended, closing], DONE, CloseReason.PEER_CLOSED),
+    "we, then the peer": ([closing, ended], DONE, CloseReason.LOCAL_CLOSE),
+    # What really ended it.
+    "closed and reset": ([closing], LOST, CloseReason.RESET),
+    "closed and aborted": ([closing, aborting], ABORTED, CloseReason.ABORTED),
+    "ended and told late": ([ended], LOST, CloseReason.PEER_CLOSED),
+    "ended and cut short": ([ended, pending], LOST, CloseReason.RESET),
+    "closed and overdue": (
+        [closing, aborts(CloseReason.CLOSE_FLUSH)],
+        ABORTED,
+        CloseReason.CLOSE_FLUSH,
+    ),
+    "ended and overdue": ([ended, aborts(CloseReason.WRITE_STALL)], LOST, CloseReason.WRITE_STALL),
+    # The first cause wins.
+    "budget": ([closes(CloseReason.LIFETIME)], DONE, CloseReason.LIFETIME),
+    "budget and reset": ([closes(CloseReason.LIFETIME)], LOST, CloseReason.LIFETIME),
+    "budget, then peer": ([closes(CloseReason.LIFETIME), ended], DONE, CloseReason.LIFETIME),
+    "two budgets": (
+        [closes(CloseReason.LIFETIME), aborts(CloseReason.CLOSE_FLUSH)],
+        ABORTED,
+        CloseReason.LIFETIME,
+    ),
+    "hook, then abort": ([failed, aborting], ABORTED, CloseReason.ERROR),
+    "abort, then hook": ([aborting, failed], ABORTED, CloseReason.ABORTED),
+    "drain": ([aborts(CloseReason.DRAIN), aborting], ABORTED, CloseReason.DRAIN),
+}
+
+
+@pytest.mark.parametrize("name", ENDS)
+def test_reason(name: str) -> None:
+    """
+    The reason says who began, or what really ended it; the first cause wins.
+    """
+    happens, reason, expected = ENDS[name]
+    connection = begin()
+    for event in happens:
+        event(connection)
+        assert connection.closeReason is None
+    assert lose(connection, reason) is expected
+
+
+def test_reasonOfTLS() -> None:
+    """
+    What the packages for TLS raise is TLS that has failed.
+    """
+    from OpenSSL.SSL import Error
+    from service_identity import VerificationError
+
+    assert lose(begin(), Error([])) is CloseReason.TLS_FAILED
+    assert lose(begin(), VerificationError(errors=[])) is CloseReason.TLS_FAILED
+
+
+def test_lostOnce() -> None:
+    """
+    The first loss counts: the slot is given back once, and the reason stays.
+    """
+    slots = Slots(Clock())
+    connection = begin(slots=slots)
+    assert repr(connection) == f"<Connection {connection.connectionID} open>"
+    assert lose(connection) is CloseReason.PEER_CLOSED
+    assert lose(connection, LOST) is CloseReason.PEER_CLOSED
+    assert slots.released == [connection]
+    assert connection.protocol is None and connection.transport.watcher is None
+    assert repr(connection) == f"<Connection {connection.connectionID} peer closed>"
+
+
+def test_closedAlready() -> None:
+    """
+    What is over cannot be closed or aborted, and no half of it ends.
+    """
+    connection = begin()
+    lose(connection)
+    connection.close(CloseReason.LIFETIME)
+    connection.abort(CloseReason.DRAIN)
+    connection.transportReadEnded(lambda: pytest.fail("it is over"))
+    connection.transportWriteEnded(lambda: pytest.fail("it is over"))
+    connection.transportClosing()
+    assert not connection.transport.disconnecting
+    assert connection.closingAt is None
+    assert connection.closeReason is CloseReason.PEER_CLOSED
+
+
+def test_withoutAbort() -> None:
+    """
+    A transport that cannot be broken off is closed.
+    """
+
+    class Gentle:
+        closed = 0
+
+        def getHost(self) -> None:
+            """Nobody knows."""
+
+        def getPeer(self) -> None:
+            """Nobody knows."""
+
+        def loseConnection(self) -> None:
+            self.closed += 1
+
+    connection = Connection(Told(), transport := Gentle())  # type: ignore[arg-type]
+    connection.abort(CloseReason.DRAIN)
+    assert transport.closed == 1
+
+
+@pytest.mark.parametrize("half", ["Read", "Write"])
+def test_hookRaises(half: str) -> None:
+    """
+    A hook that raises is why the connection ends; what it raises goes on.
+    """
+    connection = begin(slots=Slots(Clock(), allowHalfOpen=True))
+    with pytest.raises(ZeroDivisionError):
+        getattr(connection, f"transport{half}Ended")(lambda: 1 / 0)
+    assert lose(connection, LOST) is CloseReason.ERROR
+
+
+# Budgets and hooks.
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        CloseReason.FIRST_BYTE,
+        CloseReason.IDLE,
+        CloseReason.LIFETIME,
+        CloseReason.WRITE_STALL,
+        CloseReason.CLOSE_FLUSH,
+        CloseReason.HANDSHAKE,
+        CloseReason.MAX_PENDING,
+    ],
+)
+def test_exceeded(reason: CloseReason) -> None:
+    """
+    A budget that may have caught a live peer closes in order; the others break
+    off, and an idle timeout is left to the protocol.
+    """
+    protocol = Told()
+    connection = begin(protocol=protocol)
+    connection.exceeded(reason)
+    graceful = reason in (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
+    idle = reason is CloseReason.IDLE
+    assert connection.transport.disconnecting is not idle
+    assert connection.transport.disconnected is not (idle or graceful)
+    assert protocol.told == (["timeout"] if idle else [])
+    expected = CloseReason.PEER_CLOSED if idle else reason
+    assert lose(connection) is expected
+
+
+def test_idleTimeout() -> None:
+    """
+    If the hook closes, the idle timeout is why.
+    """
+
+    class Closing(Told):
+        def timeoutConnection(self) -> None:
+            closing(connection)
+
+    connection = begin(protocol=Closing())
+    connection.exceeded(CloseReason.IDLE)
+    assert lose(connection) is CloseReason.IDLE
+
+
+@pytest.mark.parametrize("hook", ["timeoutConnection", "drainStarted"])
+def test_hookOfOursRaises(hook: str, loggedErrors: Any) -> None:
+    """
+    A hook that no transport calls is logged when it raises, and the connection
+    is broken off for that.
+    """
+
+    class Broken(Told):
+        def timeoutConnection(self) -> None:
+            raise ZeroDivisionError
+
+        drainStarted = timeoutConnection
+
+    connection = begin(protocol=Broken())
+    if hook == "drainStarted":
+        connection.drainStarted()
+    else:
+        connection.exceeded(CloseReason.IDLE)
+    assert connection.transport.disconnected
+    assert lose(connection, ABORTED) is CloseReason.ERROR
+    assert len(loggedErrors.take(ZeroDivisionError)) == 1

@@ -1,0 +1,196 @@
+"""
+The record of a connection: what can be written, and how its halves end.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+from zope.interface.verify import verifyObject
+
+from tests.support.metering import Counting
+from tests.support.records import (
+    ABORTED,
+    HOST,
+    LOST,
+    PEER,
+    Held,
+    Slots,
+    Told,
+    begin,
+    lose,
+)
+from tests.support.waiting import failureOf
+from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.errors import WriteFailedError
+from twisted_tcpdemo.interfaces import ITransportWatcher
+
+
+def test_interfaces() -> None:
+    """
+    The record watches its transport, and the slots of these tests are those of
+    a server.
+    """
+    connection = begin()
+    verifyObject(ITransportWatcher, connection)
+    verifyObject(ISlots, Slots(Clock()))
+    assert connection.transport.watcher is connection
+
+
+# Writing.
+
+
+async def test_write() -> None:
+    """
+    write() fires with the count when its own bytes have been taken, at once
+    where they have been already.
+    """
+    connection = begin(transport := Held(HOST, PEER))
+    first, second = connection.write(b"hello"), connection.write(b"you")
+    transport.take(4)
+    assert not first.called
+    transport.take(1)
+    assert await first == 8
+    assert not second.called
+    transport.take(3)
+    assert await second == 8
+
+    class Taking(Counting):
+        def write(self, data: bytes) -> None:
+            self.bytesWritten += len(data)
+
+    assert await begin(Taking(HOST, PEER)).write(b"hello") == 5
+
+
+async def test_writeAndLoss() -> None:
+    """
+    What is pending at the loss fails with its reason, after the slot has been
+    given back; what had been taken by then fires.
+    """
+    slots = Slots(Clock())
+    connection = begin(transport := Held(HOST, PEER), slots=slots)
+    taken, left = connection.write(b"hello"), connection.write(b"you")
+    free: list[int] = []
+    left.addErrback(lambda failure: (free.append(len(slots.released)), failure)[1])
+    transport.bytesPending = 2
+    lose(connection, LOST)
+    assert await taken == 8
+    error = await failureOf(left)
+    assert isinstance(error, WriteFailedError) and error.reason is CloseReason.RESET
+    assert free == [1]
+
+
+async def test_writeAfterTheLoss() -> None:
+    """
+    After the loss nothing reaches the transport, and the failure has the reason.
+    """
+    connection = begin(transport := Held(HOST, PEER))
+    lose(connection)
+    for waiting in connection.write(b"late"), connection.write(b""), connection.whenWritable():
+        error = await failureOf(waiting)
+        assert isinstance(error, WriteFailedError)
+        assert error.reason is CloseReason.PEER_CLOSED
+    assert transport.value() == b""
+
+
+async def test_writeNotAccepted() -> None:
+    """
+    What the transport does not accept fails, though the connection is open.
+    """
+    error = await failureOf(begin(Counting(HOST, PEER)).write(b"hello"))
+    assert isinstance(error, WriteFailedError) and error.reason is None
+
+
+async def test_whenWritable() -> None:
+    """
+    whenWritable() fires when few bytes are pending, at once where few are, and
+    fails at the loss.
+    """
+    connection = begin(transport := Held(HOST, PEER))
+    transport.write(bytes(LOW_WATER))
+    assert await connection.whenWritable() is None
+    transport.write(b"x")
+    first, second = connection.whenWritable(), connection.whenWritable()
+    assert first is not second and not first.called
+    transport.take(1)
+    assert (await first, await second) == (None, None)
+    transport.write(b"x")
+    waiting = connection.whenWritable()
+    connection.abort(CloseReason.DRAIN)
+    lose(connection, ABORTED)
+    error = await failureOf(waiting)
+    assert isinstance(error, WriteFailedError) and error.reason is CloseReason.DRAIN
+
+
+@pytest.mark.parametrize(("limit", "aborted"), [(None, False), (5, False), (4, True)])
+def test_maxPending(limit: int | None, aborted: bool) -> None:
+    """
+    More than may be pending breaks the connection off.
+    """
+    connection = begin(transport := Held(HOST, PEER), slots=Slots(Clock(), maxPending=limit))
+    transport.write(b"hello")
+    assert transport.disconnected is aborted
+    if aborted:
+        assert lose(connection, ABORTED) is CloseReason.MAX_PENDING
+
+
+# Its halves.
+
+
+@pytest.mark.parametrize("own", [None, False, True])
+@pytest.mark.parametrize("factory", [False, True])
+def test_halfOpen(own: bool | None, factory: bool) -> None:
+    """
+    At the peer's FIN the protocol is told, and then the connection closes,
+    unless the protocol, or else the factory, would have it half-open.
+    """
+    protocol = Told()
+    protocol.allowHalfOpen = own
+    connection = begin(protocol=protocol, slots=Slots(Clock(), allowHalfOpen=factory))
+    before: list[bool] = []
+
+    def tell() -> None:
+        before.append(connection.transport.disconnecting)
+        protocol.readConnectionLost()
+
+    connection.transportReadEnded(tell)
+    connection.transportReadEnded(tell)
+    assert (protocol.told, before) == (["read"], [False])
+    stays = factory if own is None else own
+    assert connection.transport.disconnecting is not stays
+    assert lose(connection) is CloseReason.PEER_CLOSED
+
+
+def test_halfOpenWithoutSlots() -> None:
+    """
+    Without a factory of ours a FIN closes.
+    """
+    connection = Connection(Told(), transport := Counting(HOST, PEER))
+    connection.attach()
+    connection.transportReadEnded(lambda: None)
+    assert transport.disconnecting
+
+
+@pytest.mark.parametrize("first", ["read", "write"])
+def test_bothHalves(first: str) -> None:
+    """
+    When both halves have ended the connection closes; who began is the reason.
+    """
+    protocol = Told()
+    connection = begin(protocol=protocol, slots=Slots(Clock(), allowHalfOpen=True))
+    events = [
+        lambda: connection.transportReadEnded(protocol.readConnectionLost),
+        lambda: connection.transportWriteEnded(protocol.writeConnectionLost),
+    ]
+    if first == "write":
+        events.reverse()
+    events[0]()
+    assert not connection.transport.disconnecting
+    events[1]()
+    events[1]()
+    assert connection.transport.disconnecting
+    assert sorted(protocol.told) == ["read", "write"]
+    expected = {"read": CloseReason.PEER_CLOSED, "write": CloseReason.LOCAL_CLOSE}
+    assert lose(connection) is expected[first]
