@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import HostnameAddress, IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import fail, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost, TimeoutError
-from twisted.internet.interfaces import IHandshakeListener, IStreamClientEndpoint
-from twisted.internet.testing import StringTransport
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -22,13 +21,15 @@ from tests.support.clients import (
     TLS,
     Client,
     Resolver,
+    Stubborn,
+    Tried,
     cancelled,
     closed,
     installedReactor,
     silentServer,
     to,
 )
-from tests.support.peers import serving
+from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
 from twisted_tcpdemo.client.retry import Retry
@@ -126,6 +127,105 @@ async def test_TLSPeerEndsDuringHandshake(resources: ExitStack) -> None:
     assert isinstance(await failureOf(connecting), ConnectionLost)
 
 
+# One attempt by itself.
+
+
+def test_succeeds() -> None:
+    """
+    An attempt succeeds once, with a placeholder that has a connection, and its
+    timeout is switched off.
+    """
+    tried = Tried(timeout=5)
+    placeholder, transport = tried.reach()
+    assert (tried.ready, tried.failures) == ([placeholder], [])
+    assert placeholder.ready and not placeholder.secured
+    tried.attempt.progress()
+    placeholder.connectionLost(Failure(ConnectionLost()))
+    assert (len(tried.ready), tried.failures) == (1, [])
+    assert tried.clock.getDelayedCalls() == []
+    assert not transport.disconnecting
+
+
+def test_failsOnce() -> None:
+    """
+    The timeout is the failure; the connection that comes too late is broken off
+    and no success.
+    """
+    tried = Tried(timeout=5)
+    tried.clock.advance(4.9)
+    assert tried.failures == []
+    tried.clock.advance(0.1)
+    _, transport = tried.endpoint.reach()
+    [failure] = tried.failures
+    assert failure.check(TimeoutError)
+    assert transport.disconnected and tried.ready == []
+
+
+def test_abandoned() -> None:
+    """
+    What is abandoned tells nobody, and what it has connected is broken off.
+    """
+    tried = Tried(timeout=5)
+    _, transport = tried.endpoint.reach()
+    tried.attempt.abandon()
+    assert transport.disconnected
+    assert (tried.ready, tried.failures, tried.clock.getDelayedCalls()) == ([], [], [])
+
+
+def test_factoryHearsOfTheAttempt() -> None:
+    """
+    The application's factory is started and stopped with the attempt.
+    """
+    tried = Tried()
+    tried.attempt.doStart()
+    tried.attempt.doStop()
+    assert tried.factory.told == ("start", "stop")
+
+
+def test_giveWay() -> None:
+    """
+    The protocol gets the transport, and then what has come before it, in order.
+    """
+    tried = Tried()
+    placeholder, transport = tried.reach()
+    placeholder.dataReceived(b"early")
+    placeholder.dataReceived(b" bird")
+    client = Client()
+    placeholder.giveWay(client, client)
+    assert client.transport is transport
+    assert client.received == b"early bird"
+    placeholder.dataReceived(b"!")
+    assert client.received == b"early bird!"
+
+
+def test_takeBack() -> None:
+    """
+    What is taken back is broken off, and the protocol hears of that loss; a
+    proxy before it does not, and nothing is delivered any more to either.
+    """
+    tried = Tried()
+    placeholder, transport = tried.reach()
+    proxy, client = Peer(), Peer()
+    placeholder.giveWay(proxy, client)
+    placeholder.takeBack()
+    assert transport.disconnected
+    placeholder.connectionLost(Failure(ConnectionLost()))
+    assert proxy.reason is None
+    assert isinstance(client.reason, ConnectionLost)
+
+
+def test_takeBackBeforehand() -> None:
+    """
+    Before it has given way there is nobody to tell, and what comes is dropped.
+    """
+    tried = Tried()
+    placeholder, transport = tried.reach()
+    placeholder.takeBack()
+    placeholder.dataReceived(b"late")
+    assert transport.disconnected
+    assert placeholder._early == []
+
+
 # Timeouts.
 
 
@@ -206,33 +306,6 @@ async def test_cancelHandshake(resources: ExitStack) -> None:
     await turn()
     await cancelled(connecting)
     assert client.transport is None
-
-
-@implementer(IStreamClientEndpoint)
-class Stubborn:
-    """
-    A foreign endpoint that connects in memory, late, and cannot be cancelled.
-    """
-
-    def __init__(self) -> None:
-        self.factory: Any = None
-        self.connected: Deferred[Any] = Deferred()
-
-    def connect(self, protocolFactory: Any) -> Deferred[Any]:
-        """
-        Wait for the test.
-        """
-        self.factory = protocolFactory
-        return self.connected
-
-    def reach(self) -> tuple[Any, StringTransport]:
-        """
-        Connect, and do not tell yet.
-        """
-        protocol = self.factory.buildProtocol(None)
-        transport = StringTransport()
-        protocol.makeConnection(transport)
-        return protocol, transport
 
 
 @pytest.fixture

@@ -4,7 +4,9 @@ What a client connects to: a host, a UNIX socket, an open descriptor; and from w
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +15,9 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import ConnectBindError, ConnectError, DNSLookupError
+from twisted.internet.protocol import Factory
+from twisted.internet.tcp import makeBinding
+from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.certificates import clientContext
 from tests.support.clients import (
@@ -25,9 +30,17 @@ from tests.support.clients import (
     silentServer,
     to,
 )
-from tests.support.peers import serving
+from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
+from twisted_tcpdemo.client.targets import (
+    SocketTarget,
+    _OneFamily,
+    checkHost,
+    hostTarget,
+    pathName,
+    pathTarget,
+)
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
@@ -285,3 +298,93 @@ async def test_nameThatIsNot(resolver: Resolver) -> None:
     resolver.addresses = []
     error = await failureOf(to(1, "example.test").connectProtocol(Client()))
     assert isinstance(error, DNSLookupError)
+
+
+# The targets by themselves.
+
+
+@pytest.mark.parametrize(
+    ("host", "family"),
+    [
+        ("127.0.0.1", IPv4Address),
+        ("::1", IPv6Address),
+        ("fe80::1%lo", IPv6Address),
+        ("example.org", None),
+        ("my_server", None),
+        ("b\u00fccher.example", None),
+        ("a" * 63, None),
+    ],
+)
+def test_checkHost(host: str, family: Any) -> None:
+    """
+    A literal has a family, a name has none.
+    """
+    assert checkHost(host) is family
+
+
+@pytest.mark.parametrize(
+    ("host", "localAddress", "localPort", "bind"),
+    [
+        ("192.0.2.1", None, None, None),
+        ("192.0.2.1", "127.0.0.2", None, ("127.0.0.2", 0)),
+        ("192.0.2.1", None, 4000, ("", 4000)),
+        ("::1", "::2", 4000, ("::2", 4000)),
+    ],
+)
+def test_literal(
+    host: str, localAddress: str | None, localPort: int | None, bind: tuple[str, int] | None
+) -> None:
+    """
+    A literal goes straight to a socket, without a timeout of Twisted's, bound
+    where that was asked for; a port of one's own may just have been used.
+    """
+    reactor = MemoryReactorClock()
+    hostTarget(reactor, host, 80, localAddress, localPort).connect(Factory.forProtocol(Peer))
+    [(connectedTo, port, _, timeout, bound)] = reactor.tcpClients
+    assert (connectedTo, port, timeout) == (host, 80, None)
+    expected = bind and makeBinding(*bind, reuseAddress=localPort is not None)
+    assert bound == expected
+
+
+def test_oneFamily() -> None:
+    """
+    Whoever asks for names from an IPv4 address gets IPv4 addresses only, and
+    may install another resolver all the same.
+    """
+    reactor, resolver = MemoryReactorClock(), Resolver()
+    narrow = _OneFamily(reactor, IPv4Address)
+    narrow.installNameResolver(resolver)
+    narrow.nameResolver.resolveHostName(None, "example.test", 80, [IPv6Address])  # type: ignore[arg-type]
+    assert resolver.asked == [("example.test", [IPv4Address])]
+    assert narrow.seconds() == reactor.seconds()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sun_path has another size")
+@pytest.mark.parametrize("prefix", [b"/", b"\0"], ids=["file", "abstract"])
+def test_longestPath(prefix: bytes) -> None:
+    """
+    A path has room for 107 bytes, an abstract name, which no NUL ends, for one
+    more.
+    """
+    longest = prefix + b"x" * (106 if prefix == b"/" else 107)
+    name, _ = pathTarget(MemoryReactorClock(), longest)
+    assert name == longest
+    with pytest.raises(ValueError, match="fewer than 108 bytes"):
+        pathName(longest + b"x")
+
+
+async def test_socketIsLeftAlone(resources: ExitStack) -> None:
+    """
+    A target looks at a descriptor without closing it, whether it will do or
+    not, and whether the connection is made or not.
+    """
+    lone = resources.enter_context(socket.socket())
+    before = os.listdir("/dev/fd")
+    target = SocketTarget(installedReactor(), lone.fileno())
+    assert isinstance(await failureOf(target.connect(Factory.forProtocol(Peer))), ConnectError)
+    with pytest.raises(ValueError, match="stream"):
+        datagram = resources.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+        SocketTarget(installedReactor(), datagram.fileno())
+    assert len(os.listdir("/dev/fd")) == len(before) + 1
+    assert lone.fileno() >= 0 and datagram.type == socket.SOCK_DGRAM
+    assert os.fstat(lone.fileno()) and os.fstat(datagram.fileno())

@@ -10,13 +10,18 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IHostnameResolver
+from twisted.internet.interfaces import IHostnameResolver, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.support.certificates import pemFile
 from tests.support.peers import Peer
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
+from twisted_tcpdemo.client.attempt import Attempt, Placeholder
 from twisted_tcpdemo.errors import ConnectCancelledError
 
 TLS = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
@@ -119,3 +124,76 @@ async def cancelled(connecting: Deferred[Any]) -> ConnectCancelledError:
     assert isinstance(error, ConnectCancelledError)
     assert isinstance(error, (ConnectingCancelledError, CancelledError))
     return error
+
+
+@implementer(IStreamClientEndpoint)
+class Stubborn:
+    """
+    A foreign endpoint that connects in memory, late, and cannot be cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.factory: Any = None
+        self.connected: Deferred[Any] = Deferred()
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """
+        Wait for the test.
+        """
+        self.factory = protocolFactory
+        return self.connected
+
+    def reach(self) -> tuple[Any, StringTransport]:
+        """
+        Connect, and do not tell yet.
+        """
+        protocol = self.factory.buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+
+class Starting(Factory[Any]):
+    """
+    Remembers how often it was started and stopped, and must not be asked for a
+    protocol.
+    """
+
+    noisy = False
+    protocol = None
+    told: tuple[str, ...] = ()
+
+    def startFactory(self) -> None:
+        """
+        Remember it.
+        """
+        self.told += ("start",)
+
+    def stopFactory(self) -> None:
+        """
+        Remember it.
+        """
+        self.told += ("stop",)
+
+
+class Tried:
+    """
+    An attempt with an endpoint of the test's, and what has come of it.
+    """
+
+    def __init__(self, timeout: float | None = None) -> None:
+        self.clock = Clock()
+        self.endpoint = Stubborn()
+        self.factory = Starting()
+        self.ready: list[Placeholder] = []
+        self.failures: list[Failure] = []
+        self.attempt = Attempt(self.factory, self.ready.append, self.failures.append)
+        self.attempt.start(self.endpoint, self.clock, timeout)
+
+    def reach(self) -> tuple[Placeholder, StringTransport]:
+        """
+        Let the endpoint connect, and say so.
+        """
+        placeholder, transport = self.endpoint.reach()
+        self.endpoint.connected.callback(placeholder)
+        return placeholder, transport
