@@ -19,7 +19,7 @@ import pytest
 from twisted.python.reflect import namedAny
 
 import twisted_tcpdemo
-from tests.support.places import PACKAGE, PROJECT
+from tests.support.places import PACKAGE, PROJECT, TESTS
 from tests.support.processes import running
 from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
 
@@ -46,6 +46,26 @@ ON_DEMAND = ("cli", "control", "monitoring.metrics", "status")
 """What is imported by those who have asked for it, and by nobody else."""
 
 UNWANTED = {"prometheus_client", *(f"twisted_tcpdemo.{name}" for name in ON_DEMAND)}
+
+ELSEWHERE = {
+    # Contracts without code: whoever keeps them is tested with them.
+    "interfaces": "server/test_observers.py",
+    "shapes": "project/test_typing.py",
+    "transports.counts": "transports/test_meter.py",
+    # Values and errors, which those who make them are asked for.
+    "errors": "connection/test_writes.py",
+    "values.report": "connection/test_facts.py",
+    "monitoring.snapshot": "status/test_snapshot.py",
+    # Seen only from outside: by an endpoint, over wrappers, over a transport
+    # that reads, from a command line.
+    "fast.port": "fast/test_endpoint.py",
+    "transports.halfclose": "contract/test_halfclose.py",
+    "connection.pause": "contract/test_contract.py",
+    "service.startup": "twistd/test_tap.py",
+    "control.start": "control/test_routes.py",
+}
+"""Modules without a file of tests that bears their name, and the one that has
+their tests."""
 
 TOP_LEVEL = {
     *("setup.cfg", "setup.py", "README.md", "twisted_tcpdemo", "tests", "docs"),
@@ -393,6 +413,35 @@ def test_privateNamesStayInside(path: Path) -> None:
 
 
 # What lies where.
+
+
+def mirrorOf(name: str) -> Path:
+    """
+    Where the tests of a module are looked for.
+    """
+    *folder, module = name.split(".")
+    return TESTS.joinpath(*folder, f"test_{module}.py")
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_tests(path: Path) -> None:
+    """
+    Every module has a file of tests that mirrors it, or is named with the one
+    that tests it.
+    """
+    name = nameOf(path)
+    if path.name == "__init__.py" or name in DOORS:
+        return
+    assert mirrorOf(name).exists() or (TESTS / ELSEWHERE.get(name, "nowhere")).is_file()
+
+
+def test_testsElsewhere() -> None:
+    """
+    The modules that are tested elsewhere are there, and have no file of their
+    own.
+    """
+    assert {nameOf(path) for path in modules()} >= ELSEWHERE.keys()
+    assert [name for name in ELSEWHERE if mirrorOf(name).exists()] == []
 
 
 def tracked() -> list[Path]:
