@@ -148,17 +148,19 @@ def test_succeeds() -> None:
 
 def test_failsOnce() -> None:
     """
-    The timeout is the failure; the connection that comes too late is broken off
-    and no success.
+    The timeout is the failure; a connection that the endpoint has not told of,
+    or that comes too late, is broken off and no success.
     """
     tried = Tried(timeout=5)
+    _, untold = tried.endpoint.reach()
     tried.clock.advance(4.9)
-    assert tried.failures == []
+    assert tried.failures == [] and not untold.disconnected
     tried.clock.advance(0.1)
-    _, transport = tried.endpoint.reach()
+    _, late = tried.endpoint.reach()
     [failure] = tried.failures
     assert failure.check(TimeoutError)
-    assert transport.disconnected and tried.ready == []
+    assert untold.disconnected and late.disconnected
+    assert tried.ready == []
 
 
 def test_abandoned() -> None:
