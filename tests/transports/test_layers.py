@@ -112,8 +112,7 @@ def test_tlsOf() -> None:
     assert tlsOf(wrapped(plain)) is None
     layer = encrypted(wrapped(plain))
     assert tlsOf(layer) is layer
-    found: Any = tlsOf(wrapped(wrapped(layer)))
-    assert found._appSendBuffer is layer._appSendBuffer
+    assert tlsOf(wrapped(wrapped(layer))) is layer
 
 
 def test_tlsOfStarted(tcp: Any) -> None:
@@ -260,6 +259,15 @@ def test_acceptsUnderTLS() -> None:
     assert accepts(layer) and accepts(above)
     layer.unregisterProducer()
     assert not accepts(layer) and not accepts(above)
+
+
+def test_acceptsAboveClosingTLS() -> None:
+    """
+    A wrapper above TLS takes nothing when TLS itself is closing.
+    """
+    layer = encrypted(StringTransport())
+    layer.loseConnection()
+    assert not accepts(wrapped(layer))
 
 
 class Producer:

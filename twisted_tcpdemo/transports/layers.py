@@ -42,7 +42,8 @@ def tlsOf(transport: object) -> Any | None:
     layer that C{startTLS} has put in front of the protocol.
     """
     while isinstance(transport, ProtocolWrapper):
-        if hasattr(transport, "_appSendBuffer"):
+        # Its own: another wrapper above it forwards to all that it has.
+        if "_appSendBuffer" in vars(transport):
             return transport
         transport = transport.transport
     # A lost connection lets that layer go before it tells the protocol.
