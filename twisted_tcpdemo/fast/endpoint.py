@@ -1,5 +1,5 @@
 """
-The endpoint of a TCP server on the write-through transport, and its string.
+The server endpoint on the write-through transport, and its C{fasttcp:} string.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ class ServerEndpoint:
     Listens on a TCP port, for any Twisted factory.
 
     Connections use L{WriteThroughTransport
-    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} where that is possible:
-    under a reactor of Twisted's POSIX kind, where there is epoll.  Elsewhere, as
-    under the fake reactors of unit tests, they use the reactor's own transport,
-    and all is the same but slower.
+    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} under a POSIX reactor of
+    Twisted's, on a system with epoll.  Elsewhere, as under the fake reactors of unit
+    tests, they use the reactor's own transport; everything works the same, slower.
     """
 
     def __init__(
@@ -52,14 +51,14 @@ class ServerEndpoint:
         tls: ContextFactory | IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         """
-        @param port: C{0} takes a free one.
+        @param port: the port number; C{0} takes a free one.
         @param interface: the IP address to listen on; empty for every IPv6 and
-            IPv4 address, or only every IPv4 one where there is no IPv6.
-        @param backlog: clients that the kernel holds until they are accepted.
+            IPv4 address, or every IPv4 one on a system without IPv6.
+        @param backlog: how many clients the kernel holds until they are accepted.
         @param reusePort: whether other processes may listen on the port too,
             and share its clients (SO_REUSEPORT).
         @param noDelay: TCP_NODELAY for each connection.
-        @param tls: what makes TLS connections, as for
+        @param tls: a context factory or a creator of TLS connections, as for
             L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
             often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
         @raise TypeError: for a value of the wrong type.
@@ -110,7 +109,10 @@ class ServerEndpoint:
 
 def _checked(tls: object) -> IOpenSSLContextFactory | IOpenSSLServerConnectionCreator:
     """
-    @raise TypeError: if it is nothing that makes TLS connections.
+    Check that an object makes TLS connections.
+
+    @raise TypeError: if it does not.
+    @raise TLSNotInstalledError: without the extra C{tls}.
     """
     needTLS()
     if IOpenSSLServerConnectionCreator.providedBy(tls):
@@ -129,7 +131,7 @@ def isFast(reactor: object) -> bool:
 
 def hasIPv6() -> bool:
     """
-    Whether a dual-stack listener can be had.
+    Whether the system can bind an IPv6 socket.
     """
     if not socket.has_ipv6:
         return False
@@ -151,10 +153,10 @@ def parse(
     noDelay: str = "no",
 ) -> ServerEndpoint:
     """
-    Build what C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..}
-    describes.
+    Build the endpoint of a C{fasttcp:} string,
+    C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..}.
 
-    @raise ValueError: if a value makes no sense.
+    @raise ValueError: if a value is malformed or out of range.
     """
     if interface and not isIPv6Address(interface) and not isIPAddress(interface):
         raise ValueError(f"interface must be an IP address, not {interface!r}")

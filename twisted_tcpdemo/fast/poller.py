@@ -1,26 +1,25 @@
 """
-Readiness for many connections behind one reader of whatever reactor runs.
+The poller: readiness of many connections behind one reader of the reactor.
 
-What Twisted's reactors do for each event (find the selectable, put a logging
-context in place, call through three layers) costs more than the event.  Here a
-L{Poller} owns an epoll object and is itself I{one} reader of the reactor, for an
-epoll descriptor can be polled like any other (epoll(7)).  When it is readable,
-it serves its connections directly, and looks again a few times while there is
-work.
+Twisted's reactors find the selectable, set a logging context and call through
+three layers for each event.  That costs more than the event.  A L{Poller} owns an
+epoll object and is itself I{one} reader of the reactor: an epoll descriptor can be
+polled like any other (epoll(7)).  When it is readable, the poller serves its
+connections directly, and polls again a few times while there is work.
 
 Facts that shape it:
 
-  - It is level-triggered.  An event that is not served now comes again, so a
-    batch can be left at any point, and a stale event costs one system call.
+  - The epoll object is level-triggered.  An event that is not served now comes
+    again, so a batch can be left at any point.  A stale event costs one system call.
   - EPOLLHUP and EPOLLERR cannot be masked, and stay.  A connection that waits
-    for nothing is therefore taken out of the epoll object, or it would spin.
-  - A descriptor that somebody closes disappears from the epoll object by
-    itself, and its number may come back as another connection's.
-  - What a connection has to do when nobody's code is on the stack, most often
-    to end, waits in a queue that is served at the end of the batch, or in the
-    next turn of the reactor.
+    for nothing is therefore taken out of the epoll object, or the poller would spin.
+  - A closed descriptor disappears from the epoll object by itself, and its number
+    may come back for another connection.
+  - A connection may have to act outside any application's call, most often to
+    end.  It then waits in a queue, which is served at the end of the batch or in
+    the next turn of the reactor.
   - The poller is a reader only while a connection waits for something: a unit
-    test that has closed all of them must find the reactor clean.
+    test that has closed all connections must find the reactor clean.
 """
 
 from __future__ import annotations
@@ -45,18 +44,18 @@ READ: Final = getattr(select, "EPOLLIN", 1)
 WRITE: Final = getattr(select, "EPOLLOUT", 4)
 
 ROUNDS: Final = 16
-"""Batches that are served before the reactor has its turn again, if they are
-short.  With 4, small messages cost a twentieth more (50 connections)."""
+"""Short batches in one turn of the reactor.  With 4, small messages cost a twentieth
+more (50 connections)."""
 
 BATCH: Final = 32
-"""Connections in a batch: what the kernel has looked at is still in the
-processor's cache when it is read (with 512, a fiftieth more)."""
+"""Connections in a batch: few enough that the kernel's data of a polled connection
+is still in the processor's cache when it is read (with 512, a fiftieth more)."""
 
 SLICE: Final = 0.01
-"""Seconds after which no further batch is begun: timers wait for us."""
+"""Seconds after which no further batch begins: the reactor's timers are waiting."""
 
 _NOBODY: Final[dict[object, object]] = {}
-"""The context of what is done for no connection."""
+"""The logging context while no connection is being served."""
 
 _LOST = Failure(CONNECTION_LOST)
 _DONE = Failure(CONNECTION_DONE)
@@ -64,12 +63,13 @@ _DONE = Failure(CONNECTION_DONE)
 
 class Polled(Protocol):
     """
-    What a L{Poller} serves.
+    A connection, as its L{Poller} sees it.
 
-    @ivar reading: whether it wants to read; looked at when there is something.
+    @ivar reading: whether it wants to read.  The poller looks when bytes arrive.
     @ivar writing: whether it wants to write.
-    @ivar descriptor: its number, remembered: it may have been closed.
-    @ivar interest: what the epoll object knows of it; only the poller uses it.
+    @ivar descriptor: the number of its descriptor, kept when that has been closed.
+    @ivar interest: the events that the epoll object reports for it, a sum of
+        L{READ} and L{WRITE}.  Only the poller sets it.
     """
 
     reading: bool
@@ -79,39 +79,40 @@ class Polled(Protocol):
 
     def doRead(self) -> Exception | None:
         """
-        Read once; a result is why it is lost.
+        Read; return the reason why the connection is lost, if it is.
         """
 
     def doWrite(self) -> Exception | None:
         """
-        Write once; a result is why it is lost.
+        Write once; return the reason why the connection is lost, if it is.
         """
 
     def doSoon(self) -> Exception | None:
         """
-        Do what had to wait; a result is why it is lost.
+        Do the work that had to wait; return the reason why the connection is lost,
+        if it is.  See L{Poller.soon}.
         """
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
-        The peer has ended its side.
+        Handle the peer's FIN.
         """
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        It is over.
+        End: the connection is lost.
         """
 
     def logPrefix(self) -> str:
         """
-        What its lines in the log begin with.
+        The prefix of the connection's log lines.
         """
 
     def __getitem__(self, key: object) -> dict[str, object]:
         """
-        Its logging context, for the stack of L{twisted.python.context}, where
-        it stands itself while it is served: so an event costs one store, and a
-        context is made only when something logs.
+        The logging context of the connection.  While the connection is served, it
+        stands itself in the stack of L{twisted.python.context}: an event costs one
+        store, and a context is made only for a log line.
 
         @raise KeyError: for any other key.
         """
@@ -120,12 +121,11 @@ class Polled(Protocol):
 @implementer(IReadDescriptor)
 class Poller:
     """
-    The connections of one reactor that are served together.
+    Serves the connections of one reactor.
 
-    @ivar now: the reactor's time when the batch that is being served began;
-        C{0.0} when none is.
-    @ivar logContext: what the reactor's own logging context has for all of
-        them.
+    @ivar now: the reactor's time at the beginning of the present batch; C{0.0}
+        between batches.
+    @ivar logContext: the reactor's own logging context, for all connections.
     """
 
     def __init__(self, reactor: Reactor) -> None:
@@ -133,8 +133,8 @@ class Poller:
         self.logContext: dict[str, object] = {}
         self._reactor = reactor
         self._epoll = select.epoll()
-        # By descriptor, which the kernel keeps low: found in one step, where a
-        # dictionary also looks at its key.
+        # Indexed by descriptor; the kernel gives low numbers first.  A list finds a
+        # connection in one step, a dictionary also compares keys.
         self._connections: list[Polled | None] = []
         self._count = 0
         self._soon: list[Polled] = []
@@ -146,7 +146,7 @@ class Poller:
     @property
     def connectionCount(self) -> int:
         """
-        How many it serves, whatever they wait for.
+        How many connections it serves, waiting for an event or not.
         """
         return self._count
 
@@ -154,10 +154,10 @@ class Poller:
 
     def add(self, connection: Polled) -> None:
         """
-        Serve a connection, which wants to read.
+        Serve a connection that wants to read.
 
-        @raise OSError: if the kernel does not want to watch one more
-            (epoll_ctl(2), ENOSPC).
+        @raise OSError: if the kernel watches no more descriptors (epoll_ctl(2),
+            ENOSPC).
         """
         connections, descriptor = self._connections, connection.descriptor
         self._epoll.register(descriptor, READ)
@@ -167,8 +167,8 @@ class Poller:
         if former is None:
             self._count += 1
         else:
-            # Its descriptor was closed under it, or the number could not be
-            # here again.  Nothing will ever happen on it.
+            # The number is here again, so the descriptor of the former connection
+            # was closed under it.  No event will ever come for that one.
             self._active -= bool(former.interest)
             former.interest = 0
             former.descriptor = -1
@@ -194,8 +194,8 @@ class Poller:
 
     def _rest(self) -> None:
         """
-        Nobody waits for anything: the reactor need not know us, unless to tell
-        those who are still there that it stops.
+        Be no reader while no connection waits for an event.  Connections that are
+        still open are told by a trigger when the reactor stops.
         """
         self._reactor.removeReader(self)
         if self._count and self._trigger is None:
@@ -208,7 +208,7 @@ class Poller:
 
     def watch(self, connection: Polled, interest: int) -> None:
         """
-        Change what a connection waits for.
+        Change the events that a connection waits for.
         """
         before, descriptor = connection.interest, connection.descriptor
         if before == interest or descriptor < 0:
@@ -222,7 +222,7 @@ class Poller:
             else:
                 self._epoll.register(descriptor, interest)
         except OSError:
-            # The descriptor was closed under us, and is gone from there too.
+            # The descriptor was closed under us, and has left the epoll object.
             connection.interest = interest = 0
         self._active += bool(interest) - bool(before)
         if not self._active:
@@ -232,15 +232,15 @@ class Poller:
 
     def announce(self) -> None:
         """
-        Be a reader, even if we have been one: a test runner takes all readers
-        away without a word, and later connections must not suffer from it.
+        Be a reader again.  A test runner removes all readers without telling
+        them; connections made later must still be served.
         """
         if self._active:
             self._reactor.addReader(self)
 
     def soon(self, connection: Polled) -> None:
         """
-        Call C{doSoon} when nobody's code is on the stack.
+        Call the connection's C{doSoon} outside any application's call.
         """
         self._soon.append(connection)
         if not self._depth and self._soonCall is None:
@@ -250,19 +250,19 @@ class Poller:
 
     def fileno(self) -> int:
         """
-        The epoll object's own descriptor.
+        The descriptor of the epoll object.
         """
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
         """
-        The prefix of what no connection logs.
+        The prefix of log lines that belong to no connection.
         """
         return "Poller"
 
     def doRead(self) -> None:
         """
-        Serve whoever is ready.
+        Serve the connections that are ready, and those that wait for C{doSoon}.
         """
         outer, self.logContext = self.logContext, context.get(log.ILogContext) or {}
         self._depth += 1
@@ -298,7 +298,7 @@ class Poller:
             for descriptor, event in events:
                 connection = connections[descriptor]
                 if connection is None:
-                    continue  # it has ended within this batch
+                    continue  # it ended earlier in this batch
                 contexts[top] = connection
                 try:
                     if event == READ and connection.reading:
@@ -315,11 +315,11 @@ class Poller:
 
     def _serveOther(self, connection: Polled, event: int) -> None:
         """
-        Serve any event but that there is something to read.
+        Serve any event except bytes for a reading connection.
 
-        A hang-up is found out by whatever the connection wants to do.  If it
-        wants none of it, the kernel is told: not before, since most changes of
-        mind are taken back before they matter.
+        The next read or write notices a hang-up.  An event that the connection
+        does not want any more is taken out of the epoll object here, not earlier:
+        most pauses end before an event comes.
         """
         if event != WRITE and connection.reading:
             why = connection.doRead()
@@ -349,7 +349,7 @@ class Poller:
 
     def _failed(self, connection: Polled, error: BaseException) -> None:
         """
-        Code of a connection has raised: that connection ends, no other.
+        End the connection whose code has raised, and no other.
         """
         log.err()
         self._lose(connection, error, False)
@@ -369,7 +369,7 @@ class Poller:
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        The reactor has stopped, and disconnects all.
+        End all connections: the reactor has stopped.
         """
         self._trigger = None
         connections = [c for c in self._connections if c is not None]
@@ -385,7 +385,7 @@ _pollers: WeakKeyDictionary[Reactor, ReferenceType[Poller]] = WeakKeyDictionary(
 
 def pollerOf(reactor: Reactor) -> Poller:
     """
-    The one poller of a reactor, which lives as long as anybody uses it.
+    The one poller of a reactor.  It lives as long as a port or a connection has it.
     """
     reference = _pollers.get(reactor)
     poller = None if reference is None else reference()

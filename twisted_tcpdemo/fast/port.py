@@ -1,10 +1,10 @@
 """
 A TCP port whose connections write through.
 
-What Twisted's port does for each accepted client (a generator, a socket object
-by way of two enumerations, a reverse lookup for IPv6, a transport built in
-layers) is done here in the few calls that it takes.  When C{accept(2)} fails,
-Twisted's own port does the rest: it knows what to do when descriptors run out.
+Twisted's port runs a generator for each accepted client, makes a socket object by
+way of two enumerations, looks up the name of an IPv6 address, and builds a transport
+in layers.  This port needs a few calls for the same.  When C{accept(2)} fails,
+Twisted's own code takes over: it knows what to do when descriptors run out.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from twisted_tcpdemo.shapes import AnyReactor, Reactor
 WILDCARDS = ("", "0.0.0.0", "::")
 
 _GONE = (ECONNABORTED, EPERM, EPROTO)
-"""Why accept(2) fails for one client alone: it has left, or a firewall has
-forbidden it."""
+"""Errors of accept(2) that concern one client alone: the client has left, or a
+firewall forbids it."""
 
 
 class WriteThroughPort(Port):
     """
     A listening port.
 
-    C{numberAccepts} is the most that it accepts in one turn of the reactor.
-    Whoever sets it, even while clients are being accepted, or calls
-    C{stopReading}, is obeyed before the next one is.
+    The port accepts at most C{numberAccepts} clients in one turn of the reactor.
+    Changing that number and calling C{stopReading} take effect before the next
+    client, even while clients are being accepted.
 
-    @ivar commonHost: the local address that all its connections have, or
-        L{None} where it depends on the client.
+    @ivar commonHost: the local address of all its connections, or L{None} where
+        the address depends on the client.
     """
 
     reactor: Reactor  # type: ignore[assignment]  # with the time
@@ -62,13 +62,13 @@ class WriteThroughPort(Port):
             L{Binding<twisted.internet.interfaces.Binding>}.
         @param noDelay: TCP_NODELAY for each connection.
         """
-        # Twisted takes a Binding too, and says so only in prose.
+        # Twisted takes a Binding too; only its documentation says so.
         super().__init__(port, factory, backlog, interface, reactor)  # type: ignore[arg-type]
         self.noDelay = noDelay
 
     def createInternetSocket(self) -> socket:
         """
-        A socket that takes IPv4 clients too if it is for every address.
+        Create the socket.  On the IPv6 wildcard it takes IPv4 clients too.
         """
         created: socket = super().createInternetSocket()
         if self.addressFamily == AF_INET6:
@@ -79,12 +79,12 @@ class WriteThroughPort(Port):
         """
         Bind and listen.
         """
-        # It is kept for as long as there is a port: connections come and go.
+        # The port keeps the poller alive while no connection is open.
         self.poller = pollerOf(self.reactor)
         super().startListening()
         if self.noDelay:
             self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)
-        # Connections inherit what the listening socket has (Linux).
+        # Connections inherit TCP_NODELAY from the listening socket (Linux).
         self.noDelay = bool(self.socket.getsockopt(IPPROTO_TCP, TCP_NODELAY))
         host = self.getHost()
         if host.host not in WILDCARDS:
@@ -92,24 +92,24 @@ class WriteThroughPort(Port):
 
     def startReading(self) -> None:
         """
-        Accept.
+        Accept clients.
         """
         self._accepting = True
         super().startReading()
 
     def stopReading(self) -> None:
         """
-        Do not accept; the kernel's queue holds who comes.
+        Accept no clients; the kernel's queue holds them.
         """
         self._accepting = False
         super().stopReading()
 
     def doRead(self) -> None:
         """
-        Accept who waits, as far as C{numberAccepts} allows.
+        Accept the waiting clients, up to C{numberAccepts}.
         """
         accepted = 0
-        # One that is not accepting is asked to by a drain, to empty the queue.
+        # A drain calls this on a port that has stopped accepting, to empty the queue.
         asked = not self._accepting
         try:
             listener: Any = self.socket
@@ -121,7 +121,7 @@ class WriteThroughPort(Port):
                     break
                 except OSError as error:
                     if error.errno in _GONE:
-                        accepted += 1  # or it could go on for ever
+                        accepted += 1  # or the loop might never end
                         continue
                     self.numberAccepts -= accepted
                     super().doRead()

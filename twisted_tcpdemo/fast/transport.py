@@ -1,22 +1,27 @@
 """
 A TCP transport that writes at once.
 
-Twisted's own transport keeps each write until the reactor tells that the socket
-is writable, which it nearly always is: two changes to the epoll object and one
-more turn of the reactor for every answer (twisted #5303).  This one gives the
-bytes to the kernel in C{write()} and keeps only what the kernel refuses.
+Twisted's own transport keeps each write until the reactor reports a writable
+socket.  The socket nearly always is writable, so every answer costs two changes
+to the epoll object and one more turn of the reactor (twisted #5303).  This
+transport gives the bytes to the kernel in C{write()}, and keeps only those that
+the kernel does not take.
 
-What follows from that, and is easily wrong:
+Three consequences are easily got wrong:
 
   - A send may fail inside C{write()}.  The connection is then lost a little
     later, never from inside the application's call.
-  - A pull producer must be asked for more although nothing ever waited.
+  - A pull producer must be asked for more although no byte ever waited.
   - After the peer's FIN the socket stays readable for ever.
 
-In everything else it behaves as L{twisted.internet.tcp.Server} does, from which
-it takes what is not about moving bytes, and whose tests it passes.  Private
-names of Twisted's that this leans on are in L{PRIVATE_NAMES}; a test compares
-the list with the installed Twisted.
+In everything else the transport behaves as L{twisted.internet.tcp.Server}.  It
+inherits all code there that does not move bytes, and passes Twisted's tests of
+it.  L{PRIVATE_NAMES} lists the private names of Twisted's that it needs; a test
+compares the list with the installed Twisted.
+
+The transport is one file because it is one object: reading, writing, producers,
+the two halves and the end share the same flags.  A split would put one state
+into several files.
 """
 
 from __future__ import annotations
@@ -50,7 +55,7 @@ from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
 
 Name: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
-"""The name of a socket, as the kernel gives it: IPv4 or IPv6."""
+"""An address of an IPv4 or IPv6 socket, as C{accept} returns it."""
 
 _log = Logger(namespace="tcpdemo")
 
@@ -72,25 +77,25 @@ PRIVATE_NAMES: Final = {
 }
 
 READ_SIZE: Final = 262144
-"""What is asked of the kernel at a time.  What comes is most often less, and
-holds no more memory than it has bytes."""
+"""Bytes asked of the kernel in one read.  The result is most often shorter, and
+takes no more memory than its own length."""
 
 SMALL: Final = 448
-"""What is asked for where less came the last time.  Python has such a piece of
-memory at hand (pymalloc's are up to 512 bytes), which saves one part in thirty
-of a small round trip."""
+"""Bytes asked for after a read that returned fewer.  Python has memory of such a
+size at hand (pymalloc serves up to 512 bytes), which saves one part in thirty of a
+small round trip."""
 
 A_LOT: Final = 65536
-"""Who had more than this to read is likely to have still more."""
+"""A read larger than this probably left data in the socket buffer."""
 
 READS: Final = 4
-"""Reads in a row where there is a lot: what is read and sent while it is in the
-processor's cache takes a quarter less, and nobody waits for longer than a
+"""Large reads in a row.  Reading and sending bytes while they are in the processor's
+cache takes a quarter less time, and no other connection waits longer than a
 millisecond."""
 
 JOINED: Final = 65536
-"""Up to this size, the pieces of a sequence are cheaper to join than to give to
-the kernel one by one."""
+"""Bytes of a sequence up to which its pieces are cheaper to join than to give to the
+kernel one by one."""
 
 
 @implementer(ICountingTransport)
@@ -98,10 +103,10 @@ class WriteThroughTransport(Server):
     """
     The server's side of a TCP connection.
 
-    After C{startTLS} it counts ciphertext, and tells its watcher before.
+    From C{startTLS} on it counts ciphertext; it tells its watcher first.
     """
 
-    # Twisted says of the one that it has no time, of the other that it is there.
+    # Twisted's types give the reactor no clock, and never leave out the server.
     reactor: Reactor  # type: ignore[assignment]
     server: Port | None  # type: ignore[assignment]
     client: Name
@@ -132,14 +137,14 @@ class WriteThroughTransport(Server):
         """
         See L{Server}.
         """
-        # Server's own does all of this, and more, in three layers.
+        # Server.__init__ would do all of this, and more, in three layers.
         sock.setblocking(False)
-        # A port knows its poller; what is adopted has none.
+        # A port has its poller; an adopted connection has no port of ours.
         poller: Poller | None = getattr(server, "poller", None)
         if poller is None:
             poller = pollerOf(reactor)
-        # What each read and write touches comes first, and so lies together in
-        # memory: with many connections, most of it has left the cache.
+        # The attributes of each read and write are set first, and so lie together
+        # in memory: with many connections, most of a transport has left the cache.
         self.reading = True
         self.socket = sock
         self.bytesRead = 0
@@ -169,8 +174,8 @@ class WriteThroughTransport(Server):
     @property
     def logstr(self) -> str:
         """
-        What its lines in the log begin with; settable.  It is made when it is
-        first asked for: most connections log nothing.
+        The prefix of this connection's log lines; settable.  It is made at its
+        first use: most connections log nothing.
         """
         if self._logstr is None:
             self._logstr = f"{self._prefix()},{self.sessionno},{self.hostname}"
@@ -186,7 +191,7 @@ class WriteThroughTransport(Server):
         try:
             prefix: str = self._getLogPrefix(self.protocol)
         except Exception:
-            # What would be logged about it asks for it, too.
+            # Logging the exception would ask for the prefix again.
             return f"{self._name} (its logPrefix raises)"
         return prefix
 
@@ -208,7 +213,7 @@ class WriteThroughTransport(Server):
 
     def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
         """
-        Read, and deliver: once, or a few times where there is a lot.
+        Read and deliver once, or up to L{READS} times while reads are large.
         """
         reads = READS
         wanted = self._readSize
@@ -240,13 +245,14 @@ class WriteThroughTransport(Server):
             reads -= 1
             if not (reads and self.reading):
                 return None
-            # The next has the same place in memory then: two would not stay in
-            # the processor's cache.
+            # The next read then gets the same memory.  One buffer stays in the
+            # processor's cache, two would not.
             del data
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
-        The peer's FIN: tell a protocol that can be half-closed, end any other.
+        Handle the peer's FIN: tell a protocol that can be half-closed, and end the
+        connection of any other.
         """
         self.reading = False
         self._readEnded = True
@@ -266,7 +272,7 @@ class WriteThroughTransport(Server):
 
     def startReading(self) -> None:
         """
-        Read when there is something; after the peer's FIN, nothing comes.
+        Read bytes as they arrive.  After the peer's FIN this does nothing.
         """
         if not self._readEnded and not self._aborting:
             self.reading = True
@@ -275,7 +281,7 @@ class WriteThroughTransport(Server):
 
     def stopReading(self) -> None:
         """
-        Do not read.  The kernel is told when it has something.
+        Stop reading.  The epoll object hears of it only if bytes arrive meanwhile.
         """
         self.reading = False
 
@@ -283,7 +289,8 @@ class WriteThroughTransport(Server):
 
     def write(self, data: bytes) -> None:
         """
-        Send; what cannot be sent at once is kept, and sent later.
+        Send at once; keep the bytes that the kernel does not take, and send them
+        later.
         """
         if self._direct and data.__class__ is bytes:
             try:
@@ -308,7 +315,7 @@ class WriteThroughTransport(Server):
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """
-        The same with several pieces.
+        Write several pieces as one.
         """
         if not self.TLS:
             self.pushSequence(iovec)
@@ -317,13 +324,13 @@ class WriteThroughTransport(Server):
 
     def push(self, data: bytes) -> None:
         """
-        Write to the socket, whatever the state: below TLS, too.
+        Write to the socket itself, below any TLS.
         """
         self.pushSequence((data,))
 
     def pushSequence(self, iovec: Iterable[bytes]) -> None:
         """
-        The same with several pieces.
+        Write several pieces to the socket itself, below any TLS.
         """
         pieces = list(iovec)
         for piece in pieces:
@@ -356,7 +363,7 @@ class WriteThroughTransport(Server):
 
     def _keep(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
         """
-        Add to what waits.
+        Add bytes to the write buffer, and begin one if there is none.
         """
         if self._pending is None:
             self._pending = WriteBuffer()
@@ -365,7 +372,9 @@ class WriteThroughTransport(Server):
 
     def _refused(self, error: OSError) -> int:
         """
-        The kernel has taken nothing, for now or for ever.
+        Note a failed send: the socket buffer is full, or the connection broken.
+
+        @return: the number of bytes sent: 0.
         """
         if not isinstance(error, BlockingIOError) and error.errno != ENOBUFS:
             self._sendFailed = True
@@ -374,7 +383,7 @@ class WriteThroughTransport(Server):
 
     def _send(self, pending: WriteBuffer) -> None:
         """
-        Send once from what waits.
+        Send once from the write buffer, and drop the buffer when it is empty.
         """
         pending.sendTo(self.socket)
         self.lastActivity = self._poller.now or self.reactor.seconds()
@@ -384,7 +393,7 @@ class WriteThroughTransport(Server):
 
     def _redirect(self) -> None:
         """
-        Find out whether nothing stands between C{write} and the kernel.
+        Decide whether C{write} may give its bytes straight to the kernel.
         """
         self._direct = bool(
             self.connected
@@ -395,7 +404,7 @@ class WriteThroughTransport(Server):
 
     def doWrite(self) -> Exception | None:  # type: ignore[override]
         """
-        The kernel has room: send what waits.
+        Send pending bytes: the kernel has room.
         """
         if self._pending is not None:
             try:
@@ -415,7 +424,7 @@ class WriteThroughTransport(Server):
 
     def doSoon(self) -> Exception | None:
         """
-        Do what could not be done inside the call that asked for it.
+        Finish what a call has asked for and could not do while it ran.
         """
         if self._owesFlushed:
             self._owesFlushed = False
@@ -434,10 +443,10 @@ class WriteThroughTransport(Server):
 
     def _drained(self) -> Exception | None:
         """
-        Nothing waits to be sent: ask for more, or end what was to be ended.
+        Ask the producer for more, or close as was asked: all bytes are sent.
         """
         if self.disconnecting and self._writeDisconnected:
-            return CONNECTION_DONE  # whatever a producer wrote would go nowhere
+            return CONNECTION_DONE  # a producer's bytes could no longer be sent
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             self.producerPaused = False
             self.producer.resumeProducing()  # type: ignore[attr-defined]
@@ -451,7 +460,7 @@ class WriteThroughTransport(Server):
 
     def _closeWriteConnection(self) -> None:
         """
-        Send the FIN, and tell a protocol that wants to know.
+        Send the FIN, and tell a protocol that can be half-closed.
         """
         with suppress(OSError):
             self.socket.shutdown(SHUT_WR)
@@ -469,7 +478,7 @@ class WriteThroughTransport(Server):
 
     def startWriting(self) -> None:
         """
-        Go on with what waits to be sent or to be ended.
+        Arrange that pending bytes are sent, or that the producer or a close goes on.
         """
         if self._aborting:
             return
@@ -483,7 +492,7 @@ class WriteThroughTransport(Server):
 
     def stopWriting(self) -> None:
         """
-        Do not write; it is how a connection that has ended is left alone.
+        Send no pending bytes until C{startWriting}.
         """
         self.writing = False
 
@@ -501,10 +510,10 @@ class WriteThroughTransport(Server):
 
     def addProducer(self, producer: IProducer, streaming: bool) -> None:
         """
-        Register a producer of what goes to the socket, below TLS too.
+        Register a producer that writes to the socket itself, below any TLS.
         """
         if self.producer is None and not streaming:
-            self._direct = False  # it is asked for more after each write
+            self._direct = False  # a pull producer is asked for more after each write
         FileDescriptor.registerProducer(self, producer, streaming)
 
     def unregisterProducer(self) -> None:
@@ -518,7 +527,7 @@ class WriteThroughTransport(Server):
 
     def removeProducer(self) -> None:
         """
-        Forget the producer of what goes to the socket.
+        Forget the producer that writes to the socket itself.
         """
         FileDescriptor.unregisterProducer(self)
         self._redirect()
@@ -527,7 +536,7 @@ class WriteThroughTransport(Server):
 
     def loseConnection(self) -> None:
         """
-        Close when all that was written is sent, and the producer is done.
+        Close when all written bytes are sent and the producer is done.
         """
         if not self.TLS:
             self.close()
@@ -536,7 +545,7 @@ class WriteThroughTransport(Server):
 
     def close(self) -> None:
         """
-        The same, below TLS.
+        Close the socket itself, below any TLS, in the same order.
         """
         if self.connected and not self.disconnecting:
             if self.watcher is not None:
@@ -547,7 +556,7 @@ class WriteThroughTransport(Server):
 
     def abortConnection(self) -> None:
         """
-        End it with RST, and drop what waits.
+        End the connection with RST, and drop pending bytes.
         """
         if not self.disconnected and not self._aborting:
             if self.watcher is not None:
@@ -560,7 +569,7 @@ class WriteThroughTransport(Server):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        It has ended: free everything, then tell.
+        Free everything, then tell the watcher and the protocol.
         """
         if not hasattr(self, "socket"):
             return
@@ -571,7 +580,7 @@ class WriteThroughTransport(Server):
         self._rememberHost()
         self._closeSocket(not isinstance(reason.value, ConnectionAborted))
         if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
-            self.logstr = self.logstr  # as long as the protocol can be asked for its own
+            self.logstr = self.logstr  # while there is a protocol to ask for its prefix
         if self._pending is not None:
             self._pending.drop()
         if self.producer is not None:
@@ -601,8 +610,8 @@ class WriteThroughTransport(Server):
 
     def _rememberHost(self) -> None:
         """
-        Ask the kernel once, unless the port knows, and build no address before
-        somebody wants to have it.
+        Take the local address from the port, or ask the kernel once.  The address
+        object itself is built only at its first use.
         """
         if self._host is None:
             self._host = getattr(self.server, "commonHost", None)
@@ -622,7 +631,8 @@ class WriteThroughTransport(Server):
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
-        Set TCP_NODELAY; a connection has inherited what its port has.
+        Set TCP_NODELAY.  A first call that asks for the setting inherited from the
+        port costs no system call.
         """
         if self.inheritedNoDelay != enabled:
             super().setTcpNoDelay(enabled)
@@ -644,18 +654,18 @@ class WriteThroughTransport(Server):
 
         if self.watcher is not None:
             self.watcher.transportEncrypting()
-        self.logstr = self.logstr  # the protocol's own, not that layer's
+        self.logstr = self.logstr  # the protocol's prefix, not that of the TLS layer
         try:
             startTLS(self, ctx, normal, _BelowTLS)
         finally:
-            # Not before: it unregisters a producer while TLS is not set yet.
+            # Not before: startTLS() unregisters a producer while TLS is not set yet.
             self._redirect()
 
 
 class _BelowTLS:
     """
-    What a TLS layer calls in place of the transport's own methods, which lead
-    back to that layer.
+    The methods that a TLS layer calls on its transport.  The transport's own ones
+    of the same names lead back to that layer.
     """
 
     @staticmethod
@@ -669,7 +679,7 @@ class _BelowTLS:
     @staticmethod
     def writeSequence(transport: WriteThroughTransport, iovec: Iterable[bytes]) -> None:
         """
-        Send ciphertext.
+        Send ciphertext in several pieces.
         """
         transport.pushSequence(iovec)
         transport.tellFlushedSoon()
@@ -681,8 +691,8 @@ class _BelowTLS:
 
 def scoped(name: Name) -> Name:
     """
-    A socket's name as Twisted's addresses have it: of an IPv6 address that is
-    only valid on one interface, the interface is part.
+    Translate a socket's name into the form of Twisted's addresses, which spell the
+    scope of an IPv6 address out (C{fe80::1%eth0}).
     """
     if len(name) == 4 and name[3]:
         host = getnameinfo(name, NI_NUMERICHOST | NI_NUMERICSERV)[0]

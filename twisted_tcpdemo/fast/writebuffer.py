@@ -1,9 +1,9 @@
 """
-Bytes that wait for the kernel.
+The write buffer: bytes that wait for the kernel.
 
-They are kept as they were given, and many pieces go with one C{sendmsg(2)}.
-What a partial send leaves of a piece is a view of it, so that a large write to a
-slow peer costs as much as it has bytes, and no more (twisted #12742).
+Pieces are kept as they were given, and one C{sendmsg(2)} takes many of them.  The
+rest of a piece after a partial send is a view of it, not a copy, so a large write
+to a slow peer costs no more than its bytes (twisted #12742).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ PIECES: Final = 128
 
 class WriteBuffer:
     """
-    What a connection has accepted and the kernel has not taken.
+    Bytes that a connection has accepted and the kernel has not taken.
 
-    @ivar pieces: as they were given, or what is left of them.
-    @ivar size: their bytes.
+    @ivar pieces: the pieces as they were given; the first may be a view of its rest.
+    @ivar size: bytes in all pieces.
     """
 
     __slots__ = ("pieces", "size")
@@ -34,9 +34,10 @@ class WriteBuffer:
 
     def keep(self, pieces: Iterable[bytes | memoryview], size: int) -> None:
         """
-        Add pieces, none of which is empty.
+        Add pieces.
 
-        @param size: their bytes.
+        @param pieces: none of them empty.
+        @param size: bytes in all of them.
         """
         self.pieces.extend(pieces)
         self.size += size
@@ -63,7 +64,7 @@ class WriteBuffer:
 
     def drop(self) -> None:
         """
-        Let go of the bytes, which can no longer be sent; they are still what
-        the kernel has not taken.
+        Free the pieces, which can no longer be sent.  L{size} stays: the kernel
+        has not taken these bytes.
         """
         self.pieces.clear()
