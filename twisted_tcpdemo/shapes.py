@@ -3,10 +3,10 @@ The same contracts as L{interfaces<twisted_tcpdemo.interfaces>}, for type checke
 
 A zope interface is a type only with mypy's zope plugin.  Every other checker
 reads its methods as functions without C{self}, which no class has.  The public
-signatures therefore take one of these shapes, or the interface: a program is
-checked with the plugin, without it, and by pyright.
+signatures therefore take one of these shapes, or the interface.  So mypy checks a
+program with the plugin or without it, and pyright checks it too.
 
-Nothing here has an implementation.  At run time the interface decides.
+The shapes have no implementation.  At run time the interface decides.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCrossing
 
 Overflow: TypeAlias = Literal["refuse", "reset", "wait"]
-"""What happens to a client for whom there is no slot."""
+"""What a server does with a client when no slot is free."""
 
 AnyReactor: TypeAlias = Any
-"""A reactor as an application has it.  Twisted has many interfaces for parts of
-one and no type for all of it, and the installed one is a module to a checker."""
+"""The reactor of an application.  Twisted has many interfaces for parts of a reactor
+and no type for all of it; to a checker, the installed reactor is a module."""
 
 
 class Clock(Protocol):
@@ -42,20 +42,20 @@ class Clock(Protocol):
 
     def seconds(self) -> float:
         """
-        The time, in seconds since some moment.
+        The time, in seconds since an unspecified moment.
         """
 
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
     ) -> IDelayedCall:
         """
-        Call something when some seconds have passed.
+        Call a function after a number of seconds.
         """
 
 
 class Reactor(Clock, Protocol):
     """
-    What this package uses of a reactor, beside the time.
+    The parts of a reactor that this package uses.
     """
 
     def addReader(self, reader: IReadDescriptor, /) -> None:
@@ -103,22 +103,22 @@ class Connectable(Protocol):
 
     def makeConnection(self, transport: ITransport, /) -> None:
         """
-        Connect it.
+        Connect the protocol to a transport.
         """
 
     def connectionMade(self) -> None:
         """
-        It is connected.
+        Handle the beginning of the connection.
         """
 
     def dataReceived(self, data: bytes, /) -> None:
         """
-        Bytes have arrived.
+        Handle bytes that have arrived.
         """
 
     def connectionLost(self, reason: Failure, /) -> None:
         """
-        The connection is over.
+        Handle the end of the connection.
         """
 
 
@@ -134,12 +134,12 @@ class ProtocolFactory(Protocol):
 
     def doStart(self) -> None:
         """
-        A port opens, or a connector begins.
+        Handle the opening of a port, or the start of a connector.
         """
 
     def doStop(self) -> None:
         """
-        A port has closed, or a connector has ended.
+        Handle the close of a port, or the end of a connector.
         """
 
 
@@ -171,16 +171,18 @@ class StreamServer(Protocol):
 
     def listen(self, protocolFactory: IProtocolFactory, /) -> Deferred[Any]:
         """
-        Listen; the Deferred fires with a L{ListeningPort}.
+        Listen.
+
+        @return: a Deferred that fires with a L{ListeningPort}.
         """
 
 
 class Transport(Protocol):
     """
-    See L{ITCPTransport<twisted.internet.interfaces.ITCPTransport>},
+    A stream transport of Twisted's.  See
+    L{ITCPTransport<twisted.internet.interfaces.ITCPTransport>},
     L{IConsumer<twisted.internet.interfaces.IConsumer>} and
-    L{IPushProducer<twisted.internet.interfaces.IPushProducer>}: what a stream
-    transport of Twisted's is.
+    L{IPushProducer<twisted.internet.interfaces.IPushProducer>}.
     """
 
     def write(self, data: bytes, /) -> None:
@@ -190,17 +192,17 @@ class Transport(Protocol):
 
     def writeSequence(self, data: Iterable[bytes], /) -> None:
         """
-        Send several.
+        Send several pieces, as if they were one.
         """
 
     def loseConnection(self) -> None:
         """
-        Close when all is sent.
+        Close when all written bytes are sent.
         """
 
     def loseWriteConnection(self) -> None:
         """
-        End this side when all is sent.
+        End this side when all written bytes are sent.
         """
 
     def abortConnection(self) -> None:
@@ -245,7 +247,7 @@ class Transport(Protocol):
 
     def unregisterProducer(self) -> None:
         """
-        The producer has no more.
+        Take no more bytes from the producer.
         """
 
     def pauseProducing(self) -> None:
@@ -260,14 +262,14 @@ class Transport(Protocol):
 
     def stopProducing(self) -> None:
         """
-        Close, for a consumer that wants no more.
+        Close: the consumer of the bytes read wants no more.
         """
 
 
 class TLSTransport(Transport, Protocol):
     """
-    See L{ISSLTransport<twisted.internet.interfaces.ISSLTransport>}: the
-    transport of a connection that is encrypted.
+    The transport of an encrypted connection.  See
+    L{ISSLTransport<twisted.internet.interfaces.ISSLTransport>}.
     """
 
     def getPeerCertificate(self) -> Any:
@@ -278,13 +280,13 @@ class TLSTransport(Transport, Protocol):
 
 class ContextFactory(Protocol):
     """
-    What makes TLS contexts, such as
+    A factory of TLS contexts, such as
     L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
     """
 
     def getContext(self) -> object:
         """
-        A context of pyOpenSSL's.
+        A pyOpenSSL context.
         """
 
 
@@ -300,7 +302,7 @@ class Observer(Protocol):
 
     def listeningStopped(self, address: IAddress, /) -> None:
         """
-        Nothing is accepted there any more.
+        Connections are accepted on an address no more.
         """
 
     def connectionOpened(self, report: ConnectionReport, /) -> None:
@@ -310,7 +312,7 @@ class Observer(Protocol):
 
     def connectionRefused(self, refusal: Refusal, /) -> None:
         """
-        A connection was not admitted.
+        A client was refused.
         """
 
     def connectionClosed(self, report: ConnectionReport, /) -> None:
@@ -320,12 +322,12 @@ class Observer(Protocol):
 
     def watermarkCrossed(self, crossing: WatermarkCrossing, /) -> None:
         """
-        The number of connections has crossed a fraction of the limit.
+        The connection count has crossed a fraction of the limit.
         """
 
     def serverError(self, failure: Failure, /) -> None:
         """
-        Something failed outside any connection.
+        A listener failed, or code of the server raised outside a connection.
         """
 
 
@@ -341,15 +343,15 @@ class AdmissionPolicy(Protocol):
 
     def opened(self, host: IAddress, peer: IAddress, now: float, /) -> None:
         """
-        A connection has come in.
+        Count a connection that has come in.
         """
 
     def adopted(self, peer: IAddress, /) -> None:
         """
-        A connection is open that came in before.
+        Count a connection that came in before this policy was in force.
         """
 
     def closed(self, peer: IAddress, /) -> None:
         """
-        A connection is over.
+        Count a connection no more: it is over.
         """

@@ -1,8 +1,8 @@
 """
-What Twisted finds: the C{tcpdemo} subcommand of C{twistd} and C{twist}, and the
-C{fasttcp:} string of server endpoints.
+The plugins that Twisted finds: the C{tcpdemo} subcommand of C{twistd} and C{twist},
+and the C{fasttcp:} string of server endpoints.
 
-Every C{twistd} command imports this file, so it imports nothing of ours.
+Every C{twistd} command imports this file, so it imports none of our modules.
 """
 
 from typing import Any

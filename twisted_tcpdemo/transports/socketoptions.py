@@ -1,5 +1,5 @@
 """
-Socket options, where there is a TCP socket.
+The socket options of TCP connections.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from twisted_tcpdemo.values.checks import flag, nonNegative
 _log = Logger(namespace="tcpdemo")
 
 LONGEST_KEEP_ALIVE_DELAY: Final = 32767
-"""The most that Linux takes for TCP_KEEPIDLE (MAX_TCP_KEEPIDLE); it takes no
-less than a second."""
+"""The longest TCP_KEEPIDLE that Linux takes, in seconds (MAX_TCP_KEEPIDLE); the
+shortest is 1."""
 
 _KEEP_ALIVE_DELAY: Final[int | None] = getattr(
     socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None)
 )
-"""What the system calls the option: macOS has a name of its own for it."""
+"""The system's number of the option; macOS has its own name for it."""
 
-# Looked up once, not for each connection: to find it takes half as long as to call it.
+# Looked up once, not for each connection: the look-up takes half as long as the call.
 _isUNIX: Final = IUNIXTransport.providedBy
 
 
@@ -35,14 +35,14 @@ class SocketOptions:
     """
     The TCP options of a connection.
 
-    @ivar noDelay: TCP_NODELAY, that is, without Nagle's algorithm.
+    @ivar noDelay: TCP_NODELAY, which switches Nagle's algorithm off.
     @ivar keepAlive: SO_KEEPALIVE.
-    @ivar keepAliveInitialDelay: seconds of silence before the first probe, in
-        whole seconds as the kernel has them (TCP_KEEPIDLE); C{0} and L{None}
-        leave the system's own.
+    @ivar keepAliveInitialDelay: seconds of silence before the first probe
+        (TCP_KEEPIDLE).  The kernel gets whole seconds.  C{0} and L{None} leave the
+        system's own delay.
     @raise TypeError: for a value of the wrong type.
-    @raise ValueError: for a delay that the kernel would refuse, to go on with
-        its own two hours.
+    @raise ValueError: for a delay that the kernel would refuse.  It would use its
+        own instead, two hours.
     """
 
     noDelay: bool = True
@@ -62,14 +62,14 @@ class SocketOptions:
 
     def apply(self, transport: Any) -> None:
         """
-        Set them on a connection, through whatever is wrapped around it.
+        Set the options on a connection, through any wrappers.
 
-        A peer may have reset it already; the kernel may then refuse, which the
-        connection's end will tell soon enough.
+        The kernel may refuse them when the peer has already reset the connection.
+        That error is dropped: the transport is about to report the loss.
         """
         bottom = bottomOf(transport)
         if _isUNIX(bottom):
-            return  # it has the methods too, all the same
+            return  # Twisted's UNIX transports have these methods too
         if hasattr(bottom, "setTcpNoDelay"):
             bottom.setTcpNoDelay(self.noDelay)
         if self.keepAlive and hasattr(bottom, "setTcpKeepAlive"):
@@ -87,13 +87,14 @@ def socketOptionsOf(
     noDelay: object, keepAlive: object, keepAliveInitialDelay: float
 ) -> SocketOptions:
     """
-    What three attributes say that an application may set at any time.
+    Build the options from three attributes that an application may set at any time.
 
-    They are checked only here, where a client is waiting that cannot help it:
-    a delay that the kernel would refuse is logged, once, and leaves the
-    system's own.  Each new connection asks, so what was found is kept.
+    The attributes are first checked here, when a client is already connected.  So
+    a delay that the kernel would refuse raises nothing: it is logged, once, and
+    the system's own delay holds.  Each new connection asks, so results are kept.
 
-    @param noDelay: whatever counts as true or false; so is C{keepAlive}.
+    @param noDelay: any value, for its truth.
+    @param keepAlive: any value, for its truth.
     """
     flags = bool(noDelay), bool(keepAlive)
     try:

@@ -1,9 +1,9 @@
 """
-Checks of what an application or an operator gives us.
+Checks of values from an application or an operator.
 
-Each returns the value, or raises one line that names it and shows what was
-given: a L{TypeError} for a value of the wrong type, a L{ValueError} for one
-that is out of range.  C{True} and C{False} are no numbers here.
+Each check returns the value, or raises one line that names the value and shows it:
+a L{TypeError} for the wrong type, a L{ValueError} for a value out of range.
+C{True} and C{False} are no numbers here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sys import float_info
 from typing import Final
 
 _GREATEST: Final = float_info.max
-"""A whole number can be greater, and then no clock can count with it."""
+"""A Python int can be greater; a clock cannot add it to its time."""
 
 
 def number(name: str, value: object, low: float = 0, high: float = inf) -> float:
@@ -51,7 +51,7 @@ def positive(name: str, value: object, high: float = inf) -> float:
 
 def nonNegative(name: str, value: float | None) -> float | None:
     """
-    Check a time or a size of which L{None} and C{0} both mean that there is none.
+    Check a time or a size.  L{None} and C{0} both mean that there is none.
 
     @return: L{None} for C{0}, too.
     @raise TypeError: if it is no number.
@@ -101,7 +101,8 @@ def wholeOrNone(name: str, value: object, low: int = 0, high: float = inf) -> in
 
 def flag(name: str, value: object) -> bool:
     """
-    Check a switch: what merely counts as true is most often a mistake.
+    Check a switch.  Another value, even if Python counts it as true, is most often
+    a mistake.
 
     @raise TypeError: if it is neither C{True} nor C{False}.
     """
@@ -112,9 +113,9 @@ def flag(name: str, value: object) -> bool:
 
 def decimal(name: str, word: str) -> int:
     """
-    Understand a whole number in an endpoint's string.
+    Parse a whole number in an endpoint string.
 
-    @raise ValueError: if it is none.
+    @raise ValueError: if the word is not made of decimal digits.
     """
     if not word.isdecimal():
         raise ValueError(f"{name} must be a whole number, not {word!r}")
