@@ -42,6 +42,9 @@ DOORS = {"__init__", "__main__", "logbudget"}
 MOST_FLOORS = 4
 """Inside a package."""
 
+LONG = 400
+"""Lines of a module above which its docstring has to say why it is so long."""
+
 ON_DEMAND = ("cli", "control", "monitoring.metrics", "status")
 """What is imported by those who have asked for it, and by nobody else."""
 
@@ -333,6 +336,16 @@ def test_docstrings(path: Path) -> None:
     application meets.
     """
     assert ast.get_docstring(tree(path))
+
+
+def test_longModules() -> None:
+    """
+    A module of more than 400 lines says in its opening docstring why it is so long.
+    """
+    for path in modules():
+        if len(path.read_text().splitlines()) > LONG:
+            said = " ".join((ast.get_docstring(tree(path)) or "").split())
+            assert "one file" in said or "long because" in said, path
 
 
 def test_map() -> None:
