@@ -90,8 +90,8 @@ def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
 @pytest.mark.filterwarnings("ignore:.*does not explicitly provide")
 async def test_wrongCertificate() -> None:
     """
-    Options for TLS that cannot be used fail the Deferred, as all that goes wrong
-    with listening.
+    Unusable options for TLS fail the Deferred, as every other error of listening
+    does.
     """
 
     class Broken:
@@ -104,7 +104,7 @@ async def test_wrongCertificate() -> None:
 
 def test_otherReactors() -> None:
     """
-    A reactor that is none of Twisted's POSIX kind listens by its own means.
+    A reactor that is not one of Twisted's POSIX reactors listens by its own means.
     """
     reactor = MemoryReactor()
     ServerEndpoint(reactor, 18001, "127.0.0.1", 10).listen(Factory())
@@ -134,7 +134,8 @@ async def test_reusePort() -> None:
 @needsIPv6
 async def test_dualStack() -> None:
     """
-    Without an interface it takes IPv6 and IPv4, and reports each as what it is.
+    Without an interface the endpoint takes IPv6 and IPv4 clients, and reports each
+    in its own family.
     """
     factory = TCPDemoFactory(TCPDemoProtocol)
     async with serving(factory, ServerEndpoint(installed(), 0)) as server:
@@ -152,7 +153,7 @@ async def test_dualStack() -> None:
 @needsIPv6
 async def test_onlyIPv6() -> None:
     """
-    An IPv6 address is that address, and not IPv4.
+    An endpoint on an IPv6 address takes no IPv4 clients.
     """
     async with fastServer(interface="::1") as server:
         with socket.socket() as peer, pytest.raises(ConnectionRefusedError):
@@ -166,8 +167,8 @@ async def test_onlyIPv6() -> None:
 
 async def test_numberAccepts() -> None:
     """
-    No more are accepted in one turn than numberAccepts says, even when that
-    changes meanwhile.
+    The port accepts no more clients in one turn than numberAccepts says, even when
+    that changes meanwhile.
     """
 
     class Limiting(Remembering):
@@ -191,8 +192,8 @@ async def test_numberAccepts() -> None:
 
 async def test_stopReading() -> None:
     """
-    After stopReading() not one more is accepted; the kernel's queue holds them
-    until startReading().
+    After stopReading() the port accepts no further client; the kernel's queue holds
+    them until startReading().
     """
 
     class Limiting(Remembering):
@@ -216,7 +217,7 @@ async def test_stopReading() -> None:
 
 async def test_refusedByFactory() -> None:
     """
-    A factory that builds no protocol has the client closed.
+    The port closes a client for which the factory builds no protocol.
     """
     async with fastServer(lambda: None) as server:
         server.buildProtocol = lambda addr: None  # type: ignore[method-assign]
@@ -226,7 +227,7 @@ async def test_refusedByFactory() -> None:
 
 async def test_builderRaises(loggedErrors: Any) -> None:
     """
-    A factory that raises is logged, and clients are accepted afterwards.
+    An exception in the factory is logged, and later clients are accepted.
     """
     async with fastServer() as server:
         build = server.buildProtocol
@@ -245,8 +246,8 @@ async def test_builderRaises(loggedErrors: Any) -> None:
 
 async def test_descriptorsRunOut() -> None:
     """
-    When there are no more descriptors, clients are closed as Twisted's port
-    does it, and later ones are served.
+    When descriptors run out, clients are closed as Twisted's port does it, and
+    later ones are served.
     """
     async with fastServer() as server:
         peers = [socket.socket() for _ in range(3)]
@@ -295,8 +296,8 @@ class FailingOnce:
 @pytest.mark.parametrize("number", [EPERM, ECONNABORTED])
 async def test_clientGoneInQueue(number: int) -> None:
     """
-    A client that cannot be accepted does not stand in the way of the next ones,
-    and stopReading() is obeyed afterwards, too.
+    A client that cannot be accepted does not hold up the next ones, and
+    stopReading() still takes effect.
     """
 
     class Single(Remembering):
@@ -320,8 +321,8 @@ async def test_clientGoneInQueue(number: int) -> None:
 
 async def test_stockPort() -> None:
     """
-    The transport works with Twisted's own port, whose documented place for
-    another transport it is.
+    The transport works with Twisted's own port, in the place that Twisted documents
+    for another transport.
     """
 
     class Stock(Port):
@@ -380,7 +381,7 @@ async def test_string() -> None:
 )
 def test_wrongString(wrong: str, why: str) -> None:
     """
-    A string that makes no sense is refused at once, and told why.
+    A malformed string is refused at once, with the reason.
     """
     with pytest.raises(ValueError, match=why):
         serverFromString(installed(), f"fasttcp:{wrong}")
@@ -388,7 +389,7 @@ def test_wrongString(wrong: str, why: str) -> None:
 
 def test_unknownInString() -> None:
     """
-    So is a string with an argument that does not exist.
+    A string with an unknown argument is refused too.
     """
     with pytest.raises(TypeError, match="frobnicate"):
         serverFromString(installed(), "fasttcp:0:frobnicate=yes")

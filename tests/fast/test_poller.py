@@ -24,7 +24,8 @@ from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
 
 async def test_cleanReactor() -> None:
     """
-    The reactor knows of the poller only while a connection waits for something.
+    The poller is a reader of the reactor only while a connection waits for an
+    event.
     """
     async with fastServer() as server:
         assert not pollerReads()
@@ -40,8 +41,8 @@ async def test_cleanReactor() -> None:
 
 async def test_cleanReactorWhenHalfClosed() -> None:
     """
-    A half-closed connection that waits for nothing does not make the reactor
-    dirty, as none of Twisted's does.
+    A half-closed connection that waits for nothing leaves the reactor clean, as
+    Twisted's connections do.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -55,8 +56,8 @@ async def test_cleanReactorWhenHalfClosed() -> None:
 
 async def test_forgottenByReactor() -> None:
     """
-    A test runner that takes all readers from the reactor stops no later
-    connection.
+    Connections are served even after a test runner has removed all readers of the
+    reactor.
     """
     from twisted.internet import reactor
 
@@ -97,8 +98,7 @@ async def test_eofDoesNotSpin() -> None:
 
 def _servings(reactor: Any) -> int:
     """
-    How often the poller has looked for work; counting begins with the first
-    call.
+    How often the poller has served its connections, counted from the first call on.
     """
     poller: Any = pollerOf(reactor)
     if not hasattr(poller, "servings"):
@@ -174,7 +174,7 @@ class Unwilling:
 
     def register(self, *arguments: Any) -> None:
         """
-        Watch one, unless it is the first.
+        Watch a descriptor, unless it is the first.
         """
         if not self._refused:
             self._refused = True
@@ -187,8 +187,8 @@ class Unwilling:
 
 async def test_unwatchable(loggedErrors: Any) -> None:
     """
-    A connection that the kernel does not want to watch is closed and logged,
-    and nothing is kept of it.
+    A connection that the kernel will not watch is closed and logged, and leaves
+    nothing behind.
     """
     from twisted.internet import reactor
 
@@ -212,8 +212,8 @@ async def test_unwatchable(loggedErrors: Any) -> None:
 
 async def test_logPrefix(loggedErrors: Any) -> None:
     """
-    What a connection logs, and the exception it raises, bear its own prefix,
-    also when that changes; what comes after does not.
+    Log lines and exceptions of a connection bear its prefix, even when that
+    changes; later lines do not.
     """
     events: list[Any] = []
 
@@ -246,8 +246,8 @@ async def test_logPrefix(loggedErrors: Any) -> None:
 
 async def test_logPrefixInThread() -> None:
     """
-    What a thread logs bears the prefix of the connection that began it,
-    whichever is served meanwhile.
+    Log lines of a thread bear the prefix of the connection that started it,
+    whichever connection is served meanwhile.
     """
     events: list[Any] = []
     proceed = threading.Event()
@@ -285,8 +285,8 @@ async def test_logPrefixInThread() -> None:
 
 async def test_logPrefixRaises(loggedErrors: Any) -> None:
     """
-    A logPrefix that raises harms nobody: its own connection ends as it should,
-    and no other one does.
+    A logPrefix that raises harms no other connection, and its own ends as it
+    should.
     """
 
     class Unnamed(Remembering):
@@ -316,8 +316,7 @@ async def test_logPrefixRaises(loggedErrors: Any) -> None:
 
 async def test_logPrefixAtTheEnd() -> None:
     """
-    What is logged in connectionLost bears the prefix that the protocol has
-    chosen.
+    Log lines of connectionLost bear the prefix that the protocol has chosen.
     """
     events: list[Any] = []
 
@@ -343,8 +342,7 @@ async def test_logPrefixAtTheEnd() -> None:
 
 async def test_lostInBatch() -> None:
     """
-    Nothing is delivered to a connection that another one of the same batch has
-    ended.
+    A connection gets no more data after another one of the same batch has ended it.
     """
 
     class Killer(Remembering):
@@ -405,14 +403,14 @@ async def test_closedUnderPoller() -> None:
 
 async def test_fairShare() -> None:
     """
-    A connection that always has data starves neither another one nor the
+    A connection that always has data starves neither another connection nor the
     reactor's timers.
     """
     from twisted.internet import reactor
 
     class Endless(Remembering):
         """
-        Produces as long as it may: each time it is asked, it writes.
+        A pull producer that writes whenever it is asked.
         """
 
         asked = 0

@@ -1,6 +1,5 @@
 """
-L{twisted_tcpdemo.fast.transport}: what Twisted's own tests of a transport do not
-see.
+L{twisted_tcpdemo.fast.transport}: writing, closing, addresses, and the watcher.
 """
 
 from __future__ import annotations
@@ -53,7 +52,8 @@ from twisted_tcpdemo.interfaces import ICountingTransport
 )
 async def test_interfaces(interface: Any) -> None:
     """
-    It provides what Twisted's own does, and counts.
+    The transport provides the interfaces of Twisted's own, and that of a counting
+    transport.
     """
     async with fastServer() as server:
         with rawConnection(server.port):
@@ -65,7 +65,7 @@ async def test_interfaces(interface: Any) -> None:
 @pytest.mark.parametrize("owner", module.PRIVATE_NAMES)
 def test_privateNames(owner: str) -> None:
     """
-    Every private name of Twisted's that is relied on is there.
+    Every private name of Twisted's that the transport needs is there.
     """
     found = namedAny(owner)  # type: ignore[no-untyped-call]
     assert [name for name in module.PRIVATE_NAMES[owner] if not hasattr(found, name)] == []
@@ -73,7 +73,7 @@ def test_privateNames(owner: str) -> None:
 
 async def test_writesAtOnce() -> None:
     """
-    What the kernel takes has left when write() returns.
+    Bytes that the kernel takes have left when write() returns.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -86,7 +86,7 @@ async def test_writesAtOnce() -> None:
 
 async def test_order() -> None:
     """
-    Order is kept when write and writeSequence mix on a full socket.
+    Bytes keep their order when write and writeSequence mix on a full socket.
     """
     async with fastServer() as server:
         with rawConnection(server.port, SMALL) as peer:
@@ -111,7 +111,7 @@ async def test_order() -> None:
 @pytest.mark.parametrize("wrong", ["text", bytearray(b"x"), memoryview(b"x"), None])
 async def test_onlyBytes(wrong: Any) -> None:
     """
-    Only bytes are taken, and a wrong piece sends none of its sequence.
+    Only bytes can be written; a wrong piece sends nothing of its sequence.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -129,7 +129,7 @@ async def test_onlyBytes(wrong: Any) -> None:
 
 async def test_bytesSubclass() -> None:
     """
-    A subclass of bytes is bytes.
+    A subclass of bytes is written like bytes.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -142,7 +142,7 @@ async def test_bytesSubclass() -> None:
 @pytest.mark.parametrize("full", [False, True])
 async def test_nothingAfterAbort(full: bool) -> None:
     """
-    Nothing that is written after abortConnection() goes out or is counted.
+    Bytes written after abortConnection() are neither sent nor counted.
     """
     async with fastServer() as server:
         peer = rawConnection(server.port, SMALL)
@@ -182,7 +182,7 @@ async def test_failingSend() -> None:
 
 async def test_writeFails() -> None:
     """
-    The Deferred of a write whose send fails, fails.
+    The Deferred of a write fails when the send fails.
     """
     from twisted.internet import reactor
 
@@ -201,8 +201,8 @@ async def test_writeFails() -> None:
 
 async def test_nothingTakenIsNoActivity() -> None:
     """
-    A write of nothing does not keep a connection from being idle, and neither
-    does one of which the kernel takes nothing.
+    A write of no bytes does not count as activity, and neither does one of which
+    the kernel takes none.
     """
     async with fastServer() as server:
         with rawConnection(server.port, SMALL):
@@ -219,8 +219,8 @@ async def test_nothingTakenIsNoActivity() -> None:
 
 async def test_abortIsFinal() -> None:
     """
-    abortConnection() is not taken back by loseConnection(), and nothing of what
-    waited goes out when there is room.
+    loseConnection() does not take abortConnection() back, and pending bytes are
+    dropped.
     """
     async with fastServer() as server:
         peer = rawConnection(server.port, SMALL)
@@ -236,7 +236,8 @@ async def test_abortIsFinal() -> None:
 
 async def test_abortWhenFlushed() -> None:
     """
-    Who aborts when told that bytes have left ends with RST, not in order.
+    An abort from the callback of a write ends the connection with RST, even if it
+    was closing.
     """
     from twisted.internet import reactor
 
@@ -255,8 +256,8 @@ async def test_abortWhenFlushed() -> None:
 
 async def test_slowReader() -> None:
     """
-    A large write to a slow peer is never copied: what waits is a view of what
-    was given.
+    A large write to a slow peer is never copied: pending bytes are a view of the
+    data given.
     """
     async with fastServer() as server:
         with rawConnection(server.port, SMALL) as peer:
@@ -283,7 +284,7 @@ async def test_slowReader() -> None:
 
 async def test_halfClose() -> None:
     """
-    loseWriteConnection() sends what waits, then a FIN, and reading goes on.
+    loseWriteConnection() sends pending bytes, then a FIN, and reading goes on.
     """
     async with fastServer() as server:
         with rawConnection(server.port, SMALL) as peer:
@@ -322,8 +323,7 @@ async def test_addressesAfterLoss() -> None:
 @pytest.mark.parametrize("noDelay", [False, True])
 async def test_noDelay(noDelay: bool) -> None:
     """
-    Connections have TCP_NODELAY as the endpoint was asked, and as they are
-    asked afterwards.
+    A connection has the endpoint's TCP_NODELAY until it is given another.
     """
     async with fastServer(noDelay=noDelay) as server:
         with rawConnection(server.port):
@@ -352,7 +352,7 @@ class Watching(Peer):
 
     def connectionMade(self) -> None:
         """
-        Watch it.
+        Become the watcher of the transport.
         """
         self.transport.watcher = self
         self.factory.made.append(self)  # type: ignore[union-attr]
@@ -360,7 +360,7 @@ class Watching(Peer):
 
 async def test_watcher() -> None:
     """
-    The watcher is told of what waited, of the end once, and before the
+    The watcher hears of waiting bytes and of the end, once, and before the
     protocol.
     """
     told: list[str] = []
@@ -389,8 +389,7 @@ async def test_watcher() -> None:
 
 async def test_stop() -> None:
     """
-    reactor.stop() tells every connection once, also those that are paused or
-    half-closed.
+    reactor.stop() tells every connection once, even a paused or a half-closed one.
     """
     from twisted.internet.epollreactor import EPollReactor
 

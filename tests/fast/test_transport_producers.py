@@ -1,5 +1,5 @@
 """
-L{twisted_tcpdemo.fast.transport}: producers, and others who wait for room.
+L{twisted_tcpdemo.fast.transport}: producers, and waiting for room to write.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Puller:
 
     def stopProducing(self) -> None:
         """
-        Remember that nobody wants more.
+        Remember being stopped.
         """
         self.stopped = True
 
@@ -46,8 +46,8 @@ class Puller:
 @pytest.mark.parametrize("size", [1, 300_000])
 async def test_pullProducer(size: int) -> None:
     """
-    A pull producer is asked for more until it has no more, and then the
-    connection closes if that was asked for.
+    A pull producer is asked until it has no more, and then the connection closes as
+    was asked.
     """
     async with fastServer() as server:
         with rawConnection(server.port, SMALL) as peer:
@@ -64,7 +64,7 @@ async def test_pullProducer(size: int) -> None:
 
 async def test_pushProducer() -> None:
     """
-    A push producer is paused when much waits, resumed when nothing does, and
+    A push producer is paused when many bytes wait, resumed when none do, and
     stopped at the end.
     """
     async with fastServer() as server:
@@ -84,8 +84,8 @@ async def test_pushProducer() -> None:
 
 async def test_closeAfterFINWithProducer() -> None:
     """
-    loseConnection() after this side's FIN closes, whatever a producer still
-    wants to write.
+    loseConnection() after this side's FIN closes, even if a producer has more to
+    write.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:

@@ -1,5 +1,5 @@
 """
-L{twisted_tcpdemo.fast.transport}: what is read, how much of it, and when no more.
+L{twisted_tcpdemo.fast.transport}: how much it reads, and when it stops.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_tcpdemo.fast import transport as module
 
 class Plenty:
     """
-    A socket that has as much to read as anybody asks for, in pieces of a size.
+    A socket that always has more to read, in pieces of one size.
     """
 
     def __init__(self, real: socket.socket, size: int) -> None:
@@ -41,7 +41,7 @@ class Plenty:
 )
 async def test_readsOn(size: int, reads: int) -> None:
     """
-    Where there is a lot to read, a few reads follow each other, and no more.
+    Large reads follow each other a few times, and no more.
     """
     async with fastServer() as server:
         with rawConnection(server.port):
@@ -54,14 +54,14 @@ async def test_readsOn(size: int, reads: int) -> None:
 
 async def test_asksForWhatIsLikely() -> None:
     """
-    After little came, little is asked for; if that is all there, the rest is
-    read at once, and much is asked for until little comes again.
+    After a small read the transport asks for few bytes.  If it gets that many, it
+    reads the rest at once, and asks for many bytes until the next small read.
     """
     asked: list[int] = []
 
     class Recording(Plenty):
         """
-        Notes how much is asked for, and has so much in all.
+        Notes how many bytes are asked for, and has C{size} bytes in all.
         """
 
         def recv(self, most: int) -> bytes:
@@ -99,12 +99,12 @@ async def test_asksForWhatIsLikely() -> None:
 
 async def test_readsOnUnlessPaused() -> None:
     """
-    Nothing follows a read after which the protocol has paused.
+    No read follows one in which the protocol has paused.
     """
 
     class Pausing(Remembering):
         """
-        Has enough.
+        Pauses at the first bytes.
         """
 
         def dataReceived(self, data: bytes) -> None:
@@ -137,11 +137,13 @@ print(mappings() - before)
 
 def test_keptReadsAreSmall() -> None:
     """
-    Who keeps what little each read brings does not run out of mappings.
+    A protocol that keeps the bytes of many small reads does not exhaust the memory
+    mappings of its process.
 
-    The C library takes large pieces of memory from the system as mappings, of
-    which a process has no more than 65,530, until it has freed one of that
-    size; the imports have, by then (mallopt(3), M_MMAP_THRESHOLD).
+    The C library takes large pieces of memory from the system as mappings, and a
+    process can have no more than 65,530 of them.  It stops doing so for a size once
+    it has freed a piece of it, which the imports have done by then (mallopt(3),
+    M_MMAP_THRESHOLD).
     """
     command = [sys.executable, "-c", KEEPING]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
@@ -150,7 +152,8 @@ def test_keptReadsAreSmall() -> None:
 
 async def test_pauseInDataReceived() -> None:
     """
-    pauseProducing() in dataReceived holds: nothing comes before resume.
+    After pauseProducing() in dataReceived no bytes are delivered until
+    resumeProducing().
     """
 
     class Pausing(Remembering):
@@ -174,7 +177,8 @@ async def test_pauseInDataReceived() -> None:
 
 async def test_noDataAfterAbort() -> None:
     """
-    Nothing is delivered after abortConnection(), even of what has come.
+    After abortConnection() no bytes are delivered, not even those that have
+    arrived.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -187,7 +191,7 @@ async def test_noDataAfterAbort() -> None:
 
 async def test_eofIsToldOnce() -> None:
     """
-    The peer's FIN is told once, whatever is resumed afterwards.
+    The peer's FIN is told once, even if reading is resumed afterwards.
     """
 
     class Counting(Remembering):

@@ -1,5 +1,5 @@
 """
-L{twisted_tcpdemo.fast.transport}: TLS over it, from the start or from the middle.
+L{twisted_tcpdemo.fast.transport}: TLS on top of it, from the start or later.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Upgrading(TCPDemoProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Upgrade, or send it back.
+        Echo, and upgrade if asked to.
         """
         self.write(data)
         if data == b"upgrade":
@@ -36,8 +36,8 @@ class Upgrading(TCPDemoProtocol):
 
 async def test_startTLS() -> None:
     """
-    Across startTLS a protocol's counts stay its own bytes, and never fall;
-    what it writes fires.
+    Across startTLS a protocol's counts are those of its own bytes, and never fall;
+    its writes fire.
     """
     from twisted.internet import reactor
 
@@ -74,7 +74,7 @@ class Upgraded(TCPDemoProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Upgrade, or say that it has been.
+        Upgrade at the first message, and fire at the next.
         """
         if data == b"upgrade":
             self.transport.write(b"go")
@@ -88,7 +88,7 @@ async def secured(tls: str) -> AsyncGenerator[tuple[Any, Peer]]:
     """
     The two sides of a connection on which TLS is established.
 
-    @param tls: whether it was C{"wrapped"} from the start, or C{"started"}.
+    @param tls: whether TLS was C{"wrapped"} around it or C{"started"} later.
     """
     from twisted.internet import reactor
 
@@ -132,8 +132,8 @@ async def test_tlsWriteFires(tls: str) -> None:
 @pytest.mark.parametrize("size", [1, 40_000, 3_000_000])
 async def test_tlsWriteInTurn(tls: str, size: int) -> None:
     """
-    Who writes when the write before has left keeps the order, and loses
-    nothing, beside another writer.
+    A protocol that awaits each write keeps its order and loses no bytes, beside
+    another writer.
     """
     from twisted.internet import reactor
 
@@ -157,8 +157,8 @@ async def test_tlsWriteInTurn(tls: str, size: int) -> None:
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_startTLSWithProducer(streaming: bool) -> None:
     """
-    Nothing that is written after startTLS goes out in the clear, though the
-    producer moves to the TLS layer meanwhile.
+    Bytes written after startTLS never go out in the clear, though the producer
+    moves to the TLS layer meanwhile.
     """
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
@@ -175,14 +175,14 @@ async def test_startTLSWithProducer(streaming: bool) -> None:
 
 async def test_lostDuringHandshake() -> None:
     """
-    A peer that goes during the handshake of startTLS gives its slot back, and
-    what waited for the handshake has never left.
+    A peer that leaves during the handshake of startTLS gives its slot back, and
+    bytes that waited for the handshake stay pending.
     """
     from twisted.internet import reactor
 
     class Greeting(Upgraded):
         """
-        Says something as soon as that is safe.
+        Writes right after startTLS.
         """
 
         def dataReceived(self, data: bytes) -> None:
@@ -208,7 +208,7 @@ async def test_unregistersWhenStopped() -> None:
 
     class Leaving(Pusher):
         """
-        Takes its leave.
+        Unregisters when it is stopped.
         """
 
         def stopProducing(self) -> None:

@@ -1,5 +1,5 @@
 """
-L{twisted_tcpdemo.fast.writebuffer}: what waits for the kernel.
+L{twisted_tcpdemo.fast.writebuffer}: bytes that wait for the kernel.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ def sendTo(buffer: WriteBuffer, sink: Sink) -> None:
 )
 def test_order(writes: list[list[bytes]], room: list[int]) -> None:
     """
-    All bytes go once and in order, however little the kernel takes at a time,
-    and their number is known all along.
+    All bytes are sent once and in order, however few the kernel takes at a time,
+    and the size is right all along.
     """
     buffer, sink, given = WriteBuffer(), Sink(*room), b""
     for pieces in writes:
@@ -76,7 +76,7 @@ def test_order(writes: list[list[bytes]], room: list[int]) -> None:
 
 def test_views() -> None:
     """
-    What is left of a piece is a view of it, however often it is cut.
+    The rest of a piece is a view of it, however often it is cut.
     """
     data = bytes(range(100))
     buffer, sink = WriteBuffer(), Sink(10, 20, 30)
@@ -104,7 +104,7 @@ def test_fewCalls() -> None:
 
 def test_nothingTaken() -> None:
     """
-    When the kernel takes nothing, nothing has changed.
+    A send of which the kernel takes nothing changes nothing.
     """
     buffer = WriteBuffer()
     buffer.keep([b"one", b"two"], 6)
@@ -115,7 +115,7 @@ def test_nothingTaken() -> None:
 
 def test_drop() -> None:
     """
-    What can no longer be sent takes no memory, and is still counted.
+    Dropped bytes take no memory, and still count.
     """
     buffer = WriteBuffer()
     buffer.keep([b"lost"], 4)
