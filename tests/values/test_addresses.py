@@ -19,7 +19,7 @@ ports = some.integers(0, 65535)
 @given(some.ip_addresses(v=4), ports)
 def test_ipv4(host: ipaddress.IPv4Address, port: int) -> None:
     """
-    An IPv4 address is what it is.
+    An IPv4 address is reported as its host, its port and IPv4.
     """
     found = endpointOf(IPv4Address("TCP", str(host), port))
     assert found == (str(host), port, "IPv4")
@@ -29,7 +29,8 @@ def test_ipv4(host: ipaddress.IPv4Address, port: int) -> None:
 @given(some.ip_addresses(v=6).filter(lambda host: host.ipv4_mapped is None), ports)
 def test_ipv6(host: ipaddress.IPv6Address, port: int) -> None:
     """
-    An IPv6 address is what it is, and stands in brackets as text.
+    An IPv6 address is reported as its host, its port and IPv6; its text has
+    brackets.
     """
     found = endpointOf(IPv6Address("TCP", str(host), port))
     assert found == (str(host), port, "IPv6")
@@ -39,8 +40,7 @@ def test_ipv6(host: ipaddress.IPv6Address, port: int) -> None:
 @given(some.ip_addresses(v=4), ports, some.booleans())
 def test_mapped(host: ipaddress.IPv4Address, port: int, upper: bool) -> None:
     """
-    An IPv4 client of a dual-stack listener is IPv4, however its address is
-    spelled.
+    An IPv4 client of a dual-stack listener is IPv4, however its address is spelled.
     """
     number = int(host)
     spellings = [f"::ffff:{host}", f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"]
@@ -65,8 +65,8 @@ def test_mapped(host: ipaddress.IPv4Address, port: int, upper: bool) -> None:
 )
 def test_unmapped(host: str, plain: str) -> None:
     """
-    Only IPv4-mapped addresses have an IPv4 address in them; what is no address
-    stays what it is.
+    Only an IPv4-mapped address has an IPv4 address in it; any other text stays as
+    it is.
     """
     assert unmapped(host) == plain
 
@@ -81,8 +81,8 @@ def test_unmapped(host: str, plain: str) -> None:
 )
 def test_noAddress(kind: type, host: str, text: str) -> None:
     """
-    What a PROXY header says may be anything: as text it is safe in a log, and
-    short.
+    An address from a PROXY header may be any text; it is shown short and safe for a
+    log.
     """
     assert str(endpointOf(kind("TCP", host, 1))) == text
 
@@ -90,8 +90,7 @@ def test_noAddress(kind: type, host: str, text: str) -> None:
 @given(some.ip_addresses(v=6))
 def test_longest(host: ipaddress.IPv6Address) -> None:
     """
-    Of an address, written out and with the longest name of a scope, nothing is
-    left out.
+    The longest address, written out and with a scope's name, is shown whole.
     """
     whole = f"{host.exploded}%{'e' * 15}"
     assert str(endpointOf(IPv6Address("TCP", whole, 65535))) == f"[{whole}]:65535"
@@ -117,7 +116,7 @@ def test_scope() -> None:
 )
 def test_unix(name: bytes | None, address: str | None, text: str) -> None:
     """
-    The address of a UNIX socket is its path; as text it is safe in a log.
+    The address of a UNIX socket is its path; its text is safe in a log.
     """
     found = endpointOf(UNIXAddress(name))
     assert found == (address, None, "UNIX")
@@ -127,7 +126,7 @@ def test_unix(name: bytes | None, address: str | None, text: str) -> None:
 @pytest.mark.parametrize("address", [None, HostnameAddress(b"example.org", 80)])
 def test_foreign(address: object) -> None:
     """
-    Of a kind of address that is not known, nothing is said.
+    An address of an unknown kind gives an empty endpoint.
     """
     found = endpointOf(address)  # type: ignore[arg-type]
     assert found == Endpoint(None, None, None)

@@ -1,5 +1,5 @@
 """
-Time budgets: what may be given.
+Time budgets: the values that they take.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def test_outOfRange(name: str, value: float) -> None:
 @pytest.mark.parametrize("value", ["1", True, [1]])
 def test_noNumber(name: str, value: Any) -> None:
     """
-    What is no number is refused when it is given, by its name.
+    A value that is no number is refused when it is given, by its name.
     """
     with pytest.raises(TypeError, match=f"{name} must be a number or None"):
         Budgets(**{name: value})
@@ -80,7 +80,7 @@ def test_jitterIsAShare() -> None:
 
 def test_defaults() -> None:
     """
-    Only what can hold back a dead connection ends by itself.
+    By default only the budgets of dead connections are on.
     """
     assert not DEFAULT_BUDGETS.fromTheStart
     assert DEFAULT_BUDGETS.closeFlush and DEFAULT_BUDGETS.handshake
@@ -91,6 +91,6 @@ def test_defaults() -> None:
 @pytest.mark.parametrize("name", ["firstByte", "idle", "lifetime", "writeStall"])
 def test_fromTheStart(name: str) -> None:
     """
-    These run as soon as there is a connection.
+    These budgets run as soon as there is a connection.
     """
     assert Budgets(**{name: 1}).fromTheStart

@@ -1,5 +1,5 @@
 """
-Checks of what an application or an operator gives us.
+Checks of values from an application or an operator.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ENDLESS = 10**400
 )
 def test_kept(check: Callable[[str, Any], object], value: object) -> None:
     """
-    What passes is given back as it came.
+    A valid value is returned as it was given.
     """
     assert check("it", value) is value
 
@@ -57,7 +57,7 @@ def test_kept(check: Callable[[str, Any], object], value: object) -> None:
 @pytest.mark.parametrize("value", [None, 0, 0.0])
 def test_nothing(value: float | None) -> None:
     """
-    Of a time or a size, None and 0 both mean that there is none.
+    None and 0 both mean that there is no such time or size.
     """
     assert nonNegative("it", value) is None
 
@@ -91,8 +91,8 @@ WHOLE = "it must be a whole number"
 )
 def test_wrongType(check: Callable[[str, Any], object], value: object, line: str) -> None:
     """
-    A value of the wrong type is one clear line, which names the option and shows
-    what was given; no truth value is a number, and no number a truth value.
+    A value of the wrong type gives one clear line, which names the option and shows
+    the value; a truth value is no number, and a number no truth value.
     """
     with pytest.raises(TypeError) as raised:
         check("it", value)
@@ -132,8 +132,8 @@ def test_outOfRange(
     check: Callable[..., object], value: float, span: tuple[float, ...], line: str
 ) -> None:
     """
-    A number that is out of range is one clear line, which names the option and
-    says what it may be and what it is.
+    A number out of range gives one clear line, which names the option, its range
+    and the number.
     """
     with pytest.raises(ValueError) as raised:
         check("it", value, *span)
@@ -156,7 +156,7 @@ def test_numberIsInRange(value: float, low: float, more: float) -> None:
 @given(some.integers())
 def test_decimal(value: int) -> None:
     """
-    In a string digits are a whole number, and nothing else is, no sign either.
+    Only digits are a whole number in a string; a sign is not.
     """
     if value >= 0:
         assert decimal("it", str(value)) == value
@@ -168,7 +168,7 @@ def test_decimal(value: int) -> None:
 @pytest.mark.parametrize("word", ["", "x", " 1", "1 ", "+1", "1.0", "1e3", "0x1", "1_0", "²"])
 def test_notDecimal(word: str) -> None:
     """
-    A word that is no whole number is one clear line, which shows it.
+    A word that is no whole number gives one clear line, which shows it.
     """
     with pytest.raises(ValueError) as raised:
         decimal("it", word)

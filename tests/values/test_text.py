@@ -1,5 +1,5 @@
 """
-Showing what a peer has sent without letting it write.
+Showing a peer's bytes without letting them act on a log or a terminal.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from twisted_tcpdemo.values.text import printable, splitCharacter
 )
 def test_printable(data: str | bytes, shown: str) -> None:
     """
-    What has no shape of its own, or would act on a terminal, is escaped.
+    Characters that have no shape, or would act on a terminal, are escaped.
     """
     assert printable(data) == shown
 
@@ -45,7 +45,7 @@ def test_printable(data: str | bytes, shown: str) -> None:
 @given(some.binary() | some.text(some.characters(exclude_categories=[])))
 def test_harmless(data: str | bytes) -> None:
     """
-    Whatever comes in, one line comes out, without a character that acts.
+    Any input gives one line, without a character that acts on a terminal.
     """
     shown = printable(data)
     assert len(shown.splitlines()) <= 1
@@ -66,7 +66,7 @@ def test_faithful(text: str) -> None:
 @given(some.binary(), some.integers(0, 300))
 def test_limit(data: bytes, limit: int) -> None:
     """
-    At most so many bytes are shown, and what is left out is counted.
+    At most C{limit} bytes are shown, and the rest are counted.
     """
     shown = printable(data, limit)
     if len(data) <= limit:
@@ -89,8 +89,8 @@ def test_limit(data: bytes, limit: int) -> None:
 )
 def test_limits(data: str | bytes, limit: int, shown: str) -> None:
     """
-    A character that the limit cuts in two is left out, not shown as broken; one
-    that the sender has cut is shown as it came.
+    A character that the limit cuts is left out; one that the sender has cut is
+    shown as it came.
     """
     assert printable(data, limit) == shown
 
@@ -98,8 +98,7 @@ def test_limits(data: str | bytes, limit: int, shown: str) -> None:
 @pytest.mark.parametrize("character", ["a", "ü", "世", "😀"])
 def test_split(character: str) -> None:
     """
-    A character that is not complete waits for the rest; a complete one does
-    not.
+    An incomplete character waits for its rest; a complete one does not.
     """
     data = character.encode()
     assert splitCharacter(b"x" + data) == (b"x" + data, b"")
@@ -110,7 +109,7 @@ def test_split(character: str) -> None:
 @pytest.mark.parametrize("data", [b"", b"\x80", b"\x80\x80\x80\x80", b"a\x80", b"\xff\x80\x80\x80"])
 def test_splitBroken(data: bytes) -> None:
     """
-    What no further byte can make a character does not wait.
+    Bytes that can never become a character do not wait.
     """
     assert splitCharacter(data) == (data, b"")
 
