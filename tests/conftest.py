@@ -1,5 +1,5 @@
 """
-What holds for every test: it ends in time, and it leaves nothing behind.
+The rules for every test: it ends in time, and it leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.waiting import withDeadline
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Name our markers.
+    Register our markers.
     """
     config.addinivalue_line("markers", "deadline(seconds): how long an async test may take")
     config.addinivalue_line("markers", "storm: many connections; some seconds each")
@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
-    Give each C{async def} test a deadline, its own if it is marked with one.
+    Give each C{async def} test a deadline: that of its marker, or the common one.
     """
     for item in items:
         if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):

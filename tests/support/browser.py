@@ -38,7 +38,7 @@ _ARGUMENTS = [
 
 def missing() -> str | None:
     """
-    What is missing for tests with a browser, or L{None}.
+    The programs that tests with a browser lack here, or L{None}.
     """
     for name in ("chromium", "chromedriver"):
         if shutil.which(name) is None:
@@ -49,8 +49,8 @@ def missing() -> str | None:
 @contextmanager
 def browsing() -> Generator[Browser]:
     """
-    A browser as long as the block lasts.  It is started and ended without the
-    reactor; all in between goes through it.
+    Run a browser as long as the block lasts.  Its start and its end do not use the
+    reactor; all commands do.
     """
     with tempfile.TemporaryDirectory() as profile:
         driver = subprocess.Popen(
@@ -65,7 +65,7 @@ def browsing() -> Generator[Browser]:
             base = f"http://127.0.0.1:{next(match[1] for match in ready if match)}/session"
             arguments = [*_ARGUMENTS, f"--user-data-dir={profile}"]
             if os.geteuid() == 0:
-                arguments.append("--no-sandbox")  # Chromium has none for root
+                arguments.append("--no-sandbox")  # Chromium has no sandbox for root
             wanted = {
                 "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")},
                 "goog:loggingPrefs": {"browser": "ALL"},
@@ -103,14 +103,14 @@ class _Body(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        That was all.
+        Give the body out: it is complete.
         """
         self.whole.callback(bytes(self._received))
 
 
 class Browser:
     """
-    One window of it.
+    A browser with one window.
     """
 
     def __init__(self, session: str) -> None:
@@ -121,7 +121,7 @@ class Browser:
 
     async def ask(self, method: str, path: str, body: object = None) -> Any:
         """
-        Send one command of WebDriver's.
+        Send one WebDriver command.
         """
         sent = None if body is None else FileBodyProducer(BytesIO(json.dumps(body).encode()))
         url = f"{self._session}{path}".encode()
@@ -141,17 +141,17 @@ class Browser:
 
     async def run(self, script: str, *arguments: object) -> Any:
         """
-        Run some JavaScript on the page.
+        Run JavaScript on the page.
 
-        @return: what it returns.
+        @return: the result of the script.
         """
         body = {"script": script, "args": list(arguments)}
         return await self.ask("POST", "/execute/sync", body)
 
     async def wait(self, condition: str, *arguments: object) -> Any:
         """
-        Wait until an expression is true on the page: the test's deadline bounds
-        it.
+        Wait until an expression is true on the page.  The test's deadline bounds
+        the wait.
         """
         script = f"""
             const done = arguments[arguments.length - 1];
@@ -172,7 +172,7 @@ class Browser:
 
     async def look(self, width: int, height: int, dark: bool = False) -> None:
         """
-        Change the size of the window and the colours that its user prefers.
+        Change the size of the window and the colours that the user prefers.
         """
         await self.emulate(
             "Emulation.setDeviceMetricsOverride",
@@ -186,14 +186,14 @@ class Browser:
 
     async def screenshot(self) -> bytes:
         """
-        What is in the window, as PNG.
+        A picture of the window, as PNG.
         """
         return base64.b64decode(await self.ask("GET", "/screenshot"))
 
     async def complaints(self) -> list[str]:
         """
-        What the browser has complained of: errors, and what the
-        Content-Security-Policy has stopped.
+        The browser's complaints: errors, and violations of the
+        Content-Security-Policy.
         """
         lines = await self.ask("POST", "/se/log", {"type": "browser"})
         return [line["message"] for line in lines if line["level"] != "INFO"]

@@ -1,5 +1,5 @@
 """
-A certificate for the tests, made when it is first asked for.
+A certificate for the tests, made at its first use.
 """
 
 from __future__ import annotations
@@ -61,13 +61,13 @@ def pemFile() -> Path:
 
 def serverContext() -> Any:
     """
-    What a TLS server needs.
+    The context factory of a TLS server.
     """
     return PrivateCertificate.loadPEM(pemFile().read_bytes()).options()
 
 
 def clientContext(hostname: str = "localhost") -> Any:
     """
-    What a TLS client needs that trusts that server.
+    The connection creator of a TLS client that trusts that server.
     """
     return optionsForClientTLS(hostname, Certificate.loadPEM(pemFile().read_bytes()))

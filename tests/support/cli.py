@@ -1,6 +1,6 @@
 """
-The command line client as its user sees it: output, one line on standard error,
-exit status; and servers for it that Twisted would not make.
+The command line client as its user sees it (output, one line on standard error,
+exit status), and servers for it that Twisted would not make.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from twisted_tcpdemo.cli import main
 @asynccontextmanager
 async def client(*arguments: object, via: str = "") -> AsyncGenerator[Child]:
     """
-    A client as a process of its own.
+    Run a client in a process of its own.
 
     @param via: a line for the shell in which C{"$@"} is the client.
     """
@@ -37,7 +37,7 @@ async def client(*arguments: object, via: str = "") -> AsyncGenerator[Child]:
 @contextmanager
 def rawServer() -> Generator[tuple[socket.socket, int]]:
     """
-    A listening socket, for what Twisted would not do.
+    A plain listening socket, for behaviour that Twisted's own does not have.
     """
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server, server.getsockname()[1]
@@ -53,7 +53,7 @@ async def accepted(server: socket.socket) -> socket.socket:
 
 async def ended(child: Child) -> tuple[int, str, str]:
     """
-    The exit status and what was printed; never a traceback.
+    The exit status and the output; a traceback fails the test.
     """
     status = await child.whenEnded()
     assert "Traceback" not in child.err
@@ -67,7 +67,7 @@ class Greeter(TCPDemoProtocol):
 
     def connectionMade(self) -> None:
         """
-        Say it.
+        Send a greeting, and close.
         """
         self.write("hello\n")
         self.transport.loseConnection()
@@ -84,7 +84,7 @@ async def command(*arguments: object) -> int:
 @contextmanager
 def answering(*answers: bytes) -> Generator[str]:
     """
-    A server that gives each client one of some answers, whatever it asks.
+    A server that gives its clients some answers in turn, whatever they ask.
     """
 
     def serve() -> None:

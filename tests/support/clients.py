@@ -1,5 +1,5 @@
 """
-Clients on loopback, and what they need.
+Clients on loopback, and endpoints for their tests.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def installedReactor() -> Any:
 
 class Client(Peer, TCPDemoProtocol):
     """
-    A counted protocol that remembers what happened to it.
+    A counted protocol that remembers its events.
     """
 
 
@@ -61,9 +61,10 @@ def freePort() -> int:
 
 def silentServer(resources: ExitStack, full: bool = False) -> int:
     """
-    A port that accepts and never says a word.
+    A port that accepts and never sends a byte.
 
-    @param full: let the kernel's queue be full, so that nobody gets that far.
+    @param full: whether the kernel's queue is full, so that no client gets
+        connected.
     @return: the port.
     """
     listener = resources.enter_context(socket.socket())
@@ -138,14 +139,14 @@ class Stubborn:
 
     def connect(self, protocolFactory: Any) -> Deferred[Any]:
         """
-        Wait for the test.
+        Wait until the test connects it.
         """
         self.factory = protocolFactory
         return self.connected
 
     def reach(self) -> tuple[Any, StringTransport]:
         """
-        Connect, and do not tell yet.
+        Connect, and do not fire yet.
         """
         protocol = self.factory.buildProtocol(None)
         transport = StringTransport()
@@ -155,8 +156,7 @@ class Stubborn:
 
 class Starting(Factory[Any]):
     """
-    Remembers how often it was started and stopped, and must not be asked for a
-    protocol.
+    Remembers how often it was started and stopped; asking it for a protocol fails.
     """
 
     noisy = False
@@ -178,7 +178,7 @@ class Starting(Factory[Any]):
 
 class Tried:
     """
-    An attempt with an endpoint of the test's, and what has come of it.
+    An attempt with an endpoint of the test's, and its outcome.
     """
 
     def __init__(self, timeout: float | None = None) -> None:
@@ -192,7 +192,7 @@ class Tried:
 
     def reach(self) -> tuple[Placeholder, StringTransport]:
         """
-        Let the endpoint connect, and say so.
+        Let the endpoint connect, and fire.
         """
         placeholder, transport = self.endpoint.reach()
         self.endpoint.connected.callback(placeholder)

@@ -42,7 +42,7 @@ def factoryOf(*arguments: str) -> TCPDemoFactory:
 
 def refused(*arguments: str) -> str:
     """
-    The one line with which a command line is refused.
+    The one line with which the command line is refused.
     """
     with pytest.MonkeyPatch.context() as patch, pytest.raises(StartError):
         patch.setattr(sys, "__stderr__", error := StringIO())

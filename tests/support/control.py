@@ -23,7 +23,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 
 class Reply(NamedTuple):
     """
-    What was answered.
+    An answer.
     """
 
     status: int
@@ -33,7 +33,7 @@ class Reply(NamedTuple):
 
 class Control:
     """
-    A server that can be controlled, and a way to ask.
+    A server that can be controlled, and a client that asks.
     """
 
     def __init__(self, server: Server, client: str, token: str | None) -> None:
@@ -56,7 +56,7 @@ class Control:
         """
         Send one request.
 
-        @param body: bytes, or what is to be sent as JSON.
+        @param body: bytes, or an object to be sent as JSON.
         """
         if not isinstance(body, bytes):
             body = b"" if body is None else json.dumps(body).encode()
@@ -91,9 +91,9 @@ async def controlled(
     """
     Serve with a factory, and control it, as long as the block lasts.
 
-    @param token: what control asks for.
-    @param given: what its user says.
-    @param text: where it listens.
+    @param token: the token that control demands.
+    @param given: the C{Authorization} that its client sends.
+    @param text: the endpoint of the control socket.
     """
     from twisted.internet import reactor
 

@@ -1,5 +1,5 @@
 """
-What tests of limits have in common.
+The common parts of the tests of limits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Greeter(TCPDemoProtocol):
 
 class Highest(ConnectionObserver):
     """
-    Remembers the greatest number that were connected at a time.
+    Remembers the highest number of connections at a time.
     """
 
     def __init__(self, factory: TCPDemoFactory) -> None:
@@ -36,14 +36,15 @@ class Highest(ConnectionObserver):
 
     def connectionOpened(self, report: object) -> None:
         """
-        Look.
+        Compare the present number.
         """
         self.count = max(self.count, self.factory.connectionCount)
 
 
 def endpointFor(transport: str, folder: Path) -> dict[str, Any]:
     """
-    How to serve over a transport, with a queue for a wave of clients.
+    The arguments of L{serving<tests.support.peers.serving>} for a transport, with a
+    queue for a wave of clients.
     """
     if transport == "tls":
         endpoint = f"ssl:0:interface=127.0.0.1:backlog=200:privateKey={pemFile()}"

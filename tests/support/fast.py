@@ -19,12 +19,13 @@ from twisted_tcpdemo.fast.poller import Poller
 
 class Remembering(Peer):
     """
-    A server's protocol that remembers, and tells its server that it is there.
+    A server's protocol that remembers its events, and enters itself in
+    C{server.made}.
     """
 
     def connectionMade(self) -> None:
         """
-        Be found in C{server.made}.
+        Enter itself.
         """
         factory: Any = self.factory
         factory.made.append(self)
@@ -33,9 +34,9 @@ class Remembering(Peer):
 
 class FastServer(Factory[Any]):
     """
-    A listening factory.
+    A factory that listens.
 
-    @ivar made: its protocols, in the order in which they were connected.
+    @ivar made: its protocols, in the order of their connections.
     """
 
     noisy = False
@@ -48,7 +49,7 @@ class FastServer(Factory[Any]):
     @property
     def port(self) -> int:
         """
-        Where to connect.
+        The number of the port.
         """
         port: int = self.listening.getHost().port
         return port
@@ -61,7 +62,7 @@ async def fastServer(
     """
     Listen as long as the block lasts.
 
-    @param options: those of L{ServerEndpoint}.
+    @param options: the options of L{ServerEndpoint}.
     """
     from twisted.internet import reactor
 
@@ -85,7 +86,7 @@ def pollerReads() -> bool:
 
 
 SMALL = 4096
-"""A receive buffer that is soon full."""
+"""A receive buffer that is full soon, in bytes."""
 
 
 async def drainPeer(peer: socket.socket, count: int) -> bytes:
@@ -116,7 +117,7 @@ async def accepted(server: FastServer, count: int = 1) -> Any:
 
 async def closed(protocol: Any) -> None:
     """
-    End a connection, and wait for it.
+    End a connection, and wait for its loss.
     """
     protocol.transport.abortConnection()
     await protocol.whenLost()
@@ -124,7 +125,7 @@ async def closed(protocol: Any) -> None:
 
 class Pusher:
     """
-    A push producer that remembers what it was told.
+    A push producer that remembers the calls to it.
     """
 
     def __init__(self) -> None:
@@ -132,18 +133,18 @@ class Pusher:
 
     def pauseProducing(self) -> None:
         """
-        Stop.
+        Remember it.
         """
         self.told.append("pause")
 
     def resumeProducing(self) -> None:
         """
-        Go on.
+        Remember it.
         """
         self.told.append("resume")
 
     def stopProducing(self) -> None:
         """
-        Never again.
+        Remember it.
         """
         self.told.append("stop")

@@ -1,5 +1,5 @@
 """
-Noticing what a test leaves behind.
+The guard that notices what a test leaves behind.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LoggedErrors:
 
     def take(self, *kinds: type[BaseException]) -> list[BaseException]:
         """
-        Take out those that were expected, of some classes.
+        Remove the expected failures of some classes, and return them.
         """
         taken = [f for f, _ in self._failures if f.check(*kinds)]
         self._failures = [(f, e) for f, e in self._failures if not f.check(*kinds)]
@@ -40,7 +40,7 @@ class LoggedErrors:
 
     def describe(self) -> list[str]:
         """
-        All that are left, in a line each.
+        The remaining failures, in a line each.
         """
         return [
             f"logged error: {f.type.__name__}: {f.getErrorMessage()}\n{f.getTraceback()}"
@@ -53,9 +53,9 @@ _tests = count(1)
 
 def _collect() -> None:
     """
-    Collect what the test has dropped.
+    Collect the garbage of a test.
 
-    What is left need not be looked at after every test, but now and then: it
+    Objects that survive are frozen, and looked at again after a hundred tests: they
     may have become garbage meanwhile.
     """
     if next(_tests) % 100 == 0:
@@ -78,8 +78,8 @@ class Watch:
 
     async def whatIsLeft(self) -> list[str]:
         """
-        What the test has left, after the reactor had some turns to finish what
-        was under way.
+        Everything that the test has left, after some turns of the reactor in which
+        work under way may end.
         """
         from twisted.internet import reactor
 
@@ -87,8 +87,8 @@ class Watch:
             if not self._left():
                 break
             await deferLater(reactor, 0.005, lambda: None)
-        # A Deferred tells of an unhandled error when it is collected.  Those
-        # that a test drops are young, unless they sit in a cycle.
+        # A Deferred logs an unhandled error when it is collected.  Those that a test
+        # drops are young, unless they are part of a cycle.
         _collect()
         globalLogPublisher.removeObserver(self.errors)
         return self._left() + self.errors.describe()

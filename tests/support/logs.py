@@ -9,6 +9,6 @@ from twisted.logger import LogEvent, formatEvent
 
 def texts(events: list[LogEvent]) -> list[str]:
     """
-    As a reader of the log sees them.
+    The lines of some events.
     """
     return [formatEvent(event) for event in events]

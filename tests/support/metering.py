@@ -1,5 +1,5 @@
 """
-A meter between a protocol and a transport of Twisted's, and who listens to it.
+A meter between a protocol and a transport of Twisted's, and its watcher.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twisted_tcpdemo.transports.meter import Meter
 @implementer(ITransportWatcher)
 class Watcher:
     """
-    Remembers what it is told, and of the last failure why.
+    Remembers the calls to it, and the reason of the loss.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Watcher:
 
     def transportClosing(self) -> None:
         """
-        Remember it, and look at what the test wants to know at this moment.
+        Remember it, and call the test.
         """
         self.told.append("closing")
         self.asked()
@@ -86,7 +86,7 @@ class Watcher:
 
     def transportLost(self, reason: Failure) -> None:
         """
-        Remember it, and look at what the test wants to know at this moment.
+        Remember it, and call the test.
         """
         self.told.append("lost")
         self.reason = reason.value
@@ -96,8 +96,7 @@ class Watcher:
 @implementer(ICountingTransport)
 class Counting(StringTransport):
     """
-    A transport in memory that counts, or says so: the test sets what it has
-    counted.
+    A transport in memory that counts; the test sets the counts.
     """
 
     bytesRead = bytesWritten = bytesPending = 0
@@ -110,7 +109,7 @@ class Counting(StringTransport):
 
     def tellFlushedSoon(self) -> None:
         """
-        Remember that it was asked for.
+        Remember the request.
         """
         self.soon += 1
 
@@ -128,8 +127,8 @@ class Metered:
     """
     A protocol, its transport, and the meter between them.
 
-    @ivar send: lets the other side send, and waits until it has been delivered.
-    @ivar taken: waits until the other side has so many bytes, and gives them.
+    @ivar send: lets the other side send, and waits until the bytes are delivered.
+    @ivar taken: waits until the other side has so many bytes, and returns them.
     """
 
     def __init__(self, protocol: Any, transport: Any) -> None:
@@ -152,7 +151,7 @@ class Metered:
 
 def inMemory(protocol: Any = None, transport: Any = None) -> Metered:
     """
-    Over a transport in memory.
+    Connect over a transport in memory.
     """
     protocol, transport = protocol or Peer(), transport or StringTransport()
     protocol.makeConnection(transport)
@@ -162,7 +161,7 @@ def inMemory(protocol: Any = None, transport: Any = None) -> Metered:
 @asynccontextmanager
 async def metered(kind: str, protocol: Any = None) -> AsyncGenerator[Metered]:
     """
-    Over a transport of this kind: C{"memory"} or C{"tcp"}.
+    Connect over one kind of transport: C{"memory"} or C{"tcp"}.
     """
     if kind == "memory":
         yield inMemory(protocol)
@@ -174,7 +173,7 @@ async def metered(kind: str, protocol: Any = None) -> AsyncGenerator[Metered]:
 @asynccontextmanager
 async def overTCP(protocol: Any = None) -> AsyncGenerator[Metered]:
     """
-    Over TCP as Twisted has it, with a plain socket at the other end.
+    Connect over Twisted's TCP, with a plain socket at the other end.
     """
     from twisted.internet import reactor
 

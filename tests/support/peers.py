@@ -31,7 +31,7 @@ from twisted_tcpdemo.server.observers import ConnectionObserver
 @implementer(IHalfCloseableProtocol)
 class Peer(Protocol):
     """
-    A plain Twisted protocol that remembers what happened to it.
+    A plain Twisted protocol that remembers its events.
     """
 
     transport: Any
@@ -44,32 +44,32 @@ class Peer(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Something to wait for.
+        Look at what is waited for.
         """
         self._happened()
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Remember it.
+        Remember the bytes.
         """
         self.received += data
         self._happened()
 
     def readConnectionLost(self) -> None:
         """
-        Remember it, and do nothing.
+        Remember the FIN, and do nothing.
         """
         self.ended = True
         self._happened()
 
     def writeConnectionLost(self) -> None:
         """
-        Nothing to remember.
+        Do nothing.
         """
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """
-        Remember it.
+        Remember the reason.
         """
         self.reason = reason.value
         self._happened()
@@ -84,7 +84,7 @@ class Peer(Protocol):
 
     def when(self, condition: Any) -> Deferred[None]:
         """
-        Wait until something is true of it.
+        Wait until a condition holds, looking at each event.
         """
         waiter: Deferred[None] = Deferred()
         self._waiting.append((condition, waiter))
@@ -112,7 +112,7 @@ class Peer(Protocol):
 
 class Events(ConnectionObserver):
     """
-    An observer that remembers: a list of pairs, the event and its fact.
+    An observer that remembers the events, as pairs of a name and a fact.
     """
 
     def __init__(self) -> None:
@@ -132,7 +132,7 @@ class Events(ConnectionObserver):
     @property
     def names(self) -> list[str]:
         """
-        The kinds of the events, in their order.
+        The names of the events, in their order.
         """
         return [name for name, _ in self.all]
 
@@ -153,7 +153,7 @@ class Server:
 
     async def connect(self) -> Peer:
         """
-        Connect one more peer.
+        Connect another peer.
         """
         from twisted.internet import reactor
 
@@ -167,7 +167,7 @@ class Server:
 
     async def protocol(self, index: int = -1) -> Any:
         """
-        The protocol of one of the connections, once there is any.
+        The protocol of one of the connections, as soon as there is any.
         """
         await until(lambda: self.factory.connections)
         return self.factory.connections[index]
@@ -183,8 +183,9 @@ async def serving(
     """
     Serve with a factory as long as the block lasts.
 
-    @param endpoint: where, as a string or an object.
-    @param client: how to reach it, with C{{port}} in place of the port.
+    @param endpoint: the endpoint to listen on, as a string or an object.
+    @param client: the endpoint string of clients, with C{{port}} in place of the
+        port.
     @param tls: whether clients speak TLS.
     """
     from twisted.internet import reactor
@@ -208,9 +209,10 @@ async def serving(
 
 def rawConnection(port: int, receiveBuffer: int = 0) -> socket.socket:
     """
-    A plain socket, connected over loopback, for what Twisted would not do.
+    A plain socket, connected over loopback, for behaviour that Twisted's own does
+    not have.
 
-    @param receiveBuffer: its SO_RCVBUF, or the system's.
+    @param receiveBuffer: its SO_RCVBUF, or 0 for the system's.
     """
     raw = socket.socket()
     if receiveBuffer:
@@ -222,8 +224,8 @@ def rawConnection(port: int, receiveBuffer: int = 0) -> socket.socket:
 
 def hasEnded(raw: socket.socket) -> bool:
     """
-    Whether the other side has closed a plain socket, in order and with nothing
-    left to read.
+    Whether the other side has closed a plain socket in order, and nothing is left
+    to read.
     """
     try:
         return raw.recv(1) == b""
@@ -241,7 +243,6 @@ def reset(raw: socket.socket) -> None:
 
 def connectTo(port: int, seconds: float = 10.0) -> socket.socket:
     """
-    A plain blocking socket for talking to another process, which does not wait
-    for ever.
+    A plain blocking socket for talking to another process, with a limit of time.
     """
     return socket.create_connection(("127.0.0.1", port), timeout=seconds)

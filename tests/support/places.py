@@ -1,5 +1,5 @@
 """
-Where the project has its files.
+The folders of the project.
 """
 
 from __future__ import annotations

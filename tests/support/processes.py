@@ -1,5 +1,5 @@
 """
-Programs as child processes, seen from outside: what they print, how they end.
+Programs as child processes, seen from outside: their output and their end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 
 class Child(ProcessProtocol):
     """
-    A child process that remembers what it has printed.
+    A child process that remembers its output.
 
     @ivar status: its exit status, negative for a signal; L{None} while it runs.
     """
@@ -63,7 +63,7 @@ class Child(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
         """
-        It is over, and all that it has printed has been read.
+        Remember the status; all output has been read by now.
         """
         ended: Any = reason.value
         self.status = ended.exitCode if ended.signal is None else -ended.signal
@@ -95,7 +95,7 @@ class Child(ProcessProtocol):
         """
         Wait for its end.
 
-        @return: its status.
+        @return: its exit status.
         """
         await self._when(lambda: self.status is not None)
         assert self.status is not None
@@ -113,9 +113,9 @@ async def running(
     command: Sequence[str | Path], folder: Path | None = None, **environment: str
 ) -> AsyncGenerator[Child]:
     """
-    A process that runs as long as the block, at the most.
+    Run a process as long as the block lasts, if it does not end before.
 
-    @param folder: where it runs; the current one if none is given.
+    @param folder: the folder to run it in; L{None} for the current one.
     """
     from twisted.internet import reactor
 
@@ -157,7 +157,7 @@ def twist(*options: str, log: str = "text") -> list[str]:
 
 async def portOf(child: Child) -> int:
     """
-    The port on which a server listens, as it says itself.
+    The port on which a server says that it listens.
     """
     found = await child.whenPrinted(r"listening on \S*:(\d+) \(IPv\d\)")
     return int(found[1])

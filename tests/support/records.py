@@ -1,5 +1,5 @@
 """
-Records of connections, and what they need.
+Records of connections, and their slots, protocols and transports.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DONE, LOST, ABORTED = ConnectionDone(), ConnectionLost(), ConnectionAborted()
 @implementer(ISlots)
 class Slots:
     """
-    The places of a server that has enough of them.
+    A server that always has a free slot.
     """
 
     def __init__(self, clock: Clock, allowHalfOpen: bool = False, **budgets: Any) -> None:
@@ -37,21 +37,21 @@ class Slots:
 
     def admit(self, connection: Connection) -> bool:
         """
-        There is always one.
+        Admit the connection.
         """
         connection.attach()
         return True
 
     def release(self, connection: Connection) -> None:
         """
-        Remember who has given it back.
+        Remember the connection that gives its slot back.
         """
         self.released.append(connection)
 
 
 class Told(TCPDemoProtocol):
     """
-    Remembers which hooks were called.
+    Remembers the hooks that were called.
     """
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Told(TCPDemoProtocol):
 
 class Ours(Counting):
     """
-    A transport of this kind tells its watcher what it is asked for.
+    A transport that tells its watcher of closes and aborts.
     """
 
     def loseConnection(self) -> None:
@@ -97,7 +97,7 @@ class Ours(Counting):
 
     def abortConnection(self) -> None:
         """
-        Tell, and break it off.
+        Tell, and abort.
         """
         if self.watcher is not None:
             self.watcher.transportAborting()
@@ -116,7 +116,9 @@ def begin(transport: Any = None, protocol: Any = None, slots: Slots | None = Non
 
 def lose(connection: Any, reason: BaseException = DONE) -> CloseReason:
     """
-    Let the transport tell of the end: the reason that comes of it.
+    Let the transport report a loss.
+
+    @return: the reason of the end that comes of it.
     """
     connection.transportLost(Failure(reason))
     found: CloseReason = connection.closeReason
@@ -125,12 +127,12 @@ def lose(connection: Any, reason: BaseException = DONE) -> CloseReason:
 
 class Held(Ours):
     """
-    Accepts what it is given, and keeps it.
+    Accepts bytes and keeps them.
     """
 
     def write(self, data: bytes) -> None:
         """
-        Keep it.
+        Keep the bytes.
         """
         super().write(data)
         self.bytesWritten += len(data)
@@ -139,7 +141,7 @@ class Held(Ours):
 
     def take(self, count: int) -> None:
         """
-        Let the system take some.
+        Let the system take some of them.
         """
         self.bytesPending -= count
         self.watcher.transportFlushed()

@@ -1,9 +1,10 @@
 """
 How pydoctor builds the API reference: C{setup.cfg} names this module's L{System}.
 
-Links to our own names are pydoctor's business.  Those to Python's and Twisted's
-would need their inventories from the network.  Here the installed Twisted is
-asked instead, so that a link to a name that it does not have is a warning, too.
+Pydoctor itself resolves links to our own names.  For those to Python's and
+Twisted's it would need their inventories from the network.  Here the installed
+Twisted is asked instead, so a link to a name that Twisted does not have is a
+warning, too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ TWISTED = "https://docs.twisted.org/en/stable/api"
 @cache
 def foreign(name: str) -> Any | None:
     """
-    What a full name of Twisted's stands for, or L{None}.
+    The object that a full name of Twisted's stands for, or L{None}.
     """
     if not name.startswith("twisted."):
         return None
@@ -39,12 +40,12 @@ def foreign(name: str) -> Any | None:
 
 class Inventory(SphinxInventory):
     """
-    Where the documentation of foreign names is.
+    The places of documentation of foreign names.
     """
 
     def getLink(self, name: str) -> str | None:
         """
-        The address, or L{None} for what is not there.
+        The address of a name's documentation, or L{None} for an unknown name.
         """
         if name == "None":
             return f"{PYTHON}/constants.html#None"
@@ -62,7 +63,7 @@ class Inventory(SphinxInventory):
 
 class System(model.System):
     """
-    All that is documented.
+    The documented modules.
     """
 
     def __init__(self, options: Options | None = None) -> None:
@@ -71,7 +72,7 @@ class System(model.System):
 
     def postProcess(self) -> None:
         """
-        Know an interface also by its base when that is one of Twisted's.
+        Take a class for an interface also if its base is an interface of Twisted's.
         """
         for shown in self.objectsOfType(ZopeInterfaceClass):
             if any(isinstance(foreign(base), InterfaceClass) for base in shown.bases):

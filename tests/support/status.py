@@ -1,5 +1,5 @@
 """
-A server whose status is shown, and a client that asks for it.
+A server whose status is shown, and a client of the status page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_tcpdemo.status import StatusService
 
 class Answer(NamedTuple):
     """
-    An answer of the page's.
+    An answer of the status page.
     """
 
     code: int
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
     @property
     def data(self) -> Any:
         """
-        What it says, as JSON.
+        The body, parsed as JSON.
         """
         return json.loads(self.body)
 
@@ -46,7 +46,7 @@ async def ask(
     client: str = "tcp:127.0.0.1:{port}",
 ) -> Answer:
     """
-    Send one request, byte by byte as it is meant.
+    Send one request, exactly as it is given.
     """
     from twisted.internet import reactor
 
@@ -80,7 +80,9 @@ async def showing(
     factory: TCPDemoFactory, endpoint: str = "tcp:0:interface=127.0.0.1"
 ) -> AsyncGenerator[int]:
     """
-    Show a factory's status as long as the block lasts: the port.
+    Show a factory's status as long as the block lasts.
+
+    @return: the port of the page.
     """
     from twisted.internet import reactor
 

@@ -24,7 +24,7 @@ RESET = struct.pack("ii", 1, 0)
 @contextmanager
 def storm(kind: str, port: int, count: int) -> Generator[subprocess.Popen[bytes]]:
     """
-    Let a crowd loose on a port of loopback, as long as the block lasts.
+    Let a crowd loose on a loopback port as long as the block lasts.
     """
     crowd = subprocess.Popen(
         [sys.executable, "-m", "tests.support.storm", kind, str(port), str(count)],
@@ -42,7 +42,8 @@ def storm(kind: str, port: int, count: int) -> Generator[subprocess.Popen[bytes]
 
 def said(crowd: subprocess.Popen[bytes]) -> bytes:
     """
-    The line it has printed, without waiting for it; empty if there is none.
+    The line that the crowd has printed, without waiting for it; empty if there is
+    none.
     """
     assert crowd.stdout is not None
     ready, _, _ = select.select([crowd.stdout], [], [], 0)
@@ -105,8 +106,8 @@ def hold(port: int, count: int) -> None:
 
 def slow(port: int, count: int) -> None:
     """
-    Half of them send a byte now and then, which asks for more than they will
-    read; the other half says nothing at all.
+    Half of the clients send a byte now and then, which asks for more than they will
+    read; the other half sends nothing.
     """
     clients = [_connect(port) for _ in range(count)]
     senders = clients[: count // 2]

@@ -19,7 +19,8 @@ def withDeadline(
     test: Callable[..., Coroutine[Any, Any, None]], seconds: float
 ) -> Callable[..., Deferred[None]]:
     """
-    An C{async def} test as one that returns a Deferred, which fails in time.
+    Turn an C{async def} test into one that returns a Deferred and fails at a
+    deadline.
     """
 
     @wraps(test)
@@ -44,7 +45,7 @@ def withDeadline(
 
         return running.addBoth(ended)
 
-    # What pytest-twisted and pytest look at must not be the coroutine function.
+    # pytest-twisted and pytest must not find the coroutine function.
     del run.__wrapped__  # type: ignore[attr-defined]
     run.__signature__ = signature(test)  # type: ignore[attr-defined]
     return run
@@ -61,8 +62,8 @@ def turn() -> Deferred[None]:
 
 async def until(condition: Callable[[], T]) -> T:
     """
-    Let the reactor run until something has become true, where there is no event
-    to wait for.  The test's deadline bounds it.
+    Let the reactor run until a condition holds that no event announces.  The test's
+    deadline bounds the wait.
     """
     from twisted.internet import reactor
 
@@ -73,7 +74,7 @@ async def until(condition: Callable[[], T]) -> T:
 
 async def failureOf(waiting: Awaitable[Any]) -> BaseException:
     """
-    The exception with which something fails; it must fail.
+    The exception with which an awaitable fails; it must fail.
     """
     try:
         result = await waiting

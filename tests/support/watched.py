@@ -1,5 +1,5 @@
 """
-As much of a connection as a watch of its budgets needs.
+A connection for the tests of a watch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_tcpdemo.values.budgets import Budgets
 
 class Connection:
     """
-    As much of a connection as a watch needs, driven by the test.
+    The part of a connection that a watch needs, driven by the test.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -34,7 +34,7 @@ class Connection:
 
     def exceeded(self, reason: CloseReason) -> None:
         """
-        Remember it, and do what the test wants.
+        Remember the budget, and call the test.
         """
         self.used.append((reason, self._clock.seconds()))
         self.answer(reason)
@@ -42,20 +42,20 @@ class Connection:
     @property
     def reasons(self) -> list[CloseReason]:
         """
-        What has been used up.
+        The budgets that have been used up.
         """
         return [reason for reason, _ in self.used]
 
     def read(self) -> None:
         """
-        A byte comes.
+        Let a byte come.
         """
         now = self._clock.seconds()
         self.counts = self.counts._replace(bytesRead=self.counts.bytesRead + 1, lastActivity=now)
 
     def pending(self, pending: int, written: int | None = None) -> None:
         """
-        So many bytes wait.
+        Let this many bytes be pending.
         """
         counts = self.counts
         total = counts.bytesWritten if written is None else written
@@ -64,8 +64,8 @@ class Connection:
 
 def begin(connection: Connection, clock: Clock, **budgets: float | None) -> BudgetWatch:
     """
-    Watch a connection, with these budgets and no others; when one is used up,
-    the connection is over, as most of them have it.
+    Watch a connection, with these budgets and no others.  A budget that is used up
+    ends the connection, as most do.
     """
     allowed = Budgets(**{"closeFlush": None, "handshake": None, **budgets})  # type: ignore[arg-type]
     watch = BudgetWatch(connection, allowed, Deadlines(clock))
@@ -84,7 +84,7 @@ def wait(clock: Clock, seconds: float) -> None:
 
 def close(connection: Connection, watch: BudgetWatch, clock: Clock) -> None:
     """
-    This side closes.
+    Close from this side.
     """
     connection.closingAt = clock.seconds()
     watch.visit(clock.seconds())

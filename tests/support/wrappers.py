@@ -1,5 +1,5 @@
 """
-Wrappers of Twisted's, and others, between a transport and a protocol.
+Wrappers, of Twisted's and of others, between a transport and a protocol.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from twisted_tcpdemo import TCPDemoProtocol
 @implementer(IStreamServerEndpoint)
 class Wrapped:
     """
-    An endpoint whose connections are wrapped, the first wrapper next to the
+    An endpoint whose connections are wrapped; the first wrapper is next to the
     application.
     """
 
@@ -34,7 +34,7 @@ class Wrapped:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        Listen with a factory that is wrapped.
+        Listen with a wrapped factory.
         """
         factory: Any = protocolFactory
         for wrap in self._wrappings:
@@ -46,14 +46,14 @@ class Wrapped:
 @implementer(IHalfCloseableProtocol)
 class Knowing(ProtocolWrapper):
     """
-    A wrapper that can be half-closed by itself, and remembers it.
+    A wrapper that can itself be half-closed, and remembers it.
     """
 
     told: list[str]
 
     def makeConnection(self, transport: Any) -> None:
         """
-        Nothing is to be remembered yet.
+        Begin with nothing to remember.
         """
         self.told = []
         super().makeConnection(transport)
@@ -83,12 +83,12 @@ class KnowingFactory(WrappingFactory[Knowing]):
 
 class Told(TCPDemoProtocol):
     """
-    A protocol that remembers which of its halves have ended.
+    A protocol that remembers the halves that have ended.
     """
 
     def connectionMade(self) -> None:
         """
-        Nothing has ended.
+        Begin with both halves open.
         """
         self.told: list[str] = []
 
@@ -116,7 +116,7 @@ def described(description: str) -> Any:
 
 def withTimeout(factory: Any) -> TimeoutFactory:
     """
-    Wrap in a timeout of Twisted's, which nothing here waits for.
+    Wrap in a timeout of Twisted's that does not run out here.
     """
     return TimeoutFactory(factory, timeoutPeriod=1000)
 
