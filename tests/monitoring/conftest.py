@@ -1,5 +1,5 @@
 """
-What tests of monitoring share.
+The fixtures of the tests of monitoring.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 @pytest.fixture
 def lines() -> Generator[list[LogEvent]]:
     """
-    What is logged in our name.
+    The events that the package logs during the test.
     """
     seen: list[LogEvent] = []
 

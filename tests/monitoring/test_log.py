@@ -1,5 +1,5 @@
 """
-The log: what one event looks like.
+The log: the line of each event.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FINAL = ConnectionReport(HOST, PEER, 9, 1, 20, 3, 1.5, 0.5, CloseReason.RESET)
 @pytest.fixture
 def events() -> Generator[list[LogEvent]]:
     """
-    What has been logged.
+    The events logged so far.
     """
     seen: list[LogEvent] = []
     globalLogPublisher.addObserver(seen.append)
@@ -41,7 +41,7 @@ def logged(
     events: list[LogEvent], event: str, fact: object, **options: Any
 ) -> tuple[str, LogEvent]:
     """
-    What one event looks like in the log, and its fields.
+    The one line of an event in the log, and its fields.
     """
     observer = LoggingObserver(TCPDemoFactory(**options))
     getattr(observer, event)(fact)
@@ -51,7 +51,7 @@ def logged(
 
 def test_listening(events: list[LogEvent]) -> None:
     """
-    Where it listens: address, port and family.
+    A listener's line has its address, its port and its family.
     """
     line, fields = logged(events, "listening", IPv6Address("TCP", "::", 18001))
     assert line == "listening on [::]:18001 (IPv6)"
@@ -60,7 +60,7 @@ def test_listening(events: list[LogEvent]) -> None:
 
 def test_listeningStopped(events: list[LogEvent]) -> None:
     """
-    Where it listens no longer.
+    The line of a listener that stops has its address, its port and its family.
     """
     line, fields = logged(events, "listeningStopped", HOST)
     assert line == "no longer listening on 192.0.2.1:80"
@@ -70,7 +70,7 @@ def test_listeningStopped(events: list[LogEvent]) -> None:
 @pytest.mark.parametrize(("limit", "text"), [(None, "no limit"), (0, "limit 0"), (5, "limit 5")])
 def test_opened(events: list[LogEvent], limit: int | None, text: str) -> None:
     """
-    A connection: its number, both ends, how many there are, and the limit.
+    A connection's line has its number, both ends, the count and the limit.
     """
     line, fields = logged(events, "connectionOpened", FINAL, maxConnections=limit)
     assert line == (f"connection 9: [2001:db8::7]:4000 (IPv6) to 192.0.2.1:80; 0 connected, {text}")
@@ -85,7 +85,8 @@ def test_opened(events: list[LogEvent], limit: int | None, text: str) -> None:
 )
 def test_openedWithFewDescriptors(events: list[LogEvent], given: int | None, text: str) -> None:
     """
-    The limit in the line is the one that holds, be it that of the descriptors.
+    The limit in the line is the one that holds, even if it is that of the
+    descriptors.
     """
     factory = TCPDemoFactory(maxConnections=given)
     factory.descriptorLimit = 50
@@ -95,7 +96,7 @@ def test_openedWithFewDescriptors(events: list[LogEvent], given: int | None, tex
 
 def test_refused(events: list[LogEvent]) -> None:
     """
-    A refusal: both ends, and the rule.
+    A refusal's line has both ends and the rule.
     """
     line, fields = logged(events, "connectionRefused", Refusal(HOST, PEER, "maxConnections"))
     assert line == "refused: [2001:db8::7]:4000 (IPv6) to 192.0.2.1:80, by maxConnections"
@@ -104,7 +105,7 @@ def test_refused(events: list[LogEvent]) -> None:
 
 def test_closed(events: list[LogEvent]) -> None:
     """
-    A close: the reason, the duration, the final counts.
+    A close's line has the reason, the duration and the final counts.
     """
     line, fields = logged(events, "connectionClosed", FINAL)
     assert line == (
@@ -122,8 +123,7 @@ def test_closed(events: list[LogEvent]) -> None:
 )
 async def test_claimed(events: list[LogEvent], claim: bytes, shown: str) -> None:
     """
-    The end of a connection is one line, whatever its PROXY header says that its
-    address were.
+    The end of a connection is one line, whatever address its PROXY header claims.
     """
     factory = TCPDemoFactory()
     factory.addObserver(LoggingObserver(factory))
@@ -140,7 +140,7 @@ async def test_claimed(events: list[LogEvent], claim: bytes, shown: str) -> None
 
 def test_error(events: list[LogEvent]) -> None:
     """
-    An error of the server is one line; whoever raised it tells of the rest.
+    An error of the server is one line; the code that raised it logs the rest.
     """
     line, fields = logged(events, "serverError", Failure(OSError(98, "Address already in use")))
     assert line == "error: [Errno 98] Address already in use"
@@ -149,7 +149,7 @@ def test_error(events: list[LogEvent]) -> None:
 
 def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
     """
-    Errors and what it listens on are shown in the midst of a flood.
+    Errors and listeners are shown in the midst of a flood.
     """
     budget = LogBudget(1, clock)
     while budget.shows("connections"):
@@ -163,8 +163,8 @@ def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
 
 async def test_server(lines: list[LogEvent]) -> None:
     """
-    A server that is flooded counts everybody, says so in few lines, and leaves
-    nothing unsaid when it has come to rest.
+    A flooded server counts every client, logs few lines, and leaves nothing
+    uncounted when it has come to rest.
     """
     budget = LogBudget(2)
     factory = TCPDemoFactory(lambda: ReportProtocol(budget=budget), maxConnections=10)
@@ -183,7 +183,7 @@ async def test_server(lines: list[LogEvent]) -> None:
     greetings = shown.count("sent") + shown.count("not")
     assert counted["sent"] + counted["not sent"] + greetings == 10
     seconds = lines[-1]["log_time"] - lines[0]["log_time"]
-    assert len(lines) <= 2 + (2 + 1) * (seconds + 2)  # listening, and no longer
+    assert len(lines) <= 2 + (2 + 1) * (seconds + 2)  # the lines of the listener's start and stop
 
 
 ALL = ("connections", "closed", "refused", "sent", "not sent")

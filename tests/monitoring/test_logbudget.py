@@ -1,5 +1,5 @@
 """
-The log: a line for each event, and one for a thousand of them.
+The budget of the log: a line for each event, or one for a thousand of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from twisted_tcpdemo.twistd.programs import ReportProtocol
 
 def test_quiet(clock: Clock) -> None:
     """
-    As many events as there may be lines have a line each, every second anew.
+    Each event has a line up to the rate, every second anew.
     """
     budget = LogBudget(3, clock)
     for _ in range(5):
@@ -37,7 +37,8 @@ def test_quiet(clock: Clock) -> None:
 
 def test_summary(clock: Clock, lines: list[LogEvent]) -> None:
     """
-    What had no line is told a second later, in words and as fields.
+    A summary tells of the events without lines a second later, in words and as
+    fields.
     """
     budget = LogBudget(2, clock)
     for _ in range(1844):
@@ -58,7 +59,7 @@ def test_summary(clock: Clock, lines: list[LogEvent]) -> None:
 
 def test_flood(clock: Clock, lines: list[LogEvent]) -> None:
     """
-    As long as a flood lasts there is one summary a second and nothing else.
+    During a flood the log has one summary a second and nothing else.
     """
     budget = LogBudget(10, clock)
     shown = 0
@@ -92,8 +93,8 @@ def test_afterTheFlood(clock: Clock) -> None:
 )
 def test_bound(pauses: list[float], rate: int) -> None:
     """
-    However events come, no period has more lines than it may, and each event
-    has its line or is counted in a summary.
+    However events come, no period has more lines than allowed, and each event has
+    its line or is counted in a summary.
     """
     clock = Clock()
     budget = LogBudget(rate, clock)
@@ -132,7 +133,7 @@ def test_clockSetBack(clock: Clock) -> None:
 @pytest.mark.parametrize("rate", [None, 0])
 def test_noBound(rate: int | None) -> None:
     """
-    Without a rate every event has its line, and no clock is asked.
+    Without a rate every event has its line, and the clock is not asked.
     """
     budget = LogBudget(rate)
     assert all(budget.shows("connections") for _ in range(1000))
@@ -148,7 +149,7 @@ def test_negativeRate() -> None:
 
 def test_report(clock: Clock, lines: list[LogEvent]) -> None:
     """
-    What report shows draws on the budget, and all it does not show is counted.
+    Lines of report draw on the budget, and the rest of its events is counted.
     """
     budget = LogBudget(1, clock)
     protocol = ReportProtocol(budget=budget)
@@ -201,7 +202,7 @@ def test_option() -> None:
 
 def test_defaultOption() -> None:
     """
-    The command line bounds the log by itself, and not with zero.
+    The command line limits the log by default, and 0 lifts the limit.
     """
     assert (budgetOf().rate, budgetOf("--log-rate", "0").rate) == (100, None)
 
@@ -220,7 +221,7 @@ def test_defaultOption() -> None:
 )
 def test_sizes(clock: Clock, lines: list[LogEvent], count: int, text: str) -> None:
     """
-    Bytes are told in the unit that suits them.
+    Bytes are shown in a fitting unit.
     """
     budget = LogBudget(1, clock)
     budget.shows("x")
@@ -231,7 +232,7 @@ def test_sizes(clock: Clock, lines: list[LogEvent], count: int, text: str) -> No
 
 def test_boundedLog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The log that twistd can be told to use keeps a number of files of a size.
+    The log for twistd keeps a number of files of one size.
     """
     path = tmp_path / "server.log"
     opened: list[LogFile] = []
@@ -255,8 +256,8 @@ def test_boundedLog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_formerPlace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Unit files that name the log where it once was go on working, and a warning
-    tells where it is.
+    Unit files that name the former place of the log go on working, with a warning
+    that names the new one.
     """
     opened: list[LogFile] = []
 

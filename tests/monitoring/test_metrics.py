@@ -27,7 +27,7 @@ from twisted_tcpdemo.values.report import CloseReason
 
 class Scraper:
     """
-    A registry with a factory's collector, and how to read it.
+    A registry with a factory's collector, and a way to read it.
     """
 
     def __init__(self, factory: TCPDemoFactory, **options: Any) -> None:
@@ -38,7 +38,7 @@ class Scraper:
     @property
     def text(self) -> str:
         """
-        What Prometheus gets.
+        The text that Prometheus gets.
         """
         return generate_latest(self.registry).decode()
 
@@ -56,14 +56,15 @@ class Scraper:
 @pytest.fixture
 def idle() -> Scraper:
     """
-    The figures of a server that nobody has used.
+    The figures of an unused server.
     """
     return Scraper(TCPDemoFactory(Discard))
 
 
 async def test_connections() -> None:
     """
-    Open, accepted, refused by rule and closed by reason are the factory's.
+    Open, accepted, refused and closed connections are those of the factory, by rule
+    and by reason.
     """
     factory = TCPDemoFactory(Discard, maxConnections=2)
     scrape = Scraper(factory)
@@ -82,7 +83,7 @@ async def test_connections() -> None:
 
 async def test_dryRun() -> None:
     """
-    Whom a dry run has let in is counted by rule.
+    Clients that a dry run has let in are counted by rule.
     """
     factory = TCPDemoFactory(Discard, admission=Admission(PerPeerLimit(1), dryRun=True))
     scrape = Scraper(factory)
@@ -111,7 +112,7 @@ async def test_bytes() -> None:
 
 async def test_pending() -> None:
     """
-    What waits for a client that does not read shows.
+    Bytes that wait for a client that does not read are shown.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory)
@@ -126,7 +127,7 @@ async def test_pending() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of the queue")
 async def test_acceptQueue() -> None:
     """
-    The clients that wait in the kernel's queue show for each listener.
+    Clients in the kernel's queue are shown for each listener.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory)
@@ -157,7 +158,7 @@ async def test_noQueue(tmp_path: Path) -> None:
 
 async def test_states() -> None:
     """
-    A server that drains does not listen and says that it drains.
+    A draining server is shown as draining, and then as not listening.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory)
@@ -175,15 +176,15 @@ async def test_states() -> None:
 
 def test_noLimit(idle: Scraper) -> None:
     """
-    No limit is an infinite one, so that a share of it can be computed.
+    No limit is shown as infinity, so that a share of it can be computed.
     """
     assert idle("connections_limit") == float("inf")
 
 
 def test_zeros(idle: Scraper) -> None:
     """
-    Before anything has happened each reason has its series, so that the first
-    event counts in a rate.
+    Each reason has its series before anything has happened, so that the first event
+    counts in a rate.
     """
     for reason in CloseReason:
         assert idle("connections_closed_total", reason=reason.value) == 0
@@ -192,7 +193,8 @@ def test_zeros(idle: Scraper) -> None:
 
 def test_durations() -> None:
     """
-    A duration is counted in its bucket and all above, the bound included.
+    A duration is counted in its bucket and all above; a bound belongs to its
+    bucket.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory, durations=(1, 60))
@@ -206,7 +208,7 @@ def test_durations() -> None:
 
 class Lasted:
     """
-    As much of a report as the histogram looks at.
+    The part of a report that the histogram reads.
     """
 
     def __init__(self, age: float) -> None:
@@ -215,7 +217,7 @@ class Lasted:
 
 async def test_durationOfAConnection() -> None:
     """
-    Each connection that ends is in the histogram, until nobody wants it.
+    Each connection that ends is in the histogram, until the collector is detached.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory)
@@ -234,7 +236,7 @@ async def test_durationOfAConnection() -> None:
 @pytest.mark.parametrize("bounds", [(), (0, 1), (1, 1), (2, 1), (1, float("inf"))])
 def test_badDurations(bounds: tuple[float, ...]) -> None:
     """
-    Buckets that are none are refused, and leave no observer behind.
+    Malformed buckets are refused, and leave no observer behind.
     """
     factory = TCPDemoFactory(Discard)
     with pytest.raises(ValueError, match="rising"):
@@ -244,7 +246,7 @@ def test_badDurations(bounds: tuple[float, ...]) -> None:
 
 def test_conventions(idle: Scraper) -> None:
     """
-    Names and help are as Prometheus's conventions, and promtool, want them.
+    Names and help texts follow the conventions of Prometheus.
     """
     families = list(text_string_to_metric_families(idle.text))
     assert len(families) == len({family.name for family in families}) >= 12
@@ -260,7 +262,7 @@ def test_conventions(idle: Scraper) -> None:
 
 def test_openMetrics(idle: Scraper) -> None:
     """
-    The same in the OpenMetrics format, which is stricter.
+    The figures are valid in the OpenMetrics format too, which is stricter.
     """
     text = exposition.generate_latest(idle.registry).decode()
     names = {family.name for family in parser.text_string_to_metric_families(text)}
@@ -269,7 +271,7 @@ def test_openMetrics(idle: Scraper) -> None:
 
 async def test_neverByPeer() -> None:
     """
-    However many clients there have been, the number of series stays the same.
+    The number of series stays the same, however many clients there have been.
     """
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory)
