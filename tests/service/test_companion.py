@@ -1,5 +1,5 @@
 """
-Companions: whom they let in, how their visitors end, when they listen.
+Companions: which visitors they take, how visits end, when they listen.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 class Page(Resource):
     """
-    One page, which does something before it answers.
+    A page that does something before it answers.
     """
 
     isLeaf = True
@@ -84,7 +84,7 @@ class Visited:
 
     async def connect(self) -> Peer:
         """
-        Connect one more visitor.
+        Connect another visitor.
         """
         from twisted.internet import reactor
 
@@ -98,7 +98,7 @@ class Visited:
 
     async def ask(self, peer: Peer, body: bytes = b"seen") -> None:
         """
-        Send a request, and wait for the answer, which leaves the connection open.
+        Send a request, and wait for the answer; the connection stays open.
         """
         before = len(peer.received)
         peer.transport.write(REQUEST)
@@ -137,13 +137,13 @@ def visit(request: pytest.FixtureRequest, tmp_path: Path) -> Visit:
     return run
 
 
-# Whom they let in.
+# Visitors.
 
 
 async def test_limit(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A visitor over the limit is broken off at once, an end admits another, and
-    the count returns to zero.
+    A visitor over the limit is reset at once, an end admits another, and the count
+    returns to zero.
     """
     assert MAX_VISITORS == 64
     monkeypatch.setattr(companions, "MAX_VISITORS", 3)
@@ -170,7 +170,7 @@ async def test_limit(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_manyVisitors(visit: Visit) -> None:
     """
-    As many visitors as are promised can be there, and are answered.
+    A companion takes and answers as many visitors as it promises.
     """
     async with visit(Page()) as visited:
         for _ in range(MAX_VISITORS):
@@ -182,7 +182,7 @@ async def test_manyVisitors(visit: Visit) -> None:
 
 async def test_quiet(visit: Visit, log: list[str]) -> None:
     """
-    Nothing is logged of a visitor, and no descriptor limit is taken.
+    A companion logs nothing of its visitors, and takes no descriptor limit.
     """
     async with visit(Page()) as visited:
         [line] = log
@@ -195,12 +195,12 @@ async def test_quiet(visit: Visit, log: list[str]) -> None:
         assert visited.visitors.effectiveLimit == MAX_VISITORS
 
 
-# How they end.
+# The stop.
 
 
 async def test_stopIsOrderly(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A stop ends visitors that read in order, and does not wait for anything.
+    A stop ends visitors that read in order, and waits for no other event.
     """
     monkeypatch.setattr(companions, "PATIENCE", 3600.0)
     async with visit(Page()) as visited:
@@ -216,7 +216,7 @@ async def test_stopIsOrderly(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize("size", [4, 4_000_000])
 async def test_stopIsAnswered(visit: Visit, size: int) -> None:
     """
-    A request that asks for the stop gets all of its answer.
+    A request for the stop gets all of its answer.
     """
     page = Page(bytes(size))
     stopped: list[Deferred[None]] = []
@@ -231,7 +231,7 @@ async def test_stopIsAnswered(visit: Visit, size: int) -> None:
 
 async def test_stopEndsThoseThatNeverRead(visit: Visit) -> None:
     """
-    A stop waits no longer than it says for a visitor that does not read.
+    A stop waits no longer than its budget for a visitor that does not read.
     """
     from twisted.internet import reactor
 
@@ -251,7 +251,7 @@ async def test_stopEndsThoseThatNeverRead(visit: Visit) -> None:
 
 async def test_stopEndsUnansweredRequests(visit: Visit) -> None:
     """
-    A stop does not wait for an answer that nobody gives.
+    A stop does not wait for a request that is never answered.
     """
     page = Page()
     requests: list[bool] = []
@@ -268,7 +268,7 @@ async def test_stopEndsUnansweredRequests(visit: Visit) -> None:
 
 async def test_stopClosesThePort(visit: Visit, tmp_path: Path) -> None:
     """
-    Nobody can connect to a companion that has stopped, and its site knows.
+    After a stop nobody can connect to a companion, and its site is stopped too.
     """
     async with visit(Page()) as visited:
         assert visited.site.numPorts == 1
@@ -291,13 +291,13 @@ async def test_again(visit: Visit) -> None:
         assert visited.site.numPorts == 1
 
 
-# When they listen.
+# Listening.
 
 
 @implementer(IStreamServerEndpoint)
 class Slow:
     """
-    An endpoint that listens when it is told to.
+    An endpoint that listens when the test tells it to.
     """
 
     def __init__(self) -> None:
@@ -333,7 +333,7 @@ verifyClass(IStreamServerEndpoint, Failing)
 @pytest.fixture
 def log() -> Generator[list[str]]:
     """
-    The lines of the log that are ours.
+    The lines that the package logs.
     """
     lines: list[str] = []
 
@@ -348,7 +348,7 @@ def log() -> Generator[list[str]]:
 
 def companionOn(endpoint: IStreamServerEndpoint, **options: Any) -> Companion:
     """
-    A companion in a time of its own.
+    A companion with a clock of its own.
     """
     return Companion("a page", "here", endpoint, Factory(), Clock(), **options)
 
@@ -365,8 +365,8 @@ async def test_stopWithoutStart() -> None:
 @pytest.mark.parametrize(("privileged", "asked"), [(True, 1), (False, 0)])
 async def test_privileges(privileged: bool, asked: int) -> None:
     """
-    A companion listens once: with the privileges of the process if it is to
-    have them, else without.
+    A companion listens once, with or without the privileges of the process as it
+    was told.
     """
     endpoint = Slow()
     companion = companionOn(endpoint, privileged=privileged)
@@ -388,7 +388,7 @@ def test_cannotListen(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_cannotListenLater(log: list[str]) -> None:
     """
-    An endpoint that fails when the server runs is logged, and nothing more.
+    An endpoint that fails while the server runs is logged, and the server goes on.
     """
     endpoint = Slow()
     companion = companionOn(endpoint)
@@ -400,8 +400,8 @@ def test_cannotListenLater(log: list[str]) -> None:
 
 async def test_stopWhileListening(log: list[str]) -> None:
     """
-    A companion that is stopped before its endpoint listens does not wait for
-    it; the port that opens late is closed, and nobody is told.
+    A companion that stops before its endpoint listens does not wait for it; the
+    late port is closed, and nothing is logged.
     """
     endpoint = Slow()
     companion = companionOn(endpoint)
@@ -420,7 +420,7 @@ async def test_stopWhileListening(log: list[str]) -> None:
 
 async def test_stopLast() -> None:
     """
-    Companions stop when the server has come to rest, and not before.
+    Companions stop after the server has come to rest, not before.
     """
     order: list[str] = []
     rest: Deferred[None] = Deferred()

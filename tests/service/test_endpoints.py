@@ -1,5 +1,5 @@
 """
-Taking the place of a UNIX socket that nobody listens on.
+Taking over a UNIX socket on which nobody listens.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from twisted_tcpdemo.twistd.programs import Echo
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """
-    Where to listen.
+    The path of the socket.
     """
     return tmp_path / "s"
 
 
 def locked(path: Path) -> Path:
     """
-    Leave a lock as a killed process does whose number is ours by now.
+    Leave the lock of a killed process whose number is now ours.
     """
     lock = path.with_name(f"{path.name}.lock")
     lock.symlink_to(str(os.getpid()))
@@ -49,7 +49,7 @@ def reclaiming(path: Path, kind: str = "unix") -> Reclaiming:
 
 def test_interface(path: Path) -> None:
     """
-    It is an endpoint like any other.
+    The endpoint is a stream server endpoint.
     """
     verifyObject(IStreamServerEndpoint, reclaiming(path))
 
@@ -57,8 +57,8 @@ def test_interface(path: Path) -> None:
 @pytest.mark.parametrize("isThere", [True, False])
 async def test_abandoned(path: Path, isThere: bool) -> None:
     """
-    A lock that has outlived its process, with its socket or without, keeps
-    nobody from listening; there is a lock of our own then.
+    A lock without its process, with its socket or without, does not prevent
+    listening; a new lock replaces it.
     """
     if isThere:
         with socket.socket(socket.AF_UNIX) as left:
@@ -74,7 +74,7 @@ async def test_abandoned(path: Path, isThere: bool) -> None:
 
 async def test_wrapped(path: Path) -> None:
     """
-    It does not matter what is around the UNIX socket.
+    The UNIX socket is found inside any wrapper.
     """
     locked(path)
     async with serving(TCPDemoFactory(Echo), reclaiming(path, "haproxy:unix"), f"unix:{path}"):
@@ -83,7 +83,7 @@ async def test_wrapped(path: Path) -> None:
 
 async def refusal(endpoint: Reclaiming) -> Any:
     """
-    Why it does not listen.
+    The reason why an endpoint does not listen.
     """
     with pytest.raises(CannotListenError) as raised:
         await TCPDemoFactory(Echo).listen(endpoint)
@@ -92,7 +92,7 @@ async def refusal(endpoint: Reclaiming) -> Any:
 
 async def test_inUse(path: Path) -> None:
     """
-    A socket on which somebody listens is left alone, and so is the lock.
+    A socket with a listener is left alone, and so is its lock.
     """
     lock = locked(path)
     with socket.socket(socket.AF_UNIX) as other:
@@ -104,7 +104,7 @@ async def test_inUse(path: Path) -> None:
 
 async def test_fileInTheWay(path: Path) -> None:
     """
-    A file that is no socket is left alone, and so is the lock.
+    A file that is not a socket is left alone, and so is its lock.
     """
     path.write_text("mine")
     lock = locked(path)
@@ -114,7 +114,7 @@ async def test_fileInTheWay(path: Path) -> None:
 
 async def test_otherFailures() -> None:
     """
-    What has nothing to do with a UNIX socket fails as it does otherwise.
+    An endpoint without a UNIX socket fails as it would by itself.
     """
     from twisted.internet import reactor
 
@@ -126,7 +126,7 @@ async def test_otherFailures() -> None:
 
 def test_vacate(path: Path) -> None:
     """
-    Only a socket on which nobody listens is removed.
+    Only a socket without a listener is removed.
     """
     assert vacate(str(path))
     with socket.socket(socket.AF_UNIX) as left:

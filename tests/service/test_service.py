@@ -33,7 +33,7 @@ from twisted_tcpdemo.twistd.programs import Discard
 @implementer(IStreamServerEndpoint)
 class Slow:
     """
-    An endpoint that listens when it is told to.
+    An endpoint that listens when the test tells it to.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def log() -> Generator[list[str]]:
 @pytest.fixture
 def reactor() -> MemoryReactorClock:
     """
-    A reactor in memory, with its clock.
+    A reactor in memory, with a clock.
     """
     return MemoryReactorClock()
 
@@ -89,7 +89,7 @@ def reactor() -> MemoryReactorClock:
 @pytest.fixture
 def factory(reactor: MemoryReactorClock) -> TCPDemoFactory:
     """
-    A factory in the time of that reactor.
+    A factory with the clock of that reactor.
     """
     return TCPDemoFactory(Discard, clock=reactor)
 
@@ -115,7 +115,7 @@ def join(factory: TCPDemoFactory, count: int = 1) -> list[StringTransport]:
 
 def test_interface(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
     """
-    It is a service.
+    The service is a service of Twisted's.
     """
     verifyObject(IService, serviceOf(factory, reactor))
 
@@ -123,7 +123,7 @@ def test_interface(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None
 @pytest.mark.parametrize("option", ["drain", "spread"])
 def test_badTime(factory: TCPDemoFactory, option: str) -> None:
     """
-    A time that is none is refused when it is given, not when the service stops.
+    A time out of range is refused when it is given, not when the service stops.
     """
     with pytest.raises(ValueError, match=option):
         TCPDemoService(factory, [], **{option: float("inf")})
@@ -137,8 +137,8 @@ def test_listensOnce(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, privileged: bool
 ) -> None:
     """
-    It listens on all of its endpoints once, whether the process begins with
-    privileges, as under twistd, or not, as under twist.
+    The service listens on all of its endpoints once, whether the process begins
+    with privileges, as under twistd, or not, as under twist.
     """
     endpoints = [TCP4ServerEndpoint(reactor, port) for port in (1, 2)]
     service = serviceOf(factory, reactor, *endpoints)
@@ -151,7 +151,7 @@ def test_listensOnce(
 
 def test_listensOnceWhenSlow(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
     """
-    An endpoint that takes its time to listen is not asked twice.
+    A slow endpoint is asked once.
     """
     slow = Slow()
     service = serviceOf(factory, reactor, slow)
@@ -182,7 +182,8 @@ def test_cannotListen(
     message: str,
 ) -> None:
     """
-    A service that cannot listen does not start: one line says where and why.
+    A service that cannot listen does not start; one line tells the endpoint and the
+    reason.
     """
     service = serviceOf(factory, reactor, Failing(error))
     with pytest.raises(StartError) as raised:
@@ -194,8 +195,8 @@ def test_cannotListen(
 
 def test_giveUp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Giving up prints one line on the real standard error, and ends the process
-    as an Exception that prints nothing more.
+    A failed start prints one line on the real standard error, and ends the process
+    with an exception that prints nothing more.
     """
     import sys
 
@@ -213,8 +214,8 @@ def test_cannotListenLater(
     log: list[str],
 ) -> None:
     """
-    An endpoint that fails after the start ends the process too, by a signal,
-    and does not leave it running without a listener.
+    An endpoint that fails after the start ends the process by a signal: it must not
+    run without a listener.
     """
     raised: list[int] = []
     monkeypatch.setattr(signal, "raise_signal", raised.append)
@@ -230,7 +231,7 @@ def test_listensLater(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    An endpoint that succeeds after the start is as good as any.
+    An endpoint that succeeds after the start listens like any other.
     """
     monkeypatch.setattr(signal, "raise_signal", pytest.fail)
     slow = Slow()
@@ -245,7 +246,7 @@ def test_listensLater(
 
 async def test_stopWithoutStart(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
     """
-    Stopping what was never started does nothing.
+    Stopping a service that was never started does nothing.
     """
     report = await serviceOf(factory, reactor).stopService()
     assert (report.finished, report.aborted) == (0, 0)
@@ -272,7 +273,7 @@ async def test_halfAStart(
 
 async def test_startAfterAFailure(capfd: pytest.CaptureFixture[str]) -> None:
     """
-    A service that could not listen can be started again once it can.
+    A service that could not listen can be started again later.
     """
     from twisted.internet import reactor
 
@@ -296,8 +297,8 @@ async def test_stopWhileListening(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    A slow endpoint that listens after the stop is closed, and is no failure,
-    not even if the service has been started again.
+    A slow endpoint that listens after the stop is closed without an error, even if
+    the service has been started again.
     """
     monkeypatch.setattr(signal, "raise_signal", pytest.fail)
     slow = Slow()
@@ -316,8 +317,8 @@ async def test_stopWhileListening(
 
 async def test_stoppedAgainWhileItDrains() -> None:
     """
-    A service that is stopped, started and stopped within one drain listens no
-    more, and waits for the clients of both times.
+    A service that is stopped, started and stopped within one drain listens no more,
+    and waits for the clients of both times.
     """
     from twisted.internet import reactor
 
@@ -363,7 +364,7 @@ async def test_again() -> None:
 
 async def test_drains(factory: TCPDemoFactory, reactor: MemoryReactorClock, log: list[str]) -> None:
     """
-    Stopping waits for the connections, tells whom it waits for, and reports.
+    A stop waits for the connections, logs the ones it waits for, and reports.
     """
     service = serviceOf(factory, reactor, drain=None)
     service.startService()
@@ -387,7 +388,7 @@ async def test_tellsOfFew(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, log: list[str]
 ) -> None:
     """
-    Of many connections it names five.
+    A stop that waits for many connections logs five of them.
     """
     service = serviceOf(factory, reactor, drain=60)
     service.startService()
@@ -408,8 +409,8 @@ async def test_cannotTell(
     loggedErrors: Any,
 ) -> None:
     """
-    That it cannot tell whom it waits for, which is logged, does not keep it from
-    waiting.
+    An error in the line about connections is logged, and the stop still waits for
+    them.
     """
     service = serviceOf(factory, reactor, drain=None)
     service.startService()
@@ -425,8 +426,8 @@ async def test_cannotTell(
 
 async def test_waitsWithoutReactor(log: list[str]) -> None:
     """
-    A service that was never started waits all the same for the connections that
-    its factory has from elsewhere.
+    A service that was never started still waits for connections that its factory
+    has from elsewhere.
     """
     factory = TCPDemoFactory(Discard)
     join(factory)
@@ -438,13 +439,13 @@ async def test_waitsWithoutReactor(log: list[str]) -> None:
 
 async def test_deadline(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
     """
-    At the deadline, what is left is aborted.
+    At the deadline the remaining connections are aborted.
     """
     service = serviceOf(factory, reactor, drain=5)
     service.startService()
     [transport] = join(factory)
     [protocol] = factory.connections
-    # StringTransport has no abortConnection that calls connectionLost.
+    # The abortConnection of StringTransport does not call connectionLost.
     transport.abortConnection = lambda: protocol.connectionLost(  # type: ignore[attr-defined]
         Failure(ConnectionResetError())
     )
@@ -490,8 +491,8 @@ async def test_secondSignal(factory: TCPDemoFactory, reactor: MemoryReactorClock
 
 async def test_handlersComeBack() -> None:
     """
-    A service that stops in a program that goes on leaves its signals as they
-    were.
+    A service that stops in a program that goes on leaves the program's signals as
+    they were.
     """
     from twisted.internet import reactor
 
@@ -506,7 +507,7 @@ async def test_failedDrain(
     factory: TCPDemoFactory, reactor: MemoryReactorClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
-    Whoever waits for the stop gets the factory's own Deferred result.
+    The stop fires with the result of the factory's own drain.
     """
     service = serviceOf(factory, reactor)
     monkeypatch.setattr(factory, "drain", lambda deadline, spread: succeed("nothing to report"))

@@ -19,7 +19,7 @@ from twisted_tcpdemo.service.signals import StopSignals
 
 class Reactor:
     """
-    As much of a reactor as signals concern.
+    The part of a reactor that signals concern.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Reactor:
 
     def callWhenRunning(self, function: Callable[..., object], *args: object) -> None:
         """
-        As the reactor's.
+        Call the function when the reactor runs.
         """
         if self.running:
             function(*args)
@@ -49,19 +49,19 @@ class Reactor:
 
     def sigInt(self, number: int, frame: object) -> None:
         """
-        Its handler of SIGINT.
+        Handle SIGINT.
         """
         self.log.append("SIGINT")
 
     def sigTerm(self, number: int, frame: object) -> None:
         """
-        Its handler of SIGTERM.
+        Handle SIGTERM.
         """
         self.log.append("SIGTERM")
 
     def callFromThread(self, function: Callable[[], object]) -> None:
         """
-        As the reactor's, at once.
+        Call the function at once.
         """
         function()
 
@@ -69,10 +69,10 @@ class Reactor:
 @pytest.fixture(autouse=True)
 def handlers() -> Generator[None]:
     """
-    Python's own handlers, as in a process that has just started; what was there
-    before comes back.
+    Python's own handlers, as in a new process; the former ones come back
+    afterwards.
     """
-    # The reactor of the tests takes its own when it starts.
+    # The tests' own reactor installs its handlers when it starts.
     pytest_twisted.blockon(turn())
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.getsignal(number) for number in numbers]
@@ -101,7 +101,7 @@ def signals(reactor: Reactor) -> StopSignals:
 
 def send(*numbers: int) -> None:
     """
-    Send ourselves signals, and see them handled.
+    Send signals to this process, and let them be handled.
     """
     for number in numbers:
         signal.raise_signal(number)
@@ -116,7 +116,7 @@ def test_firstAndSecond(
     reactor: Reactor, signals: StopSignals, number: signal.Signals, second: signal.Signals
 ) -> None:
     """
-    The first signal is the reactor's, every other one hurries.
+    The first signal goes to the reactor, every later one hurries the stop.
     """
     signals.take()
     reactor.start()
@@ -131,7 +131,7 @@ def test_beforeTheReactorRuns(
     reactor: Reactor, signals: StopSignals, number: signal.Signals
 ) -> None:
     """
-    A signal that comes before the reactor runs stops it as soon as it does.
+    A signal before the reactor runs stops it as soon as it does.
     """
     signals.take()
     send(number)
@@ -143,7 +143,7 @@ def test_beforeTheReactorRuns(
 @pytest.mark.parametrize("number", BOTH)
 def test_reactorThatRuns(reactor: Reactor, signals: StopSignals, number: signal.Signals) -> None:
     """
-    They may be taken while the reactor runs already.
+    The signals may be taken while the reactor already runs.
     """
     reactor.start()
     signals.take()
@@ -153,8 +153,7 @@ def test_reactorThatRuns(reactor: Reactor, signals: StopSignals, number: signal.
 
 def test_givenBackWhileItRuns(reactor: Reactor, signals: StopSignals) -> None:
     """
-    When the service stops and the reactor goes on, the reactor's handlers are
-    in their places again.
+    When the service stops and the reactor goes on, the reactor's handlers are back.
     """
     signals.take()
     reactor.start()
@@ -166,7 +165,7 @@ def test_givenBackWhileItRuns(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_givenBackBeforeItRuns(reactor: Reactor, signals: StopSignals) -> None:
     """
-    Given back before the reactor runs, they are Python's, and stay it.
+    When signals are given back before the reactor runs, Python's handlers are back.
     """
     signals.take()
     signals.giveBack()
@@ -178,8 +177,8 @@ def test_givenBackBeforeItRuns(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_keptWhileStopping(reactor: Reactor, signals: StopSignals) -> None:
     """
-    When the reactor stops, whoever asked it to, each signal hurries, to the
-    very end: the reactor's own handlers would raise.
+    While the reactor stops, each signal hurries, to the very end: the reactor's own
+    handlers would raise.
     """
     signals.take()
     reactor.start()
@@ -191,7 +190,7 @@ def test_keptWhileStopping(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_ignoredStaysIgnored(reactor: Reactor, signals: StopSignals) -> None:
     """
-    A handler of somebody else's is left alone: under nohup or a debugger.
+    A handler that others have installed is left alone: under nohup or a debugger.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signals.take()
@@ -203,8 +202,8 @@ def test_ignoredStaysIgnored(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_reactorWithoutHandlers(reactor: Reactor, signals: StopSignals) -> None:
     """
-    Where the application has told its reactor to leave signals alone, they are
-    left alone.
+    Signals are left alone where the application has told its reactor to leave them
+    alone.
     """
     reactor.running = True
     signals.take()
@@ -214,7 +213,7 @@ def test_reactorWithoutHandlers(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_otherThread(reactor: Reactor, signals: StopSignals) -> None:
     """
-    Outside the main thread nothing is taken, and nothing raises.
+    Outside the main thread no signal is taken, and nothing raises.
     """
     thread = Thread(target=signals.take)
     thread.start()
@@ -224,7 +223,7 @@ def test_otherThread(reactor: Reactor, signals: StopSignals) -> None:
 
 def test_reactorOfUnitTests() -> None:
     """
-    A reactor that knows no signals takes none.
+    With a reactor that knows no signals, none is taken.
     """
     StopSignals(MemoryReactorClock(), lambda: None).take()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
