@@ -1,5 +1,5 @@
 """
-The last minutes of a server, sampled while somebody looks.
+The last minutes of a server, sampled while the page is watched.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from twisted_tcpdemo.twistd.programs import Echo
 
 def test_history() -> None:
     """
-    Samples are taken from the first look on: how many were connected, and what
-    moved in each interval.
+    Samples begin at the first look, with the connection count and the bytes of each
+    interval.
     """
     clock = Clock()
     factory = TCPDemoFactory(Echo, clock=clock)
@@ -39,8 +39,8 @@ def test_history() -> None:
 
 def test_historyEnds() -> None:
     """
-    When nobody looks any more, sampling ends, nothing is left running, and the
-    next look begins anew.
+    When no look comes any more, sampling ends, no timer is left, and the next look
+    begins anew.
     """
     clock = Clock()
     history = History(TCPDemoFactory(Echo, clock=clock), clock)
@@ -59,7 +59,7 @@ def test_historyEnds() -> None:
 
 def test_historyIsBounded() -> None:
     """
-    Five minutes are kept, however long somebody looks.
+    Five minutes are kept, however long the page is watched.
     """
     clock = Clock()
     history = History(TCPDemoFactory(Echo, clock=clock), clock)
@@ -72,8 +72,8 @@ def test_historyIsBounded() -> None:
 
 def test_busyReactor() -> None:
     """
-    What moved while the reactor was busy is spread over the seconds it took,
-    and not a byte is lost.
+    Bytes moved while the reactor was busy are spread over the seconds it took, and
+    none is lost.
     """
     clock = Clock()
     factory = TCPDemoFactory(Echo, clock=clock)
@@ -91,12 +91,12 @@ def test_busyReactor() -> None:
 
 async def test_costsNothing() -> None:
     """
-    While nobody looks, the page has no timer; neither do the page itself and
-    the health check start one.
+    The page has no timer until it is watched; the page itself and the health check
+    start none.
     """
     from twisted.internet import reactor
 
-    await turn()  # the test has a timer of its own
+    await turn()  # the test's own deadline is a timer
     async with showing(TCPDemoFactory(Echo)) as port:
         before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
         for path in ("/", "/healthz"):

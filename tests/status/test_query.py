@@ -1,5 +1,5 @@
 """
-Which connections the status page shows, and in which order.
+The choice and the order of connections on the status page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 
 def test_roundTripTime() -> None:
     """
-    The round trip time is what the report knows of TCP, where it does.
+    The round trip time is that of the connection's report, if it has one.
     """
 
     class Known:
@@ -34,8 +34,7 @@ def test_roundTripTime() -> None:
 
 def chosen(factory: TCPDemoFactory, **arguments: str) -> list[int]:
     """
-    The places, in the order of their coming, of the connections that a query
-    chooses.
+    The connections that a query chooses, numbered in the order of their coming.
     """
     query = Query.fromArguments({k.encode(): [v.encode()] for k, v in arguments.items()})
     places = {record: place for place, record in enumerate(factory.records)}
@@ -44,7 +43,7 @@ def chosen(factory: TCPDemoFactory, **arguments: str) -> list[int]:
 
 def test_order() -> None:
     """
-    The newest come first; each column can be sorted by, both ways.
+    The newest connections come first; each column can be sorted in both directions.
     """
     clock = Clock()
     factory = TCPDemoFactory(Echo, clock=clock)
@@ -67,8 +66,8 @@ def test_order() -> None:
 
 def test_orderByRoundTripTime(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The slowest come first, and however many there are, the kernel is asked
-    about a part of them at each look: after some looks the order is right.
+    The slowest connections come first; each look asks the kernel about a part of
+    them, and after some looks the order is right.
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 5)
@@ -90,7 +89,7 @@ def test_orderByRoundTripTime(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_addressOrder() -> None:
     """
-    Addresses are sorted by their numbers, and those that are none come too.
+    Addresses are sorted by number, and any other text is sorted too.
     """
     from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
@@ -102,7 +101,7 @@ def test_addressOrder() -> None:
         IPv4Address("TCP", "10.0.0.9", 1),
         UNIXAddress("/tmp/x"),
         UNIXAddress(None),
-        IPv4Address("TCP", "\0", 1),  # as a PROXY header may say
+        IPv4Address("TCP", "\0", 1),  # possible in a PROXY header
     ):
         factory.buildProtocol(None).makeConnection(StringTransport(peerAddress=peer))
     assert chosen(factory, sort="peer") == [6, 3, 2, 1, 0, 5, 4]
@@ -110,8 +109,7 @@ def test_addressOrder() -> None:
 
 def test_filter() -> None:
     """
-    The filter looks for text in the addresses, and for the number of a
-    connection.
+    The filter finds text in the addresses, and the number of a connection.
     """
     from twisted.internet.address import IPv4Address, UNIXAddress
 
@@ -128,7 +126,7 @@ def test_filter() -> None:
 @pytest.mark.parametrize("order", ["id", "-id", "age", "-age", "bytesRead"])
 def test_limit(order: str) -> None:
     """
-    A limit shows the first of an order, and tells how many there would be.
+    A limit shows the first connections of an order, and tells how many match.
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 5)
@@ -144,7 +142,7 @@ def test_limit(order: str) -> None:
 
 def test_limitHasALimit() -> None:
     """
-    Nobody gets more than a thousand at a time.
+    No query gets more than a thousand connections.
     """
     assert Query.fromArguments({b"limit": [b"5000"]}).limit == 1000
     assert Query.fromArguments({}).limit == 200
@@ -155,7 +153,7 @@ def test_limitHasALimit() -> None:
 )
 async def test_badQuery(query: str) -> None:
     """
-    A query that makes no sense gets a clear answer in plain text.
+    A malformed query gets a clear answer in plain text.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         answer = await ask(port, f"/status.json?{query}")
@@ -166,7 +164,7 @@ async def test_badQuery(query: str) -> None:
 
 def test_queryError() -> None:
     """
-    A bad query is a ValueError, and one of this package's own.
+    The error of a bad query is a ValueError, and one of this package's own.
     """
     with pytest.raises(QueryError, match="limit must be a whole number, 0 to 1000"):
         Query.fromArguments({b"limit": [b"many"]})

@@ -1,5 +1,5 @@
 """
-Listening for the status page.
+The service that listens for the status page.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from twisted_tcpdemo.status import StatusService
 
 async def test_address() -> None:
     """
-    The page has an address from its start to its stop, which tells the port
-    where none was asked for.
+    The page has an address from its start to its stop, with the real port.
     """
     from twisted.internet import reactor
 

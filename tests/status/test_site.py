@@ -1,5 +1,5 @@
 """
-The status page, as programs see it: what it says, and to whom it says it.
+The status page, as programs see it: its answers, and who gets them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from twisted_tcpdemo.status import site as statusSite
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
 
-# What it says.
+# Health.
 
 
 async def test_states() -> None:
@@ -68,7 +68,7 @@ async def test_states() -> None:
     ]
 
 
-# To whom.
+# Who gets an answer.
 
 
 HOSTILE = [
@@ -88,8 +88,8 @@ HOSTILE = [
 @pytest.mark.parametrize("host", HOSTILE)
 async def test_rebinding(host: str, path: str) -> None:
     """
-    On loopback, a request by a name that is not this machine's is refused, so
-    that no web site can read the page by a name of its own.
+    On loopback, a request for a name that is not this machine's is refused, so that
+    no web site can read the page under a name of its own.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         answer = await ask(port, path, host=host)
@@ -103,8 +103,8 @@ async def test_rebinding(host: str, path: str) -> None:
 )
 async def test_ownNames(host: str) -> None:
     """
-    The names of this machine are answered, whatever the port, as it is another
-    one behind a tunnel.
+    A request for a name of this machine is answered with any port, as a tunnel has
+    another one.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         assert (await ask(port, host=host)).code == 200
@@ -112,7 +112,7 @@ async def test_ownNames(host: str) -> None:
 
 async def test_dualStack() -> None:
     """
-    Loopback is loopback on a dual-stack listener, too.
+    The names of loopback hold on a dual-stack listener, too.
     """
     async with showing(TCPDemoFactory(Echo), r"tcp:0:interface=\:\:") as port:
         assert (await ask(port, host="evil.example")).code == 421
@@ -121,7 +121,7 @@ async def test_dualStack() -> None:
 
 async def test_unixSocket(tmp_path: Path) -> None:
     """
-    On a UNIX socket any name is answered: no browser comes that way.
+    On a UNIX socket any name is answered: browsers cannot reach it.
     """
     path = tmp_path / "status"
     async with showing(TCPDemoFactory(Echo), f"unix:{path}:mode=600"):
@@ -134,8 +134,8 @@ async def test_unixSocket(tmp_path: Path) -> None:
 )
 async def test_headers(path: str) -> None:
     """
-    Every answer forbids framing, guessing of types, caching, and all scripts
-    and styles but the page's own files.
+    Every answer forbids framing, guessing of types and caching, and allows no
+    scripts and styles but the page's own files.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         headers = (await ask(port, path)).headers
@@ -152,7 +152,7 @@ async def test_headers(path: str) -> None:
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "get"])
 async def test_readOnly(method: str) -> None:
     """
-    There is GET and HEAD, and nothing else.
+    The page answers GET and HEAD, and no other method.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         answer = await ask(port, method=method)
@@ -172,7 +172,7 @@ async def test_head() -> None:
 @pytest.mark.parametrize("path", ["/x", "/status.json/x", "//", "/../setup.cfg", "/%2e%2e/site.py"])
 async def test_notFound(path: str) -> None:
     """
-    There is nothing but the pages, and the files of the package are not served.
+    Only the pages are served, and no other file of the package.
     """
     async with showing(TCPDemoFactory(Echo)) as port:
         answer = await ask(port, path)
@@ -181,7 +181,7 @@ async def test_notFound(path: str) -> None:
 
 async def test_bodyIsDropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    The body of a request is thrown away as it comes: no client fills the disk.
+    The body of a request is discarded as it comes, so no client fills the disk.
     """
     monkeypatch.setattr("tempfile.TemporaryFile", lambda *_: pytest.fail("a file was made"))
     kept = []
@@ -189,7 +189,7 @@ async def test_bodyIsDropped(monkeypatch: pytest.MonkeyPatch) -> None:
     class Seen(statusSite.StatusRequest):
         def requestReceived(self, *arguments: Any) -> None:
             """
-            Look at what there is.
+            Note the size of the body.
             """
             kept.append(self.content.seek(0, 2))
             super().requestReceived(*arguments)
@@ -209,8 +209,7 @@ async def test_bodyIsDropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_noMetrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Without prometheus_client, /metrics says what is missing, and all else
-    works.
+    Without prometheus_client, /metrics tells what is missing, and the rest works.
     """
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     async with showing(TCPDemoFactory(Echo)) as port:
@@ -221,8 +220,8 @@ async def test_noMetrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    /metrics is what the collector of this factory says, and of nothing else,
-    from the start on.
+    /metrics has the figures of this factory's collector, from the start on, and no
+    others.
     """
     core = pytest.importorskip("prometheus_client.core")
     asked = []
@@ -255,7 +254,7 @@ async def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_ownMetrics() -> None:
     """
-    /metrics tells the figures of this server.
+    /metrics has the figures of this server.
     """
     pytest.importorskip("prometheus_client")
     factory = TCPDemoFactory(Echo, maxConnections=7)
@@ -271,7 +270,7 @@ async def test_ownMetrics() -> None:
 
 async def test_startsAgain() -> None:
     """
-    The service can be stopped before it was started, twice, and started again.
+    The service can be stopped before its start, twice, and started again.
     """
     from twisted.internet import reactor
 
@@ -288,8 +287,7 @@ async def test_startsAgain() -> None:
 
 async def test_portTaken(capfd: pytest.CaptureFixture[str]) -> None:
     """
-    A page that cannot be shown where it was asked for ends the start with one
-    line.
+    A page that cannot listen ends the start with one line.
     """
     from twisted.internet import reactor
 
@@ -328,7 +326,7 @@ async def test_optionShows(tmp_path: Path) -> None:
 
 def test_badEndpoint(capfd: pytest.CaptureFixture[str]) -> None:
     """
-    --status with something that is no endpoint ends with one line.
+    --status with a malformed endpoint ends with one line.
     """
     options = Options()
     options.parseOptions(["--port", "0", "--status", "nonsense:1"])
@@ -338,7 +336,7 @@ def test_badEndpoint(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_importedOnDemand() -> None:
     """
-    Without --status nothing of it is imported, and no web server.
+    Without --status neither the page nor a web server is imported.
     """
     script = (
         "import sys; from twisted_tcpdemo.twistd.tap import Options, makeService; o = Options(); "
@@ -354,7 +352,7 @@ def test_importedOnDemand() -> None:
 
 def test_packageData() -> None:
     """
-    Every file that the page needs is installed, and every file is served.
+    Every file that the page needs is installed and served.
     """
     config = configparser.ConfigParser()
     config.read(PROJECT / "setup.cfg")
@@ -367,8 +365,8 @@ def test_packageData() -> None:
 
 def test_nothingFromElsewhere() -> None:
     """
-    The page names no resource from elsewhere, has no inline script or style,
-    and never makes markup of text.
+    The page names no resource from elsewhere, has no inline script or style, and
+    never makes markup of text.
     """
     folder = PACKAGE / "status"
     for path in [*folder.glob("*.html"), *folder.glob("*.js"), *folder.glob("*.css")]:

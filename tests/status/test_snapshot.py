@@ -1,5 +1,5 @@
 """
-What status.json says.
+The data of the status page: status.json.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 
 async def test_schema() -> None:
     """
-    status.json says all that it promises, about a server with one client.
+    status.json has all of its documented fields, for a server with one client.
     """
     factory = TCPDemoFactory(Echo, maxConnections=3)
     async with serving(factory) as server, showing(factory) as port:
@@ -64,7 +64,7 @@ async def test_schema() -> None:
 
 async def test_reasons() -> None:
     """
-    Ends and refusals are told by their reasons.
+    Ended and refused connections are counted by their reasons.
     """
     factory = TCPDemoFactory(Echo, maxConnections=1)
     async with serving(factory) as server, showing(factory) as port:
@@ -81,7 +81,7 @@ async def test_reasons() -> None:
 
 async def test_hostilePeer(tmp_path: Path) -> None:
     """
-    What a peer chooses stays a string of JSON, without control characters.
+    Text that a peer has chosen stays a JSON string, without control characters.
     """
     import socket
 
