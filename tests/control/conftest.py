@@ -1,5 +1,5 @@
 """
-What tests of control share.
+The fixtures of the tests of control.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.logger import LogEvent, globalLogPublisher
 @pytest.fixture
 def events() -> Generator[list[LogEvent]]:
     """
-    What is logged during the test.
+    The events logged during the test.
     """
     seen: list[LogEvent] = []
     globalLogPublisher.addObserver(seen.append)

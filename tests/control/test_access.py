@@ -1,5 +1,5 @@
 """
-Whom control lets in: the socket, the token, and who has asked.
+Access to control: the socket, the token, and the name of the asker in the log.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from tests.support.control import controlled, said
 from twisted_tcpdemo.control.access import AccessError, Asker, askerOf, tokenFrom
 from twisted_tcpdemo.service.startup import StartError
 
-# Whom it lets in.
+# The socket.
 
 
 async def test_addressOfWhoAsked(tmp_path: Path, events: list[LogEvent]) -> None:
     """
-    Over TCP, the log has the address of who changed something.
+    Over TCP, the log has the address of the client that changed a setting.
     """
     text = "tcp:0:interface=127.0.0.1"
     async with controlled(tmp_path, token=b"x", given="Bearer x", text=text) as control:
@@ -40,7 +40,7 @@ async def test_addressOfWhoAsked(tmp_path: Path, events: list[LogEvent]) -> None
 )
 async def test_mode(tmp_path: Path, text: str, mode: int) -> None:
     """
-    Only its owner can use the socket, unless the endpoint's string says more.
+    Only the owner can use the socket, unless the endpoint's string allows more.
     """
     async with controlled(tmp_path, text=text.format(path=tmp_path / "control")) as control:
         assert stat.S_IMODE((tmp_path / "control").stat().st_mode) == mode
@@ -59,7 +59,7 @@ async def test_staleSocket(tmp_path: Path) -> None:
 
 async def test_socketInUse(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """
-    A socket on which somebody listens is left alone.
+    A socket with a listener is left alone.
     """
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(tmp_path / "control"))
@@ -72,7 +72,7 @@ async def test_socketInUse(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
 
 async def test_fileInTheWay(tmp_path: Path) -> None:
     """
-    A file that is no socket is left alone.
+    A file that is not a socket is left alone.
     """
     (tmp_path / "control").write_text("precious")
     with pytest.raises(StartError, match="for control: Address already in use"):
@@ -96,7 +96,7 @@ def tokenFile(folder: Path, content: bytes, mode: int = 0o600) -> str:
 
 def test_tokenFile(tmp_path: Path) -> None:
     """
-    The token is what is in the file, without the white space around it.
+    The token is the text of its file, without white space around it.
     """
     assert tokenFrom(tokenFile(tmp_path, b" s3cret\n")) == b"s3cret"
     assert tokenFrom(tokenFile(tmp_path, b"x", 0o640)) == b"x"
@@ -116,7 +116,7 @@ def test_tokenFile(tmp_path: Path) -> None:
 )
 def test_badTokenFile(tmp_path: Path, content: bytes, mode: int, why: str) -> None:
     """
-    A token that others can read, or that is none, is refused.
+    A token that others can read, or that is malformed, is refused.
     """
     with pytest.raises(AccessError, match=why):
         tokenFrom(tokenFile(tmp_path, content, mode))
@@ -124,7 +124,7 @@ def test_badTokenFile(tmp_path: Path, content: bytes, mode: int, why: str) -> No
 
 def test_noTokenFile(tmp_path: Path) -> None:
     """
-    What is no regular file is refused, without waiting for it.
+    A path that is no regular file is refused, without waiting for it.
     """
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(AccessError, match="no regular file"):
@@ -133,12 +133,12 @@ def test_noTokenFile(tmp_path: Path) -> None:
         tokenFrom(str(tmp_path / "none"))
 
 
-# Who has asked.
+# The name of the asker.
 
 
 def test_askerWithoutAnAddress() -> None:
     """
-    Who has asked can always be said.
+    An asker without an address still has a name.
     """
     assert str(Asker(None, None, None)) == "somebody"
     assert str(Asker(3, 4, None)) == "uid 3, pid 4"
@@ -146,7 +146,7 @@ def test_askerWithoutAnAddress() -> None:
 
 def test_askerOnUnix() -> None:
     """
-    On a UNIX socket the kernel tells who has connected.
+    On a UNIX socket the kernel names the client.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -1,5 +1,5 @@
 """
-What control understands, and what it refuses.
+The requests that control understands, and those that it refuses.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ async def test_badInput(
     error: str,
 ) -> None:
     """
-    What makes no sense is answered with its reason, and changes nothing.
+    A malformed request is answered with the reason, and changes nothing.
     """
     async with controlled(tmp_path, TCPDemoFactory(Echo, maxConnections=3)) as control:
         reply = await control.ask(method, path, body)

@@ -1,5 +1,5 @@
 """
-Control: what it shows, what it changes, whom it lets in, what it refuses.
+Control: what it shows and changes, and when it starts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
 
-# What it shows.
+# The status.
 
 
 async def test_status(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ async def test_head(path: str, status: int, tmp_path: Path, events: list[LogEven
     assert not any("HEAD" in (formatEvent(event) or "") for event in events)
 
 
-# What it changes.
+# Changes.
 
 
 async def test_limits(tmp_path: Path, events: list[LogEvent]) -> None:
@@ -176,7 +176,7 @@ async def test_drain(tmp_path: Path, events: list[LogEvent]) -> None:
 
 async def test_closeOne(tmp_path: Path, events: list[LogEvent]) -> None:
     """
-    One connection is closed in order, and the others stay.
+    A close ends one connection in order, and the others stay.
     """
     async with controlled(tmp_path) as control:
         first, second = await control.server.connect(), await control.server.connect()
@@ -191,7 +191,7 @@ async def test_closeOne(tmp_path: Path, events: list[LogEvent]) -> None:
 
 async def test_abortOne(tmp_path: Path) -> None:
     """
-    One connection is broken off, and its end has that reason.
+    An abort ends one connection, with the reason of an abort.
     """
     async with controlled(tmp_path) as control:
         peer = await control.server.connect()
@@ -202,12 +202,12 @@ async def test_abortOne(tmp_path: Path) -> None:
         assert (await control.ask("GET", "/status")).value["closedBy"] == {"aborted": 1}
 
 
-# What it refuses.
+# Refused requests.
 
 
 async def test_endlessBody(tmp_path: Path) -> None:
     """
-    A body without an end is broken off.
+    A request with an endless body is broken off.
     """
     async with controlled(tmp_path) as control:
         peer = await control.connect()
@@ -219,7 +219,7 @@ async def test_endlessBody(tmp_path: Path) -> None:
             await turn()
 
 
-# Whom it lets in.
+# The token.
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ async def test_endlessBody(tmp_path: Path) -> None:
 )
 async def test_token(tmp_path: Path, given: str | None, status: int) -> None:
     """
-    Over TCP, nothing is answered without the token.
+    Over TCP, a request without the token is refused.
     """
     text = "tcp:0:interface=127.0.0.1"
     async with controlled(tmp_path, token=b"s3cret", given=given, text=text) as control:
@@ -257,7 +257,7 @@ async def test_token(tmp_path: Path, given: str | None, status: int) -> None:
 
 def started(*arguments: str) -> Any:
     """
-    The service for a command line, which is not started.
+    The service of a command line, not yet started.
     """
     options = Options()
     options.parseOptions(["--port", "0", "--interface", "127.0.0.1", *arguments])
@@ -277,8 +277,8 @@ def started(*arguments: str) -> Any:
 )
 def test_refusesToStart(arguments: list[str], why: str, capfd: pytest.CaptureFixture[str]) -> None:
     """
-    Control that would be open to everybody, or cannot be had, ends the start
-    with one line.
+    Control that would be open to everyone, or cannot listen, ends the start with
+    one line.
     """
     with pytest.raises(StartError, match=why):
         started(*arguments)
@@ -287,14 +287,14 @@ def test_refusesToStart(arguments: list[str], why: str, capfd: pytest.CaptureFix
 
 def test_onlyWhenAskedFor() -> None:
     """
-    Without C{--control} there is nothing beside the server.
+    Without C{--control} the service is that of the server alone.
     """
     assert not isinstance(started(), Accompanied)
 
 
 async def test_theWholeService(tmp_path: Path) -> None:
     """
-    A service with control can be asked, and hurried, while it drains.
+    A service with control answers while it drains, and can be hurried.
     """
     path = tmp_path / "control"
     service: Accompanied = started("--protocol", "echo", "--drain", "60", "--control", str(path))
