@@ -1,5 +1,5 @@
 """
-What can be said on the command line, and what cannot.
+The arguments of the command line client.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
 )
 def test_badInput(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    What makes no sense ends with one line and status 2.
+    A malformed argument ends the client with one line and status 2.
     """
     assert main(line.split()) == Outcome.BAD_INPUT
     out, err = capsys.readouterr()
@@ -83,7 +83,7 @@ def test_badInput(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_whereTo(where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    A host and a port that are given in another way lead to the right one.
+    A host and a port in another notation are refused, with a hint at the right one.
     """
     assert main(["connect", where]) == Outcome.BAD_INPUT
     assert hint in capsys.readouterr().err

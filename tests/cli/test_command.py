@@ -19,7 +19,8 @@ from twisted_tcpdemo.twistd.programs import Echo
 @pytest.mark.deadline(30)
 async def test_closedOutput() -> None:
     """
-    Whoever reads standard output goes away: status 141, without a traceback.
+    When the reader of standard output leaves, the status is 141, without a
+    traceback.
     """
 
     class Endless(TCPDemoProtocol):
@@ -49,7 +50,7 @@ async def test_closedOutput() -> None:
 )
 async def test_signals(number: int, expected: Outcome) -> None:
     """
-    Ctrl-C ends it without a traceback, and with the line.
+    Ctrl-C and SIGTERM end the client with its last line, and without a traceback.
     """
     async with (
         serving(TCPDemoFactory(Echo)) as server,
@@ -67,7 +68,7 @@ async def test_signals(number: int, expected: Outcome) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 async def test_closedFiles(closed: str) -> None:
     """
-    With one of its three files closed, no socket takes its place.
+    When one of the three standard files is closed, no socket takes its place.
     """
     async with serving(TCPDemoFactory(Greeter)) as server:
         command = ("connect", "127.0.0.1", server.port)
@@ -79,7 +80,7 @@ async def test_closedFiles(closed: str) -> None:
 @pytest.mark.deadline(30)
 async def test_fullDisk() -> None:
     """
-    When standard output takes no more, that is said, and the status is 1.
+    When standard output takes no more, the client says so, with status 1.
     """
     async with serving(TCPDemoFactory(Greeter)) as server:
         command = ("connect", "127.0.0.1", server.port, "-q")
@@ -91,7 +92,7 @@ async def test_fullDisk() -> None:
 @pytest.mark.deadline(30)
 async def test_inputThatCannotBeRead() -> None:
     """
-    When standard input cannot be read, that is said, and the status is 1.
+    When standard input cannot be read, the client says so, with status 1.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         command = ("connect", "127.0.0.1", server.port, "-q")
@@ -103,7 +104,7 @@ async def test_inputThatCannotBeRead() -> None:
 @pytest.mark.deadline(30)
 async def test_headOfHelp() -> None:
     """
-    Output that nobody reads to the end leaves no traceback.
+    When the reader of --help leaves early, there is no traceback.
     """
     async with client("connect", "--help", via='"$@" | head -n 1') as child:
         status, out, err = await ended(child)

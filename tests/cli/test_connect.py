@@ -1,5 +1,5 @@
 """
-C{tcpdemo connect}: where to, and why not.
+C{tcpdemo connect}: the places it connects to, and the failures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 @pytest.mark.deadline(30)
 async def test_unixSocket(tmp_path: Path) -> None:
     """
-    A path is that of a UNIX socket.
+    A path means a UNIX socket.
     """
     path = tmp_path / "s"
     async with (
@@ -47,7 +47,7 @@ async def test_unixSocket(tmp_path: Path) -> None:
 @pytest.mark.deadline(30)
 async def test_refused() -> None:
     """
-    Nobody listens: status 3.
+    A refused connection has status 3.
     """
     with rawServer() as (_, port):
         pass
@@ -60,7 +60,7 @@ async def test_refused() -> None:
 @pytest.mark.deadline(30)
 async def test_reset() -> None:
     """
-    The connection is broken off: status 5, and what came is printed.
+    A reset connection has status 5, and the bytes before it are printed.
     """
     with rawServer() as (server, port):
         async with client("connect", "127.0.0.1", port) as child:
@@ -77,8 +77,8 @@ async def test_reset() -> None:
 @pytest.mark.deadline(30)
 async def test_tls(tmp_path: Path) -> None:
     """
-    Under TLS there is no half-close, and --linger ends the connection; all that
-    comes until then is printed.
+    Under TLS there is no half-close, and --linger ends the connection; the bytes
+    until then are printed.
     """
     (tmp_path / "root.pem").write_bytes(pemFile().read_bytes())
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
@@ -92,7 +92,7 @@ async def test_tls(tmp_path: Path) -> None:
 @pytest.mark.deadline(30)
 async def test_tlsUntrusted() -> None:
     """
-    A certificate that is not trusted: status 9, and nothing is sent.
+    An untrusted certificate has status 9, and nothing is sent.
     """
     factory = TCPDemoFactory(Echo)
     async with serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}") as server:
@@ -106,7 +106,7 @@ async def test_tlsUntrusted() -> None:
 @pytest.mark.deadline(30)
 async def test_connectTimeout() -> None:
     """
-    No connection in time: status 4.
+    A connection that is not made in time has status 4.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
         port = server.getsockname()[1]
@@ -163,7 +163,7 @@ def test_explained(error: BaseException, outcome: Outcome) -> None:
 
 def test_untrusted() -> None:
     """
-    A certificate that is not trusted has its own status.
+    An untrusted certificate has its own status.
     """
     from OpenSSL.SSL import Error
 

@@ -1,5 +1,5 @@
 """
-How a command ends.
+The exit statuses.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-C{tcpdemo connect}, once it is connected: what goes through, and how it ends.
+C{tcpdemo connect}, once it is connected: the bytes both ways, and the end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 @pytest.mark.deadline(30)
 async def test_halfClose() -> None:
     """
-    The input goes out, its end is a FIN, and all that comes back is printed.
+    The input is sent, its end is a FIN, and all of the answer is printed.
     """
     async with (
         serving(TCPDemoFactory(Echo)) as server,
@@ -44,7 +44,7 @@ async def test_halfClose() -> None:
 @pytest.mark.deadline(30)
 async def test_peerEndsFirst() -> None:
     """
-    When the peer ends, so does the client, though its input is open.
+    When the peer ends, the client ends too, though its input is open.
     """
     async with (
         serving(TCPDemoFactory(Greeter)) as server,
@@ -57,7 +57,7 @@ async def test_peerEndsFirst() -> None:
 @pytest.mark.deadline(30)
 async def test_idle() -> None:
     """
-    Nothing moves for too long: status 4.
+    A connection on which no byte moves for too long has status 4.
     """
     async with (
         serving(TCPDemoFactory(Echo)) as server,
@@ -72,7 +72,7 @@ async def test_idle() -> None:
 @pytest.mark.parametrize("kind", ["file", "pipe"])
 async def test_cutShort(kind: str, tmp_path: Path) -> None:
     """
-    The peer ends before all of the input was sent: status 6.
+    When the peer ends before all of the input is sent, the status is 6.
     """
     (tmp_path / "input").write_bytes(bytes(50_000_000))
     via = '"$@" < {0}' if kind == "file" else 'cat {0} | "$@"'
@@ -90,7 +90,7 @@ def readToTheEnd(connection: socket.socket) -> int:
     """
     Read until the peer ends.
 
-    @return: how many bytes.
+    @return: the number of bytes.
     """
     total = 0
     while data := connection.recv(2**18):
@@ -117,7 +117,7 @@ async def test_keepSending(tmp_path: Path) -> None:
 @pytest.mark.deadline(30)
 async def test_linger() -> None:
     """
-    With --linger the connection ends though the peer does not.
+    With --linger the client ends the connection though the peer does not.
     """
     async with serving(TCPDemoFactory(Discard, allowHalfOpen=True)) as server:
         command = ("connect", "127.0.0.1", server.port, "--linger", "0")
@@ -130,7 +130,7 @@ async def test_linger() -> None:
 @pytest.mark.deadline(30)
 async def test_interruptedWhileFull() -> None:
     """
-    Ctrl-C ends it though nobody reads its output.
+    SIGTERM ends the client though its output is not read.
     """
     with rawServer() as (server, port):
         via = '{ "$@" < /dev/null & echo $! >&2; wait $!; echo $? >&2; } | sleep 20'
@@ -138,7 +138,7 @@ async def test_interruptedWhileFull() -> None:
             with await accepted(server) as connection:
                 connection.setblocking(False)
                 sent = 0
-                while sent < 30_000_000:  # more than sockets and a pipe can hold, or refused
+                while sent < 30_000_000:  # more than sockets and a pipe can hold
                     try:
                         sent += connection.send(bytes(65536))
                     except BlockingIOError:
@@ -152,7 +152,7 @@ async def test_interruptedWhileFull() -> None:
 @pytest.mark.deadline(60)
 async def test_boundedMemory(tmp_path: Path) -> None:
     """
-    Much data goes through both ways, and little of it is in memory at a time.
+    Many bytes go through in both directions, and few are in memory at a time.
     """
     (tmp_path / "input").write_bytes(bytes(100_000_000))
     code = (
@@ -173,8 +173,8 @@ async def test_boundedMemory(tmp_path: Path) -> None:
 @pytest.mark.deadline(30)
 async def test_terminal() -> None:
     """
-    On a terminal, which is one file for input and output, it talks both ways,
-    and leaves the terminal as it was.
+    On a terminal, one file for input and output, the client talks in both
+    directions and leaves the terminal as it was.
     """
     ours, theirs = os.openpty()
     try:
@@ -186,7 +186,7 @@ async def test_terminal() -> None:
                 os.write(ours, b"\x04")
                 status, _, _ = await ended(child)
         assert os.get_blocking(theirs)
-        assert os.read(ours, 1000).count(b"hello") == 2  # the terminal's echo, and ours
+        assert os.read(ours, 1000).count(b"hello") == 2  # once by the terminal, once by the server
     finally:
         os.close(ours)
         os.close(theirs)

@@ -1,5 +1,5 @@
 """
-How a long transfer goes, as its user sees it.
+The progress of a long transfer, as its user sees it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from twisted_tcpdemo.twistd.programs import Discard
 @pytest.mark.deadline(30)
 async def test_progress(tmp_path: Path) -> None:
     """
-    --progress tells on a terminal how it goes, and leaves a clean line.
+    --progress shows the transfer on a terminal, and leaves a clean line.
     """
     (tmp_path / "input").write_bytes(bytes(1_000_000))
     ours, theirs = os.openpty()

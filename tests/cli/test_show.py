@@ -29,7 +29,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 
 async def test_statusOfADryRun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Whom a dry run has let in is counted by rule.
+    Clients that a dry run has let in are counted by rule.
     """
     factory = TCPDemoFactory(Echo, admission=Admission(PerPeerLimit(1), dryRun=True))
     async with controlled(tmp_path, factory) as control:
@@ -68,8 +68,8 @@ async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize("option", ["--all", "--json", "--timeout=9"])
 async def test_manyOnAStatusPage(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Off a terminal, a status page is asked for more connections than a browser
-    is shown.
+    Off a terminal, the client asks a status page for more connections than a
+    browser shows.
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 250)
@@ -84,7 +84,7 @@ async def test_manyOnAStatusPage(option: str, capsys: pytest.CaptureFixture[str]
 
 async def test_tooManyForAStatusPage(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Those whom a status page does not tell of are counted.
+    Connections that a status page leaves out are counted.
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 1003)
@@ -96,7 +96,7 @@ async def test_tooManyForAStatusPage(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.deadline(30)
 async def test_statusOnATerminal() -> None:
     """
-    On a terminal what fits is shown, and the rest counted.
+    On a terminal the table fits, and the remaining connections are counted.
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 339)
@@ -159,7 +159,7 @@ async def test_watchOnATerminal(tmp_path: Path) -> None:
 
 def test_hostileServer(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Nothing that a server says reaches the terminal as an escape sequence.
+    Escape sequences from a server never reach the terminal.
     """
     status = {
         "connectionCount": HOSTILE,

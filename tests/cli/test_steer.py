@@ -17,7 +17,7 @@ from twisted_tcpdemo.cli.outcome import Outcome
 
 async def test_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Every verb does what it says, and tells what has come of it.
+    Every verb does its work, and prints the result.
     """
     async with controlled(tmp_path) as control:
         path, factory = tmp_path / "control", control.factory
@@ -54,7 +54,7 @@ async def test_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 async def test_controlWithToken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    Over TCP the token is sent; without it, the server's answer is told.
+    Over TCP the token is sent; without it, the server's refusal is printed.
     """
     (tmp_path / "token").write_text("s3cret\n")
     text = "tcp:0:interface=127.0.0.1"
@@ -68,7 +68,7 @@ async def test_controlWithToken(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_noControl(capsys: pytest.CaptureFixture[str]) -> None:
     """
-    A server that does not speak the language of control is told in one line.
+    A server that does not answer as control does gets one line.
     """
     with answering(response("yes")) as url:
         assert main(["control", url, "suspend"]) == Outcome.FAILED

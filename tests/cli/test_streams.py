@@ -1,5 +1,5 @@
 """
-Standard input and output in a reactor: nothing waits, nothing is lost, and the
+Standard input and output in a reactor: nothing blocks, no byte is lost, and the
 files stay as they were.
 """
 
@@ -32,7 +32,7 @@ def theReactor() -> Any:
 @pytest.fixture
 def pipe() -> Generator[tuple[int, int]]:
     """
-    A pipe: the end to read from, and the one to write to.
+    A pipe: the end to read from, and the end to write to.
     """
     ends = os.pipe()
     yield ends
@@ -43,7 +43,7 @@ def pipe() -> Generator[tuple[int, int]]:
 
 class Output:
     """
-    A L{Sink}, and what it has told.
+    A L{Sink}, and the calls it has made.
     """
 
     def __init__(self, fd: int) -> None:
@@ -53,14 +53,14 @@ class Output:
 
     def count(self) -> None:
         """
-        It is empty again.
+        Count an emptied buffer.
         """
         self.emptied += 1
 
 
 async def emptied(output: Output, end: int | socket.socket) -> bytes:
     """
-    Read all that a sink has, from the other end of its file.
+    Read all bytes of a sink from the other end of its file.
     """
     received = bytearray()
 
@@ -81,8 +81,8 @@ async def emptied(output: Output, end: int | socket.socket) -> bytes:
 @pytest.mark.parametrize("reopened", [True, False], ids=["reopened", "pieces"])
 async def test_pipe(reopened: bool, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A pipe that is full never blocks, and it is not made non-blocking, whether
-    it can be opened once more or not.
+    A full pipe never blocks and stays blocking, whether it can be opened once more
+    or not.
     """
     if not reopened:
 
@@ -102,7 +102,7 @@ async def test_pipe(reopened: bool, pipe: tuple[int, int], monkeypatch: pytest.M
 
 async def test_socket() -> None:
     """
-    A socket that is full never blocks, and it is not made non-blocking.
+    A full socket never blocks and stays blocking.
     """
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -115,7 +115,7 @@ async def test_socket() -> None:
 
 def test_file(tmp_path: Path) -> None:
     """
-    A regular file takes all of it at once.
+    A regular file takes all bytes at once.
     """
     with open(tmp_path / "file", "wb") as file:
         output = Output(file.fileno())
@@ -126,8 +126,8 @@ def test_file(tmp_path: Path) -> None:
 
 async def test_readerLeaves(pipe: tuple[int, int]) -> None:
     """
-    Whoever waits for a reader that leaves is told once, and what is written
-    afterwards goes nowhere.
+    A reader that leaves is one error for the bytes that wait, and later bytes are
+    dropped.
     """
     output = Output(pipe[1])
     assert not output.sink.write(DATA)
@@ -141,7 +141,7 @@ async def test_readerLeaves(pipe: tuple[int, int]) -> None:
 
 def test_readerHasLeft(pipe: tuple[int, int]) -> None:
     """
-    So is whoever writes when it has left.
+    A reader that left before the first write is an error too.
     """
     os.close(pipe[0])
     output = Output(pipe[1])
@@ -152,7 +152,7 @@ def test_readerHasLeft(pipe: tuple[int, int]) -> None:
 
 class Input:
     """
-    A L{Source}, and what it has told.
+    A L{Source}, and the calls it has made.
     """
 
     def __init__(self, fd: int) -> None:
@@ -164,7 +164,7 @@ class Input:
 
     def receive(self, data: bytes) -> None:
         """
-        A piece.
+        Remember a piece.
         """
         self.received += data
         self.pieces += 1
@@ -174,7 +174,7 @@ class Input:
 
 async def test_readFile(tmp_path: Path) -> None:
     """
-    A file is read in pieces, others have their turn meanwhile, and its end is
+    A file is read in pieces with turns of the reactor between them, and its end is
     told once.
     """
     data = DATA * (1 + PIECES * PIECE // len(DATA))
@@ -193,7 +193,7 @@ async def test_readFile(tmp_path: Path) -> None:
 
 async def test_pauseFile(tmp_path: Path) -> None:
     """
-    A file that is paused is read no further, until it goes on.
+    A paused file is read no further until it is resumed.
     """
     (tmp_path / "file").write_bytes(DATA)
     with open(tmp_path / "file", "rb") as file:
@@ -209,7 +209,7 @@ async def test_pauseFile(tmp_path: Path) -> None:
 
 async def test_stopFile(tmp_path: Path) -> None:
     """
-    A file that is given up is read no further.
+    A stopped file is read no further.
     """
     (tmp_path / "file").write_bytes(bytes(PIECE * (PIECES + 5)))
     with open(tmp_path / "file", "rb") as file:
@@ -222,7 +222,7 @@ async def test_stopFile(tmp_path: Path) -> None:
 @pytest.mark.parametrize("first", [b"x", b""])
 async def test_readPipe(pipe: tuple[int, int], first: bytes) -> None:
     """
-    A pipe is read as its writer writes, and ends when it leaves.
+    A pipe is read as its writer writes, and ends when the writer leaves.
     """
     reading = Input(pipe[0])
     reading.source.resume()
@@ -239,7 +239,7 @@ async def test_readPipe(pipe: tuple[int, int], first: bytes) -> None:
 
 def test_somebodyWasFaster(pipe: tuple[int, int]) -> None:
     """
-    Where another process has read what was there, nothing happens.
+    When another process has read the bytes first, nothing happens.
     """
     os.set_blocking(pipe[0], False)
     reading = Input(pipe[0])
@@ -250,7 +250,7 @@ def test_somebodyWasFaster(pipe: tuple[int, int]) -> None:
 
 async def test_terminalGoes() -> None:
     """
-    A terminal whose other end has gone is at its end.
+    A terminal whose other end has gone has reached its end.
     """
     ours, theirs = os.openpty()
     try:
@@ -265,7 +265,7 @@ async def test_terminalGoes() -> None:
 
 def test_notReadable(tmp_path: Path) -> None:
     """
-    A file that cannot be read tells why.
+    A file that cannot be read gives the reason.
     """
     with open(tmp_path / "file", "wb") as file:
         reading = Input(file.fileno())

@@ -27,7 +27,7 @@ from twisted_tcpdemo.cli.table import connections, count, duration, limit, size,
 )
 def test_size(value: object, shown: str) -> None:
     """
-    Bytes are shown with three digits or so.
+    Bytes are shown with about three digits.
     """
     assert size(value) == shown
 
@@ -54,7 +54,7 @@ def test_duration(value: object, shown: str) -> None:
 
 def test_rates() -> None:
     """
-    Rates are those since the last look; after a restart there are none.
+    Rates are counted from the last look; after a restart there are none.
     """
     before = {"time": 10, "acceptedCount": 5, "bytesRead": 0}
     now = {"time": 12, "acceptedCount": 10, "bytesRead": 5000, "connectionCount": 1}
@@ -79,8 +79,8 @@ def test_rates() -> None:
 )
 def test_limit(status: dict[str, Any], shown: str) -> None:
     """
-    The limit is the one that holds, with its cause; an older server tells only
-    the one that was given.
+    The limit shown is the one that holds, with its cause; an older server gives
+    only the limit that was set.
     """
     assert limit(status) == shown
     assert f"connections  3 of {shown.removeprefix('limit ')}, wait beyond" in summary(
@@ -90,7 +90,7 @@ def test_limit(status: dict[str, Any], shown: str) -> None:
 
 def test_manyConnections() -> None:
     """
-    A table that does not fit says how much it leaves out.
+    A table that does not fit counts the connections left out.
     """
     values = [{"id": n, "peer": "x"} for n in range(1000)]
     assert len(connections(values)) == 1001
@@ -102,8 +102,8 @@ def test_manyConnections() -> None:
 
 def test_connectionsNotTold() -> None:
     """
-    Those that match and were not sent are counted among what is left out; where
-    --all does not help, that is not what is said.
+    Matching connections that the server has not sent count as left out, and --all
+    is recommended only where it helps.
     """
     values = [{"id": n, "peer": "x"} for n in range(20)]
     assert connections(values, 10, 339)[-1] == "... and 331 more (--all)"

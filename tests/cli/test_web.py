@@ -1,5 +1,5 @@
 """
-Servers that are none, or not friendly, and what is told of them.
+Unhelpful servers, and what the client says of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted_tcpdemo.cli.outcome import Outcome
 @pytest.mark.parametrize("content", [b"", b"two words", b"\xff", b"a\x1bb"])
 def test_badToken(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    A token that is none is told before anybody is asked.
+    A malformed token is refused before a server is asked.
     """
     (tmp_path / "token").write_bytes(content)
     command = ["status", "http://127.0.0.1:1", "--token-file", str(tmp_path / "token")]
@@ -41,7 +41,7 @@ def test_noStatus(
     answer: bytes, outcome: Outcome, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """
-    A server that gives no status is told in one line.
+    A server without a status gets one line.
     """
     with answering(answer) as url:
         assert main(["status", url]) == outcome
@@ -52,7 +52,7 @@ def test_noStatus(
 
 def test_endlessAnswer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """
-    An answer without an end is not read to its end.
+    An endless answer is not read to its end.
     """
     monkeypatch.setattr("twisted_tcpdemo.cli.web.MAX_ANSWER", 1000)
     with answering(response(bytes(2000))) as url:
