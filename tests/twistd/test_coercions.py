@@ -1,5 +1,5 @@
 """
-Words of the command line to values.
+Words of the command line become values.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from twisted_tcpdemo.twistd.coercions import network, number, oneOf, seconds, ut
 )
 def test_value(coerce: Callable[[str], object], word: str, value: object) -> None:
     """
-    A word that makes sense becomes its value.
+    A valid word becomes its value.
     """
     assert coerce(word) == value
 
@@ -47,7 +47,7 @@ def test_value(coerce: Callable[[str], object], word: str, value: object) -> Non
 )
 def test_refused(coerce: Callable[[str], object], word: str, message: str) -> None:
     """
-    Any other word is refused with what would make sense, and itself.
+    Any other word is refused, with the words that are valid.
     """
     with pytest.raises(ValueError) as refused:
         coerce(word)

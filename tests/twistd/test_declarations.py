@@ -1,5 +1,5 @@
 """
-A command line that is made of a table.
+A command line made from a table of options.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
 
 def kettle(*, degrees: int, lid: bool) -> None:
     """
-    A target.
+    A target of options.
     """
 
 
@@ -55,8 +55,8 @@ def parsed(*arguments: str) -> Kitchen:
 
 def test_defaults() -> None:
     """
-    An option that is not given has the value of its default word; a flag is
-    off, a repeatable option an empty list.
+    An option that is not given has its default; a flag is off, a repeatable option
+    is an empty list.
     """
     values = {"heat-to": 95, "open": False, "tea": [], "recipe": None, "milk": 0, "stir": False}
     assert dict(Kitchen()) == dict(parsed()) == values
@@ -64,8 +64,8 @@ def test_defaults() -> None:
 
 def test_given() -> None:
     """
-    What is given counts; what is given again replaces it, or adds to it where
-    the option is repeatable.
+    A given value replaces the default; a second one replaces the first, or is added
+    where the option is repeatable.
     """
     kitchen = parsed("--heat-to=80", "-t", "70", "--tea", "green", "--tea", "black", "--open")
     assert (kitchen["heat-to"], kitchen["tea"], kitchen["open"]) == (70, ["green", "black"], True)
@@ -77,7 +77,7 @@ def test_given() -> None:
 )
 def test_settings(arguments: list[str], degrees: int, lid: bool) -> None:
     """
-    A target is told, by its own keywords, of the options that set it.
+    A target gets the options that set it, under its own keywords.
     """
     kitchen = parsed(*arguments)
     assert kitchen.settings(kettle) == {"degrees": degrees, "lid": lid}
@@ -86,7 +86,7 @@ def test_settings(arguments: list[str], degrees: int, lid: bool) -> None:
 
 def test_unless() -> None:
     """
-    A default gives way to the other option, a value that is given does not.
+    A default gives way to the other option; a given value does not.
     """
     assert parsed("--recipe", "x")["heat-to"] is None
     assert parsed("--recipe", "x", "--heat-to", "95")["heat-to"] == 95
@@ -103,7 +103,7 @@ def test_unless() -> None:
 )
 def test_needs(arguments: list[str]) -> None:
     """
-    One of the options that another needs is enough, its default as well.
+    One of the options that another needs is enough, even by its default.
     """
     assert all(parsed(*arguments)[name] for name in ("tea", "stir") if f"--{name}" in arguments)
 
@@ -124,7 +124,7 @@ def test_needs(arguments: list[str]) -> None:
 )
 def test_refused(arguments: list[str], message: str) -> None:
     """
-    What makes no sense ends the process with one line that names the option.
+    A malformed option ends the process with one line that names it.
     """
     with pytest.raises(StartError) as refused:
         parsed(*arguments)
@@ -143,7 +143,7 @@ def test_refused(arguments: list[str], message: str) -> None:
 )
 def test_help(name: str, about: str) -> None:
     """
-    --help says of each option what it does, and what holds without it.
+    --help shows the purpose and the default of each option.
     """
     [option] = [option for option in Kitchen.table if option.name == name]
     assert option.about == about

@@ -1,6 +1,5 @@
 """
-The options of the command line: what each takes, what it goes with, what is
-told of it.
+The options of the command line: their values, their company, their help.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from twisted_tcpdemo.twistd.options import Options
 
 class Needy(TCPDemoProtocol):
     """
-    One that cannot be built without an argument.
+    A protocol that cannot be built without an argument.
     """
 
     def __init__(self, name: str) -> None:
@@ -46,7 +45,7 @@ NUMBERS = {
 )
 def test_number(option: str, value: str) -> None:
     """
-    A number in its range is taken.
+    A number in range is taken.
     """
     assert parsed("--keep-alive", f"--{option}", value)[option] == float(value)
 
@@ -56,7 +55,7 @@ def test_number(option: str, value: str) -> None:
 )
 def test_badNumber(option: str, value: str) -> None:
     """
-    Anything else is refused in one line, by the name of the option.
+    Any other number is refused in one line, which names the option.
     """
     line = refused(f"--{option}={value}")
     assert line.startswith(f"--{option} must be a")
@@ -73,15 +72,14 @@ def test_badNumber(option: str, value: str) -> None:
 )
 def test_usage(arguments: list[str], message: str) -> None:
     """
-    What the command line does not know is refused in one line, without all of
-    the help.
+    An unknown option or argument is refused in one line, without the whole help.
     """
     assert refused(*arguments) == message
 
 
 def test_badRefusalMessage() -> None:
     """
-    Bytes from the shell that are no UTF-8 are refused in one line.
+    A refusal message that is not UTF-8 is refused in one line.
     """
     message = os.fsdecode(b"\xff")
     line = f"--refusal-message must be UTF-8, not {message!r}"
@@ -106,8 +104,8 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
 )
 def test_alone(arguments: list[str], needed: str) -> None:
     """
-    An option that would have no effect without another is refused, even with
-    the value that is its default.
+    An option without effect unless another is given is refused alone, even with its
+    default value.
     """
     [option] = [a for a in arguments if a.startswith("--") and a != "--listen"]
     assert refused(*arguments) == f"{option} goes with {needed}"
@@ -116,7 +114,7 @@ def test_alone(arguments: list[str], needed: str) -> None:
 @pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt"])
 def test_badNetwork(option: str) -> None:
     """
-    What is no network is refused in one line that names the option.
+    A malformed network is refused in one line that names the option.
     """
     assert refused(option, "192.0.2.1/24").startswith(f"{option} 192.0.2.1/24 has host bits")
     assert refused(option, "nonsense").startswith(f"{option} 'nonsense' does not appear")
@@ -137,7 +135,7 @@ def test_badNetwork(option: str) -> None:
 )
 def test_badProtocol(name: str, message: str) -> None:
     """
-    What is no protocol class is refused in one line, when it is given.
+    A name that is no protocol class is refused in one line, at once.
     """
     assert refused("--protocol", name).startswith(f"--protocol {message}")
 
@@ -145,7 +143,7 @@ def test_badProtocol(name: str, message: str) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """
-    A folder whose modules can be imported.
+    A folder from which modules can be imported.
     """
     monkeypatch.syspath_prepend(str(tmp_path))
     before = set(sys.modules)
@@ -172,7 +170,7 @@ def test_badModule(folder: Path, text: str, message: str) -> None:
     assert line.startswith(f"--protocol 'badmodule.P' cannot be imported: {message}")
 
 
-# What it tells of itself.
+# Version and help.
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,7 +186,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture(scope="module")
 def shown() -> dict[str, str]:
     """
-    What --help says of each option, by its name.
+    The help of each option, by its name.
     """
     text = str(Options()).partition("Options:\n")[2].partition("\n\n")[0]
     entries = re.split(r"^ +(?:-\w, )?--(?=[\w-]+=? )", text, flags=re.MULTILINE)[1:]
@@ -199,7 +197,7 @@ def shown() -> dict[str, str]:
 
 def test_help(shown: dict[str, str]) -> None:
     """
-    --help has the options of the table and no other, each once, and an example.
+    --help has exactly the options of the table, each once, and an example.
     """
     names = [option.name if option.takes is None else f"{option.name}=" for option in Options.table]
     assert sorted([*names, "help", "version"]) == sorted(shown)
@@ -209,7 +207,7 @@ def test_help(shown: dict[str, str]) -> None:
 @pytest.mark.parametrize("option", Options.table, ids=lambda option: option.name)
 def test_helpOfOption(option: Option, shown: dict[str, str]) -> None:
     """
-    Each option is explained in a sentence, with what holds without it.
+    --help explains each option in a sentence, with its default.
     """
     about = shown[option.name if option.takes is None else f"{option.name}="]
     assert re.fullmatch(r"[A-Z].{20,}\. \[default: [^\[\]]+\]", about)
@@ -217,13 +215,13 @@ def test_helpOfOption(option: Option, shown: dict[str, str]) -> None:
         assert f"[default: {option.default}" in about
 
 
-# How it is declared.
+# Declarations.
 
 
 @pytest.mark.parametrize("option", Options.table, ids=lambda option: option.name)
 def test_target(option: Option) -> None:
     """
-    What an option sets is a keyword that its target has.
+    Each option that sets a target names one of its keywords.
     """
     assert (option.target is None) == (option.sets == "")
     if option.target is not None:
@@ -232,8 +230,8 @@ def test_target(option: Option) -> None:
 
 def test_names() -> None:
     """
-    No two options share a name, a letter or a keyword; those that one needs or
-    gives way to are there.
+    No two options share a name, a letter or a keyword, and every option that
+    another names exists.
     """
     names = {option.name for option in Options.table}
     letters = [option.short for option in Options.table if option.short]

@@ -1,5 +1,5 @@
 """
-What --protocol names.
+The protocols that --protocol names.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DONE = Failure(ConnectionDone())
 @pytest.fixture
 def log() -> Generator[list[str]]:
     """
-    What the programs have logged, without the numbers of connections.
+    The lines of the programs in the log, without the numbers of connections.
     """
     lines: list[str] = []
 
@@ -57,7 +57,7 @@ def connected(protocol: TCPDemoProtocol, factory: Any = None, **addresses: Any) 
     return transport
 
 
-# report
+# The report program.
 
 
 HOST = IPv4Address("TCP", "192.0.2.1", 80)
@@ -67,8 +67,8 @@ GREETING = 'client, the server address is {"address": "192.0.2.1", "family": "IP
 @pytest.mark.parametrize("factory", [None, Factory(), TCPDemoFactory()])
 def test_greeting(factory: Any, log: list[str]) -> None:
     """
-    Each client is greeted with the server's address: where no listener is
-    known, that of its own connection.
+    Each client is greeted with the server's address: that of its own connection, if
+    no listener is known.
     """
     transport = connected(ReportProtocol(), factory, hostAddress=HOST)
     assert transport.value() == GREETING.encode()
@@ -85,7 +85,7 @@ def test_greetingOnUNIX() -> None:
 
 async def test_greetingOfListener() -> None:
     """
-    A server on every interface greets with the address that it listens on.
+    A server on every interface greets with the address of its listener.
     """
     factory = TCPDemoFactory(ReportProtocol)
     async with serving(factory, "tcp:0") as server:
@@ -98,8 +98,8 @@ async def test_greetingOfListener() -> None:
 
 async def test_notSent(log: list[str]) -> None:
     """
-    A greeting that the system has not taken when the connection breaks is
-    reported as such.
+    A greeting that the system has not taken when the connection breaks is logged as
+    not sent.
     """
     transport = StringTransport()
     protocol = ReportProtocol()
@@ -111,7 +111,7 @@ async def test_notSent(log: list[str]) -> None:
 
 def test_data(log: list[str]) -> None:
     """
-    What comes is shown escaped, with the bytes read so far.
+    Received bytes are shown escaped, with the count so far.
     """
     protocol = ReportProtocol()
     connected(protocol)
@@ -123,7 +123,7 @@ def test_data(log: list[str]) -> None:
 
 def test_cutCharacter(log: list[str]) -> None:
     """
-    A character that arrives in two pieces is shown whole, with the second.
+    A character in two pieces is shown whole, with the second.
     """
     protocol = ReportProtocol()
     connected(protocol)
@@ -147,7 +147,7 @@ def test_preview(log: list[str]) -> None:
 
 def test_end(log: list[str]) -> None:
     """
-    The client's FIN is told.
+    The client's FIN is logged.
     """
     protocol = ReportProtocol()
     transport = connected(protocol)
@@ -160,7 +160,7 @@ def test_end(log: list[str]) -> None:
 
 def test_timeout(log: list[str]) -> None:
     """
-    The timeout is told, and closes.
+    A timeout is logged, and closes the connection.
     """
     clock = Clock()
     factory = TCPDemoFactory(ReportProtocol, budgets=Budgets(idle=2), clock=clock)
@@ -174,12 +174,12 @@ def test_timeout(log: list[str]) -> None:
     assert protocol.closeReason is CloseReason.IDLE
 
 
-# echo and discard
+# The programs echo and discard.
 
 
 async def test_echo() -> None:
     """
-    Many megabytes come back whole, to a client that ends its side at once.
+    Many megabytes come back whole to a client that ends its side at once.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         peer = await server.connect()
@@ -195,8 +195,8 @@ async def test_echo() -> None:
 
 async def test_echoIsBounded() -> None:
     """
-    For a client that does not read, only a bounded amount is held; once it
-    reads, it gets everything.
+    For a client that does not read, the echo keeps a bounded number of bytes; once
+    the client reads, it gets all of them.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         peer = await server.connect()
@@ -218,7 +218,7 @@ async def test_echoIsBounded() -> None:
 
 async def test_echoBreaksOff() -> None:
     """
-    A client that goes while the echo waits for it leaves nothing behind.
+    A client that leaves while the echo waits for it leaves nothing behind.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         raw = rawConnection(server.port, receiveBuffer=4096)
@@ -236,7 +236,7 @@ async def test_echoBreaksOff() -> None:
 
 def test_discard() -> None:
     """
-    What comes is counted and thrown away.
+    Received bytes are counted and discarded.
     """
     protocol = Discard()
     transport = connected(protocol)
@@ -244,12 +244,12 @@ def test_discard() -> None:
     assert (protocol.bytesRead, transport.value()) == (5, b"")
 
 
-# Protocols that know nothing of us.
+# Foreign protocols.
 
 
 class Plain(Protocol):
     """
-    A protocol of Twisted's that remembers.
+    A protocol of Twisted's that remembers its events.
     """
 
     def __init__(self) -> None:
@@ -257,19 +257,19 @@ class Plain(Protocol):
 
     def connectionMade(self) -> None:
         """
-        Remember it.
+        Remember the call.
         """
         self.seen.append("made")
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Remember it.
+        Remember the bytes.
         """
         self.seen.append(data)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """
-        Remember it.
+        Remember the reason.
         """
         self.seen.append(reason)
 
@@ -277,7 +277,7 @@ class Plain(Protocol):
 @implementer(IHalfCloseableProtocol)
 class HalfClosing(Plain):
     """
-    One that wants to know of half-closed connections.
+    A protocol that can be half-closed.
     """
 
     def readConnectionLost(self) -> None:
@@ -296,8 +296,7 @@ class HalfClosing(Plain):
 @pytest.mark.parametrize("kind", [Plain, HalfClosing])
 def test_hosted(kind: type[Plain]) -> None:
     """
-    Everything that happens is passed on, and what the protocol writes is
-    counted.
+    Every event is passed on, and bytes that the protocol writes are counted.
     """
     factory = TCPDemoFactory(hosted(kind), allowHalfOpen=True)
     outer: Any = factory.buildProtocol(None)
@@ -321,7 +320,7 @@ def test_hosted(kind: type[Plain]) -> None:
 @implementer(IHandshakeListener)
 class Handshaking(Plain):
     """
-    One that wants to know of the TLS handshake.
+    A protocol that wants to hear of the TLS handshake.
     """
 
     def handshakeCompleted(self) -> None:
@@ -334,7 +333,8 @@ class Handshaking(Plain):
 @pytest.mark.parametrize("kind", [Plain, Handshaking])
 async def test_hostedOverTLS(kind: type[Plain]) -> None:
     """
-    The end of the TLS handshake is passed on to a protocol that wants to know.
+    The end of the TLS handshake is passed on to a protocol that wants to hear of
+    it.
     """
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
     async with serving(TCPDemoFactory(hosted(kind)), endpoint, tls=True) as server:
@@ -348,7 +348,7 @@ async def test_hostedOverTLS(kind: type[Plain]) -> None:
 
 async def test_hostedOverTCP() -> None:
     """
-    A LineReceiver, which switches its own reading on and off, works as it is.
+    A LineReceiver works unchanged, pauses of its own included.
     """
 
     class Lines(LineReceiver):
@@ -369,7 +369,7 @@ async def test_hostedOverTCP() -> None:
         assert report.closeReason is CloseReason.LOCAL_CLOSE
 
 
-# What the names stand for.
+# Names.
 
 
 @pytest.mark.parametrize(
@@ -383,14 +383,14 @@ async def test_hostedOverTCP() -> None:
 )
 def test_programNamed(name: str, program: type) -> None:
     """
-    A program goes by its name, any class of ours by its dotted one.
+    A program has a short name, any other class its dotted name.
     """
     assert programNamed(name) is program
 
 
 def test_foreignProgram() -> None:
     """
-    A protocol that knows nothing of us is hosted, a new one for each connection.
+    A foreign protocol is hosted, with a new one for each connection.
     """
     program = programNamed(f"{__name__}.Plain")
     inner = [vars(program())["inner"] for _ in range(2)]
@@ -401,7 +401,7 @@ def test_foreignProgram() -> None:
 @pytest.mark.parametrize("name", ["nonsense", "no.such.thing", "os.path"])
 def test_noProgram(name: str) -> None:
     """
-    A name that stands for no protocol is refused by itself.
+    A name without a protocol is refused, and named.
     """
     with pytest.raises(ValueError, match=f"'{name}'"):
         programNamed(name)

@@ -37,7 +37,7 @@ class Mine(TCPDemoProtocol):
 
 class Untold(Protocol, dict):  # type: ignore[type-arg]
     """
-    One that does not tell its arguments.
+    A user's protocol whose arguments cannot be inspected.
     """
 
 
@@ -54,7 +54,7 @@ def test_plugin() -> None:
 
 def test_defaults() -> None:
     """
-    What holds when nothing is asked for.
+    The defaults hold when no option is given.
     """
     service = serviceOf()
     factory = service._factory
@@ -72,7 +72,7 @@ def test_defaults() -> None:
 
 def test_options() -> None:
     """
-    Each option arrives where it belongs.
+    Each option reaches its place.
     """
     factory = factoryOf(
         *("--max-connections", "7", "--allow-half-open", "--nagle", "--keep-alive"),
@@ -88,7 +88,7 @@ def test_options() -> None:
 
 def test_zeroIsOff() -> None:
     """
-    A time of 0 switches it off; a limit of 0 is nobody.
+    A time of 0 switches it off; a limit of 0 admits no client.
     """
     factory = factoryOf("--idle-timeout", "0", "--pause-on-connect", "0", "-m", "0")
     assert (factory.budgets.idle, factory.pauseOnConnect, factory.maxConnections) == (None, 0, 0)
@@ -96,7 +96,7 @@ def test_zeroIsOff() -> None:
 
 def test_refusalMessage() -> None:
     """
-    What a refused client is told goes out as UTF-8; there need not be any.
+    The refusal message is sent as UTF-8; it may be empty.
     """
     assert factoryOf("--refusal-message", "völlig").refusalMessage == "völlig".encode()
     assert factoryOf("--refusal-message", "").refusalMessage == factoryOf().refusalMessage == b""
@@ -104,7 +104,7 @@ def test_refusalMessage() -> None:
 
 def test_budgets() -> None:
     """
-    Each time and size of a connection arrives where it belongs.
+    Each budget of a connection reaches its place.
     """
     factory = factoryOf(
         *("--first-byte-timeout", "1", "--idle-timeout", "2", "--max-lifetime", "3"),
@@ -125,7 +125,7 @@ def test_budgets() -> None:
 
 class Read(Options):
     """
-    Options that remember which of them were read.
+    Options that remember the ones that were read.
     """
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class Read(Options):
 
 def test_everyOption(tmp_path: Path) -> None:
     """
-    No option is declared in vain: each is read when the service is made.
+    Every option is read when the service is made.
     """
     options = Read()
     rules = ("--allow", "::/0", "--deny", "::1", "--max-per-peer", "1", "--peer-rate", "1")
@@ -150,12 +150,12 @@ def test_everyOption(tmp_path: Path) -> None:
     assert options.read == {option.name for option in Options.table}
 
 
-# Where it listens.
+# Listeners.
 
 
 def test_listen() -> None:
     """
-    Endpoint strings come instead of the default port, in their order.
+    Endpoint strings replace the default port, in their order.
     """
     service = serviceOf("--listen", "tcp:1", "--listen", "unix:/x")
     assert [name for name, _ in service._endpoints] == ["tcp:1", "unix:/x"]
@@ -163,7 +163,7 @@ def test_listen() -> None:
 
 def test_listenBesidePort() -> None:
     """
-    A port that is asked for comes beside them, and first.
+    A given port is added to endpoint strings, as the first.
     """
     service = serviceOf("--listen", "unix:/x", "--port", "0", "--interface", "127.0.0.1")
     assert [name for name, _ in service._endpoints] == ["127.0.0.1:0", "unix:/x"]
@@ -172,7 +172,8 @@ def test_listenBesidePort() -> None:
 @pytest.mark.parametrize("text", ["ssl:0:privateKey=x", "tls:0:x"])
 def test_endpointWithoutTLS(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Without pyOpenSSL, an endpoint that needs it is refused with how to get it.
+    Without pyOpenSSL, an endpoint that needs it is refused, with the way to install
+    it.
     """
     monkeypatch.setitem(sys.modules, "OpenSSL", None)
     assert "pip install 'twisted-tcpdemo[tls]'" in refused("--listen", text)
@@ -183,7 +184,7 @@ def test_endpointWithoutTLS(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_badEndpoint(text: str) -> None:
     """
-    A bad endpoint string is refused in one line, when it is given.
+    A malformed endpoint string is refused in one line, at once.
     """
     assert refused("--listen", text).startswith(f"--listen {text!r} is no endpoint: ")
 
@@ -200,7 +201,7 @@ def test_badEndpoint(text: str) -> None:
 )
 def test_interface(interface: str, name: str, kind: type) -> None:
     """
-    An address is listened on in its own family, on our transport or Twisted's.
+    A listener has the family of its address, on our transport or Twisted's.
     """
     options = ("--port", "5", "--interface", interface)
     for transport, expected in (("fast", ServerEndpoint), ("twisted", kind)):
@@ -212,7 +213,8 @@ def test_interface(interface: str, name: str, kind: type) -> None:
 @pytest.mark.parametrize(("ipv6", "name"), [(True, "[::]:5"), (False, "0.0.0.0:5")])
 def test_everyInterface(monkeypatch: pytest.MonkeyPatch, ipv6: bool, name: str) -> None:
     """
-    Without an interface: dual stack where there is IPv6, IPv4 elsewhere.
+    Without an interface the listener is dual stack, or IPv4 on a system without
+    IPv6.
     """
     monkeypatch.setattr(tap, "hasIPv6", lambda: ipv6)
     [(found, endpoint)] = serviceOf("--port", "5")._endpoints
@@ -221,7 +223,7 @@ def test_everyInterface(monkeypatch: pytest.MonkeyPatch, ipv6: bool, name: str) 
 
 class NoSocket:
     """
-    As socket.socket, where the kernel has no IPv6.
+    Acts as socket.socket on a kernel without IPv6.
     """
 
     def __init__(self, *arguments: object) -> None:
@@ -230,7 +232,7 @@ class NoSocket:
 
 def test_hasIPv6(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    IPv6 is there when a socket can be bound, not when Python was built with it.
+    IPv6 is available when a socket can be bound, not when Python was built with it.
     """
     with monkeypatch.context() as patch:
         patch.setattr(socket, "socket", NoSocket)
@@ -246,19 +248,19 @@ def test_hasIPv6(monkeypatch: pytest.MonkeyPatch) -> None:
         assert hasIPv6()
 
 
-# Who may come in.
+# Admission.
 
 
 def test_noRules() -> None:
     """
-    Without an option about peers or networks there is no policy to be asked.
+    Without an option about peers or networks there is no admission policy.
     """
     assert factoryOf().admission is None
 
 
 def test_rules() -> None:
     """
-    Networks and peers are judged as the options say, in that order.
+    Networks and peers are judged by the options, in their order.
     """
     admission: Any = factoryOf(
         *("--allow", "192.0.2.0/24", "--allow", "198.51.100.1", "--deny", "192.0.2.9"),
@@ -282,13 +284,13 @@ def test_rules() -> None:
 @pytest.mark.parametrize("rule", ["--allow", "--deny", "--max-per-peer", "--peer-rate"])
 def test_anyRule(rule: str) -> None:
     """
-    Peers can be exempt from any of the rules.
+    Peers can be exempt from each of the rules.
     """
     value = "192.0.2.0/24" if rule in ("--allow", "--deny") else "1"
     assert factoryOf(rule, value, "--exempt", "127.0.0.1", "--dry-run").admission is not None
 
 
-# What it speaks.
+# Protocols.
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_anyRule(rule: str) -> None:
 )
 def test_protocol(name: str, kind: type) -> None:
     """
-    Our programs go by their names, a user's class by its dotted one.
+    A program has a short name, a user's class its dotted name.
     """
     assert type(factoryOf("--protocol", name).buildProtocol(None)) is kind
 
