@@ -1,5 +1,5 @@
 """
-The picture of the package: which module may know which, and what it shows.
+The picture of the package: the modules, their imports, their public names.
 """
 
 from __future__ import annotations
@@ -33,42 +33,42 @@ FLOORS = (
     {"control", "status"},
     {"twistd"},
 )
-"""The packages, and the modules beside them: each imports from those before its
-own floor, and from itself."""
+"""Packages, and the modules beside them.  Each imports from the floors before its
+own, and from itself."""
 
 DOORS = {"__init__", "__main__", "logbudget"}
-"""Modules that only lead somewhere else."""
+"""Modules that only lead to another place."""
 
 MOST_FLOORS = 4
-"""Inside a package."""
+"""The highest number of floors inside a package."""
 
 LONG = 400
 """Lines of a module above which its docstring has to say why it is so long."""
 
 ON_DEMAND = ("cli", "control", "monitoring.metrics", "status")
-"""What is imported by those who have asked for it, and by nobody else."""
+"""Packages and modules that are imported only on request."""
 
 UNWANTED = {"prometheus_client", *(f"twisted_tcpdemo.{name}" for name in ON_DEMAND)}
 
 ELSEWHERE = {
-    # Contracts without code: whoever keeps them is tested with them.
+    # Contracts without code are tested with the classes that keep them.
     "interfaces": "server/test_observers.py",
     "shapes": "project/test_typing.py",
     "transports.counts": "transports/test_meter.py",
-    # Values and errors, which those who make them are asked for.
+    # Values and errors are tested with the modules that make them.
     "errors": "connection/test_writes.py",
     "values.report": "connection/test_facts.py",
     "monitoring.snapshot": "status/test_snapshot.py",
-    # Seen only from outside: by an endpoint, over wrappers, over a transport
-    # that reads, from a command line.
+    # These show only through others: an endpoint, wrappers, a transport that reads, a
+    # command line.
     "fast.port": "fast/test_endpoint.py",
     "transports.halfclose": "contract/test_halfclose.py",
     "connection.pause": "contract/test_contract.py",
     "service.startup": "twistd/test_tap.py",
     "control.start": "control/test_routes.py",
 }
-"""Modules without a file of tests that bears their name, and the one that has
-their tests."""
+"""Modules without a file of tests of the same name, and the file that has their
+tests."""
 
 TOP_LEVEL = {
     *("setup.cfg", "setup.py", "README.md", "twisted_tcpdemo", "tests", "docs"),
@@ -76,7 +76,7 @@ TOP_LEVEL = {
 }
 
 FAST_LANE = {"fast.poller", "fast.port", "fast.transport"}
-"""These subclass Twisted's own transport, and may know it from inside."""
+"""Modules that subclass Twisted's own transport, and may use its private names."""
 
 
 @cache
@@ -104,14 +104,14 @@ def nameOf(path: Path) -> str:
 
 def roomOf(name: str) -> str:
     """
-    The package that a module is in, or itself if it is beside them.
+    The package of a module; a module beside the packages is its own.
     """
     return name.partition(".")[0]
 
 
 def importsIn(nodes: Iterable[ast.AST], path: Path) -> set[str]:
     """
-    The full names of all that is imported by some statements.
+    The full names of everything that some statements import.
     """
     found = set()
     for node in nodes:
@@ -125,8 +125,8 @@ def importsIn(nodes: Iterable[ast.AST], path: Path) -> set[str]:
 
 def atImport(node: ast.AST) -> Iterator[ast.AST]:
     """
-    What runs when a module is imported: no functions, and nothing that is for
-    the type checker only.
+    The nodes that run when a module is imported: no functions, and nothing under
+    C{TYPE_CHECKING}.
     """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -139,7 +139,7 @@ def atImport(node: ast.AST) -> Iterator[ast.AST]:
 
 def imported(path: Path) -> set[str]:
     """
-    The full names of all that a file imports when it is imported.
+    The full names of everything that a file imports when it is imported itself.
     """
     return importsIn(atImport(tree(path)), path)
 
@@ -147,8 +147,8 @@ def imported(path: Path) -> set[str]:
 @cache
 def needs(path: Path) -> frozenset[str]:
     """
-    The modules of the package that a module needs, wherever in it they are
-    imported: for the type checker and inside functions, too.
+    The modules of the package that a module imports anywhere: for the type checker
+    and inside functions, too.
     """
     known = {nameOf(other) for other in modules()} - {""}
     found = set()
@@ -162,7 +162,7 @@ def needs(path: Path) -> frozenset[str]:
 
 def floorsOf(graph: Mapping[str, AbstractSet[str]]) -> dict[str, int]:
     """
-    How high each node stands: one above the highest of those that it needs.
+    The height of each node: one above the highest node that it needs.
     """
     floors: dict[str, int] = {}
     while len(floors) < len(graph):
@@ -195,7 +195,7 @@ def test_floors(path: Path) -> None:
 
 def test_noCircle() -> None:
     """
-    No module needs itself, through however many others.
+    No module needs itself, not even through others.
     """
     floorsOf({nameOf(path): needs(path) for path in modules() if path.name != "__init__.py"})
 
@@ -203,8 +203,8 @@ def test_noCircle() -> None:
 @pytest.mark.parametrize("package", sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}))
 def test_floorsInside(package: str) -> None:
     """
-    A package has at most four floors.  Its C{__init__}, which only shows what is
-    public in it, is none.
+    A package has at most four floors; its C{__init__}, which only shows its public
+    names, is none.
     """
     inside = [p for p in (PACKAGE / package).glob("*.py") if p.name != "__init__.py"]
     floors = floorsOf({nameOf(path): needs(path) for path in inside})
@@ -213,7 +213,8 @@ def test_floorsInside(package: str) -> None:
 
 def test_faces() -> None:
     """
-    Modules import from modules: what a package shows is for others than us.
+    Modules import from modules, not from the C{__init__} of a package, which is for
+    users.
     """
     for path in modules():
         if nameOf(path) not in {"", *DOORS}:
@@ -239,7 +240,7 @@ def test_interfacesAreContracts(module: str) -> None:
             assert len(node.body) == 1 and ast.get_docstring(node), node.name
 
 
-# What importing does.
+# Effects of an import.
 
 
 CHECK = """
@@ -254,7 +255,7 @@ assert "twisted.internet.reactor" not in sys.modules, "it has installed a reacto
 
 def importable() -> list[str]:
     """
-    The names of all modules that may be imported anywhere.
+    The names of all modules that may always be imported.
     """
     found = []
     for path in modules():
@@ -275,8 +276,8 @@ def importable() -> list[str]:
 )
 async def test_import(before: str, after: str) -> None:
     """
-    Importing the package installs no reactor, needs none of the extras, and
-    loads nothing that has to be asked for.
+    Importing the package installs no reactor, needs none of the extras, and loads
+    no module that is for requests only.
     """
     code = CHECK.format(before=before, after=after, names=importable())
     async with running([sys.executable, "-W", "error", "-c", code]) as child:
@@ -294,19 +295,19 @@ def python() -> list[Path]:
 @pytest.mark.parametrize("path", python(), ids=lambda path: str(path.relative_to(path.parents[1])))
 def test_reactorIsAnArgument(path: Path) -> None:
     """
-    Nobody imports the reactor at module level.
+    No file imports the reactor at module level.
     """
     assert "twisted.internet.reactor" not in imported(path)
 
 
-# What it shows.
+# Public names.
 
 
 @pytest.mark.parametrize("face", sorted(PACKAGE.rglob("__init__.py")), ids=nameOf)
 def test_all(face: Path) -> None:
     """
-    __all__ is what a package imports to show it: nothing is missing, nothing is
-    left over, and each has a docstring.
+    __all__ has exactly the names that a package imports to show them, and each has
+    a docstring.
     """
     package = import_module(f"twisted_tcpdemo.{nameOf(face)}".removesuffix("."))
     shown = getattr(package, "__all__", [])
@@ -319,7 +320,7 @@ def test_all(face: Path) -> None:
 
 def test_public() -> None:
     """
-    The names that applications rely on can be had from the package itself.
+    The names that applications rely on can be imported from the package itself.
     """
     assert set(twisted_tcpdemo.__all__) >= {
         *("TCPDemoProtocol", "TCPDemoFactory", "ServerEndpoint", "ClientEndpoint"),
@@ -332,8 +333,7 @@ def test_public() -> None:
 @pytest.mark.parametrize("path", modules(), ids=nameOf)
 def test_docstrings(path: Path) -> None:
     """
-    Every module says what it is, and the map of the package names those that an
-    application meets.
+    Every module has a docstring.
     """
     assert ast.get_docstring(tree(path))
 
@@ -350,7 +350,7 @@ def test_longModules() -> None:
 
 def test_map() -> None:
     """
-    What the map of the package links to is there.
+    Every link in the map of the package leads to an existing name.
     """
     for name in re.findall(r"<(twisted_tcpdemo[\w.]*)>", twisted_tcpdemo.__doc__ or ""):
         namedAny(name)
@@ -365,7 +365,7 @@ def test_links(path: Path) -> None:
         namedAny(name)
 
 
-# What it knows of Twisted from inside.
+# Private names of Twisted's.
 
 
 @pytest.mark.parametrize("owner", PRIVATE_NAMES)
@@ -391,7 +391,7 @@ def private(path: Path) -> set[str]:
             found.add(node.attr)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"getattr", "hasattr"}:
             found |= {arg.value for arg in node.args if isinstance(arg, ast.Constant)}
-    found -= {"_asdict", "_replace"}  # which named tuples show to everybody
+    found -= {"_asdict", "_replace"}  # public methods of named tuples
     return {n for n in found if isinstance(n, str) and re.match(r"_[^_]", n)}
 
 
@@ -419,18 +419,18 @@ def test_privateNamesAreListed() -> None:
 @pytest.mark.parametrize("path", modules(), ids=nameOf)
 def test_privateNamesStayInside(path: Path) -> None:
     """
-    Whoever needs something private of Twisted's asks layers.py.
+    Private names of Twisted's are read in layers.py only.
     """
     if nameOf(path) not in {"transports.layers", *FAST_LANE}:
         assert private(path) <= defined(path)
 
 
-# What lies where.
+# Files.
 
 
 def mirrorOf(name: str) -> Path:
     """
-    Where the tests of a module are looked for.
+    The file with the tests of a module.
     """
     *folder, module = name.split(".")
     return TESTS.joinpath(*folder, f"test_{module}.py")
@@ -439,7 +439,7 @@ def mirrorOf(name: str) -> Path:
 @pytest.mark.parametrize("path", modules(), ids=nameOf)
 def test_tests(path: Path) -> None:
     """
-    Every module has a file of tests that mirrors it, or is named with the one
+    Every module has a file of tests that mirrors it, or is listed with the file
     that tests it.
     """
     name = nameOf(path)
@@ -450,7 +450,7 @@ def test_tests(path: Path) -> None:
 
 def test_testsElsewhere() -> None:
     """
-    The modules that are tested elsewhere are there, and have no file of their
+    The modules listed as tested elsewhere exist, and have no file of tests of their
     own.
     """
     assert {nameOf(path) for path in modules()} >= ELSEWHERE.keys()
@@ -459,7 +459,7 @@ def test_testsElsewhere() -> None:
 
 def tracked() -> list[Path]:
     """
-    Every file of the project's history.
+    Every file under version control.
     """
     try:
         done = subprocess.run(
@@ -472,8 +472,8 @@ def tracked() -> list[Path]:
 
 def test_topLevel() -> None:
     """
-    The top level holds what the project's card names, what Twisted demands, and
-    hidden files.
+    The top level holds the files that the project's card names, those that Twisted
+    demands, and hidden files.
     """
     top = {path.parts[0] for path in tracked()}
     assert {name for name in top if not name.startswith(".")} <= TOP_LEVEL
@@ -481,8 +481,8 @@ def test_topLevel() -> None:
 
 def test_plugin() -> None:
     """
-    The folder that is Twisted's holds one file, which imports nothing of ours:
-    every twistd command reads it.
+    Twisted's folder holds one file, which imports no module of ours: every twistd
+    command reads it.
     """
     files = [path for path in tracked() if path.parts[0] == "twisted"]
     assert files == [Path("twisted/plugins/tcpdemo_plugin.py")]

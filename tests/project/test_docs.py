@@ -19,7 +19,7 @@ PAGES = sorted([PROJECT / "README.md", *DOCS.glob("*.md")])
 
 def test_server() -> None:
     """
-    The README's server answers with what it has counted.
+    The README's server answers with its counts.
     """
     with running("server.py") as process, connectTo(portOf(process)) as client:
         client.sendall(b"12345")
@@ -28,7 +28,7 @@ def test_server() -> None:
 
 def test_limits() -> None:
     """
-    The example of limits serves one, refuses one, reports both, and drains.
+    The example of limits serves one client, refuses one, reports both, and drains.
     """
     with running("limits.py") as process:
         port = portOf(process)
@@ -46,7 +46,7 @@ def test_limits() -> None:
 
 def test_backpressure() -> None:
     """
-    The example of back-pressure sends all of it.
+    The example of back-pressure sends all of its bytes.
     """
     with running("backpressure.py") as process, connectTo(portOf(process)) as client:
         received = client.makefile("rb").read()
@@ -56,7 +56,7 @@ def test_backpressure() -> None:
 
 def test_lines() -> None:
     """
-    The example with LineOnlyReceiver counts what comes in lines.
+    The example with LineOnlyReceiver counts the bytes of its lines.
     """
     with running("lines.py") as process, connectTo(portOf(process)) as client:
         client.sendall(b"one\ntwo\n")
@@ -67,8 +67,8 @@ def test_lines() -> None:
 
 def test_site() -> None:
     """
-    The example of a hosted site answers those within its limit, over and over,
-    and sends the next one away.
+    The example of a hosted site answers clients within its limit, over and over,
+    and refuses the next one.
     """
     with running("site.py") as process:
         port = portOf(process)
@@ -104,8 +104,8 @@ def test_admission() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examplesAreFiles(page: Path) -> None:
     """
-    Every block of Python on a page is, word for word, part of an example that
-    is run here.
+    Every block of Python on a page is, word for word, part of an example that these
+    tests run.
     """
     sources = [path.read_text() for path in EXAMPLES.glob("*.py")]
     for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
@@ -114,7 +114,7 @@ def test_examplesAreFiles(page: Path) -> None:
 
 def test_everyExampleIsTested() -> None:
     """
-    No example lies about that no test runs.
+    Every example has a test that runs it.
     """
     tests = "".join(path.read_text() for path in TESTS.rglob("test_*.py"))
     for path in EXAMPLES.glob("*.py"):
@@ -123,7 +123,7 @@ def test_everyExampleIsTested() -> None:
 
 def test_architecture() -> None:
     """
-    The page on the architecture names files, and classes in them, that are there.
+    The files and classes that the page on the architecture names exist.
     """
     text = (DOCS / "architecture.md").read_text()
     there = [str(path) for path in [*PROJECT.glob("twisted*/**/*.py"), *TESTS.rglob("*.py")]]
@@ -137,7 +137,7 @@ def test_architecture() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links(page: Path) -> None:
     """
-    Links between pages lead somewhere.
+    Links between pages lead to existing places.
     """
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
         if not target.startswith(("http:", "https:")):
@@ -155,7 +155,7 @@ def test_everyOption() -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/server.md"])
 def test_defaults(page: str) -> None:
     """
-    Tables of options show the default that the option has.
+    Tables of options show the defaults of the options.
     """
     rows = re.findall(r"^\| (`--.*?) \| (.*?) ?\|", (PROJECT / page).read_text(), re.MULTILINE)
     names = {name: column for row, column in rows for name in re.findall(r"`--([\w-]+)", row)}

@@ -1,5 +1,5 @@
 """
-The tests' own guard: what a test leaves behind fails it.
+The tests' own guard: a test that leaves something behind fails.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ async def test_fails():
 @cache
 def outcome() -> str:
     """
-    What pytest says of these tests, run in a process of its own.
+    The output of pytest for some tests, run in a process of its own.
     """
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -137,7 +137,7 @@ def outcome() -> str:
 
 def verdicts(name: str) -> set[str]:
     """
-    What became of one test: PASSED, FAILED, ERROR.
+    The verdicts on one test: PASSED, FAILED, ERROR.
     """
     return set(re.findall(rf"^(PASSED|FAILED|ERROR) \S+::{name}\b", outcome(), re.MULTILINE))
 
@@ -159,8 +159,8 @@ def verdicts(name: str) -> set[str]:
 )
 def test_left(name: str, message: str) -> None:
     """
-    A test that leaves something behind passes and is an error all the same,
-    with the name of what it has left.
+    A test that leaves something behind is an error though it passes, with the name
+    of the thing left.
     """
     assert verdicts(name) == {"PASSED", "ERROR"}
     section = outcome().partition(f"ERROR at teardown of {name} ")[2].partition("\n____")[0]
@@ -174,8 +174,8 @@ def test_left(name: str, message: str) -> None:
 )
 def test_notLeft(name: str) -> None:
     """
-    A test is not blamed for what another has left, for errors that it expects,
-    or for what ends by itself at once.
+    A test is not blamed for the leftovers of another, for expected errors, or for
+    work that ends by itself at once.
     """
     assert verdicts(name) == {"PASSED"}
 
@@ -191,7 +191,7 @@ def test_deadline(name: str) -> None:
 
 def test_failure() -> None:
     """
-    A test that fails fails as itself.
+    A failing test is reported as itself.
     """
     assert verdicts("test_fails") == {"FAILED"}
     assert 'assert kept == "nothing"' in outcome()

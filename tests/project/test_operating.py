@@ -44,13 +44,13 @@ def dashboard() -> Any:
 @pytest.fixture
 def samples() -> set[str]:
     """
-    The names of all that a server tells Prometheus.
+    The names of all figures that a server gives Prometheus.
     """
     registry = CollectorRegistry()
     dryRun = Admission(PerPeerLimit(1), dryRun=True)
     registry.register(collectorFor(TCPDemoFactory(admission=dryRun)))
     families = list(text_string_to_metric_families(generate_latest(registry).decode()))
-    # A family without a listener has no sample, but its type.
+    # A family without a listener has a type and no sample.
     return {family.name for family in families} | {
         sample.name for family in families for sample in family.samples
     }
@@ -65,7 +65,7 @@ def expressions(dashboard: Any) -> list[str]:
 
 def test_dashboardQueries(dashboard: Any, samples: set[str]) -> None:
     """
-    The dashboard asks for figures that exist.
+    The dashboard asks only for existing figures.
     """
     asked = set(re.findall(r"tcpdemo_\w+", "".join(expressions(dashboard))))
     assert len(asked) >= 10
@@ -74,7 +74,7 @@ def test_dashboardQueries(dashboard: Any, samples: set[str]) -> None:
 
 def test_dashboardIsComplete(dashboard: Any, samples: set[str]) -> None:
     """
-    Each figure is on the dashboard.
+    The dashboard has every figure.
     """
     text = "".join(expressions(dashboard))
     families = {re.sub("_(bucket|sum|count|total)$", "", name) for name in samples}
@@ -83,7 +83,7 @@ def test_dashboardIsComplete(dashboard: Any, samples: set[str]) -> None:
 
 def test_dashboardBalanced(dashboard: Any) -> None:
     """
-    Every query closes what it opens, and uses only variables that are defined.
+    Every query closes its brackets, and uses only variables that are defined.
     """
     known = {variable["name"] for variable in dashboard["templating"]["list"]}
     for query in expressions(dashboard):
@@ -93,7 +93,7 @@ def test_dashboardBalanced(dashboard: Any) -> None:
 
 def test_dashboardLayout(dashboard: Any) -> None:
     """
-    Panels have numbers of their own, stay on the grid, and do not overlap.
+    Panels have distinct numbers, stay on the grid, and do not overlap.
     """
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -107,7 +107,7 @@ def test_dashboardLayout(dashboard: Any) -> None:
 
 def test_metricsAreExplained(samples: set[str]) -> None:
     """
-    The page has every figure, and none that does not exist.
+    The page explains every figure, and no other.
     """
     named = set(re.findall(r"`(tcpdemo_\w+)`", PAGE))
     families = {re.sub("_(bucket|sum|count|total)$", "", name) for name in samples}
@@ -116,7 +116,8 @@ def test_metricsAreExplained(samples: set[str]) -> None:
 
 def commands() -> list[list[str]]:
     """
-    What the page gives to C{twistd} or C{twist} behind the name of the plugin.
+    The arguments that the page gives to C{twistd} or C{twist} after the name of the
+    plugin.
     """
     lines = re.findall(r"^(?:    |ExecStart=)\S.*? tcpdemo (--.*)$", PAGE, re.MULTILINE)
     return [shlex.split(line) for line in lines]
@@ -125,7 +126,7 @@ def commands() -> list[list[str]]:
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
 def test_commands(arguments: list[str]) -> None:
     """
-    The command line takes the options of each command.
+    The command line takes the options of each command on the page.
     """
     options = Options()
     options.parseOptions(arguments)
@@ -133,7 +134,7 @@ def test_commands(arguments: list[str]) -> None:
 
 def test_units() -> None:
     """
-    The units are there, and drain for less time than systemd waits.
+    The units exist, and drain for less time than systemd waits.
     """
     assert set(UNITS) == {"tcpdemo.service", "tcpdemo.socket", "socket.conf", "tcpdemo@.service"}
     for name in ("tcpdemo.service", "tcpdemo@.service"):
@@ -147,7 +148,7 @@ def test_units() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")
 def test_unitsAreValid(tmp_path: Path) -> None:
     """
-    Nothing is wrong with the units, says systemd.
+    Systemd finds no fault with the units.
     """
     program = tmp_path / "twistd"
     program.write_text("#!/bin/sh\n")

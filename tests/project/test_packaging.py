@@ -1,6 +1,6 @@
 """
-The package as it is built and installed: the plugin is found from any folder,
-and an uninstall leaves nothing behind.
+The package, built and installed: the plugin is found from any folder, and an
+uninstall leaves nothing behind.
 
 Both ways of installing are tried in one fresh environment, with the real pip.
 """
@@ -22,7 +22,7 @@ from tests.support.processes import portOf, running
 
 pytestmark = [pytest.mark.packaging, pytest.mark.deadline(240)]
 
-# Only what is installed counts, and what is built from a copy is not measured.
+# Only the installed package counts here; a build from a copy is not measured.
 ALONE = {
     "PYTHONPATH": "",
     "COVERAGE_PROCESS_START": "",
@@ -35,7 +35,7 @@ async def run(folder: Path, *command: str | Path) -> str:
     """
     Run a command that must succeed.
 
-    @return: what it has printed.
+    @return: its output.
     """
     async with running(command, folder, **ALONE) as child:
         status = await child.whenEnded()
@@ -69,7 +69,7 @@ class Environment:
 
     async def make(self) -> None:
         """
-        Make it, with what the package needs, or skip the test.
+        Make the environment with the package's requirements, or skip the test.
         """
         await run(self._elsewhere, sys.executable, "-m", "venv", self._folder)
         command = [self._python, "-m", "pip", "install", "-q", "Twisted>=26.10", "zope.interface"]
@@ -86,13 +86,13 @@ class Environment:
 
     async def help(self) -> str:
         """
-        What twistd shows, from a folder that has nothing to do with us.
+        The help of twistd's plugin, run from a folder outside the project.
         """
         return await run(self._elsewhere, self._folder / "bin" / "twistd", "--help")
 
     async def serve(self) -> None:
         """
-        Run the plugin, from that folder, and stop it.
+        Run the plugin from that folder, and stop it.
         """
         for program in ([self._folder / "bin" / "twistd", "-n", "--pidfile="], self._twist()):
             command = [*program, "tcpdemo", "--port", "0", "--interface", "127.0.0.1"]
@@ -107,7 +107,7 @@ class Environment:
 
     def files(self) -> set[str]:
         """
-        All files, but those that Python and Twisted make when they run.
+        All files, except those that Python and Twisted make when they run.
         """
         found = set()
         for folder, _, names in os.walk(self._folder):
@@ -118,8 +118,8 @@ class Environment:
 
 async def test_wheel(source: Path, tmp_path: Path) -> None:
     """
-    The wheel has the package, its type marker and the plugin; nothing of the
-    tests, and nothing that would stand in Twisted's way.
+    The wheel has the package, its type marker and the plugin, no tests, and no file
+    that would replace one of Twisted's.
     """
     await make(source, tmp_path)
     [wheel] = (tmp_path / "wheels").glob("twisted_tcpdemo-*.whl")
@@ -137,7 +137,7 @@ async def make(source: Path, folder: Path) -> None:
     """
     Build the wheel, or skip the test.
     """
-    # Before 23.1, pip took another way unless it was told or found wheel.
+    # Before 23.1, pip built in another way unless it was told otherwise or found wheel.
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--use-pep517", "--no-deps"]
     command += ["-w", str(folder / "wheels")]
     async with running([*command, str(source)], folder, **ALONE) as child:
@@ -149,8 +149,8 @@ async def make(source: Path, folder: Path) -> None:
 
 async def test_install(source: Path, tmp_path: Path) -> None:
     """
-    Installed from the wheel or editable, twistd and twist find the plugin and
-    run it, from any folder; uninstalled, nothing is left and nothing is broken.
+    Installed from the wheel or editable, the plugin runs under twistd and twist
+    from any folder; an uninstall leaves nothing behind and breaks nothing.
     """
     await make(source, tmp_path)
     [wheel] = (tmp_path / "wheels").glob("*.whl")
@@ -158,7 +158,7 @@ async def test_install(source: Path, tmp_path: Path) -> None:
     await environment.make()
     before = environment.files()
     assert "tcpdemo" not in await environment.help()
-    # Pip before 23.1, left to itself, does not clean up what is editable.
+    # By itself, pip before 23.1 does not clean up an editable install.
     for what in ([wheel], ["--use-pep517", "-e", source]):
         await environment.pip("install", "-q", *what)
         assert "No broken requirements" in await environment.pip("check")

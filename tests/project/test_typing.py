@@ -1,5 +1,5 @@
 """
-Type checkers read users' programs: with no plugin, and no setting of ours.
+Type checkers read users' programs without a plugin and without our settings.
 
 A checker belongs to the extra C{dev}; without it, its tests are skipped.
 """
@@ -48,10 +48,10 @@ WRONG: Final = (
     "client.connectProtocol(TCPDemoFactory())",
     "TCPDemoProtocol().closeReason.value",
 )
-"""Mistakes, each of them in a line of its own."""
+"""Mistakes, one in each line."""
 
 Errors = list[tuple[str, int, str]]
-"""The file, the line and what is wrong with it."""
+"""The file, the line and the error of each mistake found."""
 
 Checker = Callable[[Path, bool], Errors]
 """Checks a folder of files, strictly or not."""
@@ -59,8 +59,7 @@ Checker = Callable[[Path, bool], Errors]
 
 def mypy(folder: Path, strict: bool) -> Errors:
     """
-    What mypy finds.  If it is not to be strict, functions without annotations
-    are checked all the same.
+    Run mypy.  Functions without annotations are checked even when it is not strict.
     """
     (folder / "mypy.ini").write_text("[mypy]\n")
     options = ["--strict"] if strict else ["--check-untyped-defs"]
@@ -74,7 +73,7 @@ def mypy(folder: Path, strict: bool) -> Errors:
 
 def pyright(folder: Path, strict: bool) -> Errors:
     """
-    What pyright finds.
+    Run pyright.
     """
     config = {"include": ["*.py"], "typeCheckingMode": "strict" if strict else "standard"}
     (folder / "pyrightconfig.json").write_text(json.dumps(config))
@@ -90,7 +89,7 @@ def pyright(folder: Path, strict: bool) -> Errors:
 
 def checked(folder: Path, command: list[str]) -> str:
     """
-    What a checker says, when it has done its work.
+    The output of a checker that has run to its end.
     """
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=folder, capture_output=True, text=True, check=False
@@ -113,7 +112,7 @@ def check(request: pytest.FixtureRequest) -> Checker:
 
 def test_examples(check: Checker, tmp_path: Path) -> None:
     """
-    Each example of the documentation has no mistake in its types.
+    A checker finds no mistake in the types of any example of the documentation.
     """
     for example in EXAMPLES.glob("*.py"):
         copy(example, tmp_path)
@@ -130,7 +129,7 @@ def test_program(check: Checker, tmp_path: Path) -> None:
 
 def test_mistakes(check: Checker, tmp_path: Path) -> None:
     """
-    Each mistake is reported where it is, and nothing else.
+    A checker reports each mistake in its line, and nothing else.
     """
     before = BEFORE.splitlines()
     (tmp_path / "wrong.py").write_text("\n".join([*before, *WRONG, ""]))

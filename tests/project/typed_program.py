@@ -1,8 +1,8 @@
 """
 A program as a user would write it in strict style, for type checkers to read.
 
-It uses nothing of Twisted's that has no types, so that each name which is
-unknown to a checker is one of ours.
+It uses no untyped part of Twisted, so any name that a checker does not know is one
+of ours.
 """
 
 from __future__ import annotations
