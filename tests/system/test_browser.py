@@ -1,5 +1,5 @@
 """
-The status page, as a person sees it: in a real browser.
+The status page in a real browser, as a person sees it.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ async def watching(
     factory: TCPDemoFactory, browser: Browser, query: str = ""
 ) -> AsyncGenerator[StatusService]:
     """
-    Look at the page of a factory as long as the block lasts; nothing that it
-    does may be complained of by the browser.
+    Watch the page of a factory as long as the block lasts; the browser must not
+    complain of it.
     """
     from twisted.internet import reactor
 
@@ -87,7 +87,7 @@ def inMemory(factory: TCPDemoFactory, count: int) -> list[Any]:
 
 async def test_descriptorsAreTheLimit(chromium: Browser) -> None:
     """
-    Without a limit given, what the descriptors leave is what is free.
+    Without a limit given, the page shows the free descriptors as the limit.
     """
     factory = TCPDemoFactory(Echo)
     async with serving(factory) as server:
@@ -99,8 +99,7 @@ async def test_descriptorsAreTheLimit(chromium: Browser) -> None:
 
 async def test_followsConnections(chromium: Browser) -> None:
     """
-    The table follows connects, bytes and closes by itself, and the counts do
-    too.
+    The table and the counts follow connects, bytes and closes by themselves.
     """
     factory = TCPDemoFactory(Echo, maxConnections=4)
     async with serving(factory) as server, watching(factory, chromium):
@@ -122,8 +121,8 @@ async def test_followsConnections(chromium: Browser) -> None:
 
 async def test_rowsAreKept(chromium: Browser) -> None:
     """
-    A connection keeps its row and its cells while others come and go: nothing
-    flickers, and what is selected stays so.
+    A connection keeps its row and its cells while others come and go, so nothing
+    flickers and a selection stays.
     """
     factory = TCPDemoFactory(Echo)
     protocols = inMemory(factory, 3)
@@ -143,8 +142,8 @@ async def test_rowsAreKept(chromium: Browser) -> None:
 
 async def test_plotsDraw(chromium: Browser) -> None:
     """
-    Both plots draw a curve from the first seconds on, and tell the value under
-    the pointer.
+    Both plots draw a curve from the first seconds on, and show the value under the
+    pointer.
     """
     factory = TCPDemoFactory(Echo)
     async with serving(factory) as server, watching(factory, chromium):
@@ -166,8 +165,7 @@ async def test_plotsDraw(chromium: Browser) -> None:
 
 async def test_hostileText(chromium: Browser, tmp_path: Path) -> None:
     """
-    Markup that a peer has put into its address, and somebody into a link, is
-    shown as text and runs nothing.
+    Markup in a peer's address, or in a link, is shown as text and runs nothing.
     """
     path = str(tmp_path / "s")
     factory = TCPDemoFactory(Echo)
@@ -185,12 +183,12 @@ async def test_hostileText(chromium: Browser, tmp_path: Path) -> None:
                 assert await chromium.run(elements) == 0
                 assert await chromium.run("return document.title") == "1 · tcpdemo"
                 log = await chromium.complaints()
-                assert all("400" in line for line in log)  # the order in the link
+                assert all("400" in line for line in log)  # the order that the link asks for
 
 
 async def test_policy(chromium: Browser) -> None:
     """
-    Even if markup got in, it could run no script and load nothing.
+    Markup on the page could run no script and load nothing.
     """
     async with watching(TCPDemoFactory(Echo), chromium):
         await chromium.run(
@@ -221,8 +219,8 @@ async def test_policy(chromium: Browser) -> None:
 
 async def test_sortAndFilter(chromium: Browser) -> None:
     """
-    A click on a head sorts, another one turns it round; the filter takes out
-    the rest; both survive a reload.
+    A click on a head sorts, a second one reverses; the filter hides other rows;
+    both survive a reload.
     """
     factory = TCPDemoFactory(Discard)
     for place, size in enumerate((500, 2000, 1000)):
@@ -255,8 +253,8 @@ async def test_sortAndFilter(chromium: Browser) -> None:
 
 async def test_tenThousand(chromium: Browser) -> None:
     """
-    Ten thousand connections do not freeze the browser: a part of them is shown,
-    which is said, and the page stays quick.
+    With ten thousand connections the page shows a part of them, says so, and stays
+    quick.
     """
     factory = TCPDemoFactory(Discard)
     inMemory(factory, 10_000)
@@ -264,7 +262,7 @@ async def test_tenThousand(chromium: Browser) -> None:
         await chromium.wait(f"{TEXT} === '10,000'", "count")
         assert await chromium.run(f"return {ROWS}.length") == 200
         assert await chromium.run(f"return {TEXT}", "shown") == "200 of 10,000"
-        # The longest that the page kept its window waiting, over two refreshes.
+        # The longest time that the page held its window up, over two refreshes.
         slowest = await chromium.ask(
             "POST",
             "/execute/async",
@@ -289,8 +287,7 @@ async def test_tenThousand(chromium: Browser) -> None:
 
 async def test_fullAndSuspended(chromium: Browser) -> None:
     """
-    The page says in words when the server is full, refuses, is suspended and
-    drains.
+    The page says in words that the server is full, refuses, is suspended or drains.
     """
     factory = TCPDemoFactory(Echo, maxConnections=1)
     async with serving(factory) as server, watching(factory, chromium):
@@ -312,8 +309,8 @@ async def test_fullAndSuspended(chromium: Browser) -> None:
 
 async def test_serverGone(chromium: Browser) -> None:
     """
-    When the server does not answer any more, the page says so and since when,
-    and goes on when it is back.
+    When the server stops answering, the page says so and since when; it goes on
+    when the server is back.
     """
     from twisted.internet import reactor
 
@@ -338,8 +335,8 @@ async def test_serverGone(chromium: Browser) -> None:
 @pytest.mark.parametrize("width", [320, 390, 800, 1000, 1280, 2200])
 async def test_anyWindow(chromium: Browser, width: int, dark: bool) -> None:
     """
-    Nothing sticks out of a window of any width, in light and in dark, and text
-    can be told from its ground (WCAG 2.2, 1.4.3: a contrast of 4.5).
+    Nothing sticks out of a window of any width, in light and in dark, and text is
+    readable (WCAG 2.2, 1.4.3: a contrast of 4.5).
     """
     factory = TCPDemoFactory(Discard, maxConnections=12)
     inMemory(factory, 10)

@@ -1,6 +1,6 @@
 """
-Against Node's own C{net}: our client and its server, its client and our server
-as C{twistd} runs it.
+Tests against Node's C{net}: our client with its server, and its client with our
+server under C{twistd}.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def installedReactor() -> Any:
 
 class Program(ProcessProtocol):
     """
-    A program that tells what happens to it, in lines.
+    A program that reports events in lines.
     """
 
     transport: Any
@@ -82,7 +82,7 @@ class Program(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         """
-        It has ended.
+        Remember the end.
         """
         self.reason = reason.value
         self._look()
@@ -145,17 +145,17 @@ async def twistd(folder: Path, *options: str) -> AsyncGenerator[tuple[Program, i
 
 class Client(Peer, TCPDemoProtocol):
     """
-    A counted protocol that remembers what happened to it.
+    A counted protocol that remembers its events.
     """
 
 
-# Node's server, our client.
+# Node's server and our client.
 
 
 async def test_echo() -> None:
     """
-    Both sides have the same counts and each other's addresses, and half a
-    connection is enough for all that was sent to come back.
+    Both sides have the same counts and each other's addresses, and all bytes come
+    back over a half-closed connection.
     """
     size = 5_000_000
     async with node("server.js", "echo") as server:
@@ -184,7 +184,7 @@ async def test_echo() -> None:
 
 async def test_echoOverUNIX(tmp_path: Path) -> None:
     """
-    The same over a UNIX socket.
+    Both sides have the same counts over a UNIX socket.
     """
     async with node("server.js", "echo", tmp_path / "s") as server:
         await server.event("listening")
@@ -202,7 +202,7 @@ async def test_echoOverUNIX(tmp_path: Path) -> None:
 async def test_serverEnds(half: bool) -> None:
     """
     At the server's FIN the client flushes and closes, or goes on writing if it
-    is half-open.
+    allows half-open connections.
     """
     size = 5_000_000
     async with node("server.js", "speak") as server:
@@ -226,7 +226,7 @@ async def test_serverEnds(half: bool) -> None:
 
 async def test_serverResets() -> None:
     """
-    Node's resetAndDestroy() is a reset, and a write that it overtakes says so.
+    Node's resetAndDestroy() is a reset, and a write that it overtakes fails.
     """
     async with node("server.js", "reset") as server:
         address = (await server.event("listening"))["address"]
@@ -238,13 +238,13 @@ async def test_serverResets() -> None:
         assert client.remotePort == address["port"]
 
 
-# Node's client, our server.
+# Node's client and our server.
 
 
 async def test_report(tmp_path: Path) -> None:
     """
     The tutorial's exchange: the client is greeted with the server's address, and
-    the log tells of everything.
+    the log has every event.
     """
     async with twistd(tmp_path) as (server, port), node("client.js", port, "hi\n\x1b[2J") as client:
         here = await client.event("connect")
@@ -282,8 +282,8 @@ async def test_echoServer(tmp_path: Path) -> None:
 
 async def test_limit(tmp_path: Path) -> None:
     """
-    A client over the limit gets a FIN and not a byte; when the other one has
-    gone there is room again.
+    A client over the limit gets a FIN and not a byte; when another one has left,
+    there is room again.
     """
     async with twistd(tmp_path, "--max-connections", "1") as (server, port):
         async with node("client.js", port) as first:
@@ -300,8 +300,7 @@ async def test_limit(tmp_path: Path) -> None:
 
 async def test_stop(tmp_path: Path) -> None:
     """
-    A client that is connected when the server stops gets a FIN, and the server
-    ends.
+    A connected client gets a FIN when the server stops, and the server ends.
     """
     async with twistd(tmp_path) as (server, port), node("client.js", port) as client:
         await client.event("data")

@@ -1,5 +1,5 @@
 """
-Crowds on real sockets: bounded in number and time, and everything adds up
+Crowds on real sockets: bounded in number and time, and the accounts add up
 afterwards.
 """
 
@@ -32,15 +32,15 @@ pytestmark = pytest.mark.storm
 TRANSPORTS = ["tcp", "tls", "unix", "fast"]
 QUEUE = int(Path("/proc/sys/net/core/somaxconn").read_text())
 MUCH = bytes(8_000_000)
-"""More than the kernel holds for a peer that does not read."""
+"""More bytes than the kernel holds for a peer that does not read."""
 
 
 @pytest.fixture(params=["tcp", "fasttcp"])
 def endpoint(request: pytest.FixtureRequest) -> str:
     """
-    An endpoint with a queue for a whole crowd, on Twisted's transport and on
-    ours.  Where a queue overflows, the kernel may forget clients (SYN cookies)
-    that believe to be connected, and nobody ever hears of them.
+    An endpoint with a queue for a whole crowd, on Twisted's transport and on ours.
+    When a queue overflows, the kernel may forget clients that count as connected on
+    their side (SYN cookies), and no accept ever returns them.
     """
     return f"{request.param}:0:interface=127.0.0.1:backlog=4096"
 
@@ -50,8 +50,8 @@ def endpoint(request: pytest.FixtureRequest) -> str:
 @pytest.mark.deadline(60)
 async def test_waves(transport: str, overflow: str, tmp_path: Path) -> None:
     """
-    Ten waves of twice the limit: never one over, and every client is either
-    served or visibly sent away.
+    In ten waves of twice the limit it is never exceeded, and every client is either
+    served or visibly refused.
     """
     limit = 25
     factory = TCPDemoFactory(Greeter, maxConnections=limit, overflow=overflow)
@@ -81,8 +81,8 @@ async def test_waves(transport: str, overflow: str, tmp_path: Path) -> None:
 @pytest.mark.deadline(60)
 async def test_resets(endpoint: str) -> None:
     """
-    Ten thousand resets in the middle of accepting: a good client is served all
-    the while, and everything adds up.
+    During ten thousand resets in the middle of accepting, a good client is served,
+    and the accounts add up.
     """
     factory = TCPDemoFactory(Echo, maxConnections=100)
     async with serving(factory, endpoint) as server:
@@ -100,8 +100,8 @@ async def test_resets(endpoint: str) -> None:
 @pytest.mark.deadline(300)
 async def test_churn(endpoint: str) -> None:
     """
-    After fifty thousand connections, descriptors, objects and delayed calls
-    are back to where they were.
+    After fifty thousand connections, descriptors, objects and delayed calls are
+    back at their former numbers.
     """
     count = 50_000 if endpoint.startswith("fast") else 10_000
     from twisted.internet import reactor
@@ -130,7 +130,7 @@ async def test_churn(endpoint: str) -> None:
 
 class Flooder(TCPDemoProtocol):
     """
-    Answers each byte with more than a socket takes.
+    Answers each byte with more bytes than a socket takes.
     """
 
     def dataReceived(self, data: bytes) -> None:
@@ -143,8 +143,8 @@ class Flooder(TCPDemoProtocol):
 @pytest.mark.deadline(120)
 async def test_slow(endpoint: str) -> None:
     """
-    A thousand clients that say nothing or do not read are all ended by their
-    budgets, while a good client is served.
+    A thousand clients that send nothing or do not read are ended by their budgets,
+    while a good client is served.
     """
     small = resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 4096 or QUEUE < 1000
     count = 100 if small else 1000
@@ -157,7 +157,7 @@ async def test_slow(endpoint: str) -> None:
                 good.transport.write(b"!")
                 sent += 1
                 await good.whenReceived(sent)
-        # A byte that comes while a thousand are served may be read too late.
+        # A byte that comes while a thousand clients are served may be read too late.
         reasons = Counter(r.closeReason for r in server.events.of("connectionClosed"))
         assert set(reasons) == {CloseReason.FIRST_BYTE, CloseReason.WRITE_STALL}
         assert reasons[CloseReason.FIRST_BYTE] >= count // 2
@@ -167,8 +167,8 @@ async def test_slow(endpoint: str) -> None:
 @pytest.mark.deadline(60)
 async def test_maximum(endpoint: str) -> None:
     """
-    A server that is full refuses a crowd, one by one, and serves again when
-    those who were there have gone.
+    A full server refuses a crowd, one by one, and serves again when its clients
+    have left.
     """
     factory = TCPDemoFactory(Discard, maxConnections=100)
     async with serving(factory, endpoint) as server:
@@ -195,7 +195,7 @@ run()
 
 def refusals(log: str) -> int:
     """
-    How many a log tells of, one by one and in summaries.
+    The number of refusals in a log, in single lines and in summaries.
     """
     summed = sum(map(int, re.findall(r"(\d+) refused", log)))
     return summed + len(re.findall(r"refused: .* by descriptorLimit", log))
@@ -205,8 +205,8 @@ def refusals(log: str) -> int:
 @pytest.mark.deadline(60)
 async def test_descriptors(transport: str) -> None:
     """
-    When descriptors run out, each client too many is refused and counted, the
-    log does not flood, and places that become free are given again.
+    When descriptors run out, each client too many is refused and counted, the log
+    is not flooded, and free places are given again.
     """
     async with running([sys.executable, "-c", EXHAUSTED, transport]) as server:
         port = await portOf(server)
@@ -215,7 +215,7 @@ async def test_descriptors(transport: str) -> None:
             await until(lambda: refusals(server.out) == 500 - (200 - DESCRIPTOR_RESERVE))
 
         def served() -> bool:
-            # Refused, until the server has read that the crowd has gone.
+            # Clients are refused until the server has noticed that the crowd has left.
             with suppress(ConnectionError), connectTo(port) as client:
                 client.sendall(b"hello")
                 return client.recv(10) == b"hello"

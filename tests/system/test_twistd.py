@@ -1,6 +1,6 @@
 """
-The plugin as it is installed, in a process of its own: what its log says, how it
-ends, what it answers to bad input.
+The installed plugin in a process of its own: its log, its end, its answers to bad
+input.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ async def connect(port: int, host: str = "127.0.0.1") -> Peer:
 
 async def leave(peer: Peer) -> None:
     """
-    Close a client, and wait until it is gone.
+    Close a client, and wait for its end.
     """
     peer.transport.loseConnection()
     await peer.whenLost()
 
 
-# What the log says.
+# The log.
 
 
 async def test_story(command: Callable[..., list[str]]) -> None:
     """
-    One client's visit is told from the greeting to the close, in order.
+    The log tells of a client's visit from the greeting to the close, in order.
     """
     async with running(command(*LOCAL, "--max-connections", "5")) as child:
         port = await portOf(child)
@@ -92,8 +92,8 @@ async def test_story(command: Callable[..., list[str]]) -> None:
 
 async def test_everyInterface() -> None:
     """
-    Without a host it listens on all interfaces; over dual stack, an IPv4 client
-    is reported with its plain address.
+    Without a host the server listens on all interfaces, and reports an IPv4 client
+    with its plain address.
     """
     async with running(twistd("--port", "0")) as child:
         found = await child.whenPrinted(r"listening on (\S+):(\d+) \((IPv\d)\)")
@@ -136,7 +136,7 @@ async def test_forgery() -> None:
 
 async def test_preview() -> None:
     """
-    Only the first bytes of what came are shown, and how many more there were.
+    The first bytes of a message are shown, and the rest is counted.
     """
     async with running(twistd(*LOCAL, "--preview", "4")) as child:
         peer = await connect(await portOf(child))
@@ -147,7 +147,7 @@ async def test_preview() -> None:
 
 async def test_refused() -> None:
     """
-    Over the limit a client sees a FIN and not a byte; the log has both of its
+    A client over the limit gets a FIN and not a byte; the log has both of its
     addresses, and a release admits again.
     """
     async with running(twistd(*LOCAL, "--max-connections", "1")) as child:
@@ -171,7 +171,7 @@ async def test_refused() -> None:
 
 async def test_timeout() -> None:
     """
-    A silent client is sent away, and the log says why.
+    A silent client is closed, and the log has the reason.
     """
     async with running(twistd(*LOCAL, "--idle-timeout", "0.2")) as child:
         peer = await connect(await portOf(child))
@@ -183,7 +183,7 @@ async def test_timeout() -> None:
 
 async def test_reset() -> None:
     """
-    A client that breaks off is reported as such, without a traceback.
+    A client that resets is reported so, without a traceback.
     """
     async with running(twistd(*LOCAL)) as child:
         raw = rawConnection(await portOf(child))
@@ -208,8 +208,8 @@ async def test_allowHalfOpen() -> None:
 
 async def test_pauseOnConnect() -> None:
     """
-    With --pause-on-connect nothing is read until the delay is over, and then
-    nothing is missing.
+    With --pause-on-connect no byte is read until the delay is over, and none is
+    lost.
     """
     async with running(twistd(*LOCAL, "--pause-on-connect", "0.3")) as child:
         peer = await connect(await portOf(child))
@@ -242,8 +242,8 @@ async def test_listen(tmp_path: Path) -> None:
 
 async def test_leftBehind(tmp_path: Path) -> None:
     """
-    A UNIX socket that a killed process has left can be listened on again,
-    although another process has the number in its lock.
+    A UNIX socket that a killed process has left can be used again, although another
+    process has the number in its lock.
     """
     paths = [tmp_path / "socket", tmp_path / "status"]
     for path in paths:
@@ -256,7 +256,8 @@ async def test_leftBehind(tmp_path: Path) -> None:
 
 async def test_listenAlone() -> None:
     """
-    With --listen and without --port, the default port is left alone.
+    With --listen and without --port, the server does not listen on the default
+    port.
     """
     async with running(twistd("--listen", "tcp:0:interface=127.0.0.1")) as child:
         assert await portOf(child) != 18001
@@ -282,7 +283,7 @@ async def test_programs(name: str, answer: bytes) -> None:
 
 async def test_ownProtocol(tmp_path: Path) -> None:
     """
-    --protocol takes the dotted name of any protocol class; it is limited and
+    --protocol takes the dotted name of any protocol class, which is limited and
     counted like ours.
     """
     (tmp_path / "mine.py").write_text(
@@ -350,13 +351,14 @@ async def test_json() -> None:
         assert closed["connectionID"] == opened["connectionID"]
 
 
-# How it ends.
+# The end.
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signal(command: Callable[..., list[str]], number: int) -> None:
     """
-    A signal ends it cleanly: no listener, no traceback, the signal's status.
+    A signal ends the server cleanly: no listener, no traceback, the signal's
+    status.
     """
     async with running(command(*LOCAL)) as child:
         await portOf(child)
@@ -368,7 +370,7 @@ async def test_signal(command: Callable[..., list[str]], number: int) -> None:
 
 async def test_signalFlushes() -> None:
     """
-    After a signal a slow client still gets all that was written to it.
+    After a signal a slow client still gets all bytes written to it.
     """
     size = 3_000_000
     async with running(twistd(*LOCAL, "--protocol", "echo", "--drain", "20")) as child:
@@ -400,7 +402,7 @@ async def busy(port: int) -> Peer:
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_secondSignal(command: Callable[..., list[str]], second: int) -> None:
     """
-    A second signal does not wait for clients any more, and has no traceback.
+    A second signal ends the wait for clients, without a traceback.
     """
     async with running(command(*LOCAL, "--protocol", "echo", "--drain", "60")) as child:
         peer = await busy(await portOf(child))
@@ -418,8 +420,8 @@ async def test_secondSignal(command: Callable[..., list[str]], second: int) -> N
 
 async def test_twoSignalsAtOnce(command: Callable[..., list[str]]) -> None:
     """
-    Two signals in one moment, as a ^C in a supervised terminal may send them,
-    end it at once without a traceback.
+    Two signals at one moment, as a ^C in a supervised terminal may send them, end
+    the server at once without a traceback.
     """
     async with running(command(*LOCAL, "--protocol", "echo", "--drain", "60")) as child:
         peer = await busy(await portOf(child))
@@ -436,7 +438,7 @@ async def test_twoSignalsAtOnce(command: Callable[..., list[str]]) -> None:
 
 async def test_deadlineOfTheDrain() -> None:
     """
-    A client that does not read holds a stopping server no longer than --drain.
+    A client that does not read delays a stop no longer than --drain.
     """
     async with running(twistd(*LOCAL, "--protocol", "echo", "--drain", "0.3")) as child:
         peer = await busy(await portOf(child))
@@ -448,7 +450,7 @@ async def test_deadlineOfTheDrain() -> None:
         await peer.whenLost()
 
 
-# What it answers to bad input.
+# Bad input.
 
 BAD = {
     "--port x": "--port must be a whole number, 0 to 65535, not 'x'",
@@ -505,8 +507,8 @@ async def test_badInputOfTwist(options: str) -> None:
 
 async def test_portInUse(command: Callable[..., list[str]]) -> None:
     """
-    A port that is taken is told in one line, and nothing goes on running
-    without a listener; also when it is the second of two.
+    A port in use gives one line, and no process without a listener goes on; the
+    same holds for the second of two ports.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
@@ -534,8 +536,8 @@ BAD_MODULES = {
 @pytest.mark.parametrize("name", BAD_MODULES)
 async def test_badModule(name: str, tmp_path: Path) -> None:
     """
-    A user's module that cannot serve is told in one line, when it starts and
-    not at the first connection.
+    A user's module that cannot serve gives one line at the start, not at the first
+    connection.
     """
     text, message = BAD_MODULES[name]
     (tmp_path / f"{name}.py").write_text(text)
@@ -546,8 +548,8 @@ async def test_badModule(name: str, tmp_path: Path) -> None:
 
 async def test_daemon(tmp_path: Path) -> None:
     """
-    As a daemon it reports a port in use to whoever has started it, and leaves no
-    pid file.
+    As a daemon the server reports a port in use to its starter, and leaves no pid
+    file.
     """
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

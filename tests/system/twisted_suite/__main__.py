@@ -15,7 +15,7 @@ from tests.system.twisted_suite.child import MODULES
 from tests.system.twisted_suite.reactors import STOCK
 
 EXPECTED = {
-    # Asks for the transport itself among the reactor's readers.
+    # It looks for the transport itself among the reactor's readers.
     "test_resumeProducing",
 }
 
@@ -24,7 +24,7 @@ Outcomes = dict[str, tuple[str, str]]
 
 def run(kind: str, whose: str, seconds: float) -> Outcomes:
     """
-    Run them once.
+    Run the tests once.
 
     @param kind: the reactor.
     @param whose: C{"ours"} or C{"stock"}.
@@ -41,7 +41,7 @@ def run(kind: str, whose: str, seconds: float) -> Outcomes:
     for line in done.stdout.splitlines():
         if line.startswith("["):
             name, outcome, why = json.loads(line)
-            # A test may end twice: with its failure, and with what it has left.
+            # A test may end twice: with its failure, and with its leftovers.
             if outcomes.get(name, ("passed", ""))[0] == "passed":
                 outcomes[name] = (outcome, why)
     for name, (_, why) in outcomes.items():
@@ -67,7 +67,7 @@ def main() -> int:
     """
     Run, compare, print.
 
-    @return: how many differences were not expected.
+    @return: the exit status: 1 for any unexpected difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m tests.system.twisted_suite", description=__doc__

@@ -1,7 +1,7 @@
 """
 One run, in a process of its own: C{child.py REACTOR ours|stock}.
 
-Writes a line of JSON for each test: its name, how it ended, and why.
+It writes a line of JSON for each test: its name, its outcome, and the reason.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ MODULES = (
 
 def main(kind: str, whose: str) -> None:
     """
-    Run all of it.
+    Run all tests.
     """
     install(kind, whose == "ours")
-    # Only now: these look at the reactors when they are imported.
+    # Not earlier: these look at the reactors when they are imported.
     from twisted.trial.reporter import Reporter
     from twisted.trial.runner import TestLoader, TrialRunner
 
@@ -43,7 +43,7 @@ def main(kind: str, whose: str) -> None:
 
     class Recorder(Reporter):
         """
-        Writes down how each test ended.
+        Writes the outcome of each test.
         """
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,8 +1,8 @@
 """
 The stock reactors with our port in place of Twisted's.
 
-They bear the names of the stock ones, since those become part of the names of
-tests.
+They have the names of the stock ones, because these names become part of the names
+of tests.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class OurAsyncioReactor(Ours, asyncioreactor.AsyncioSelectorReactor):
 
 def AsyncioSelectorReactor(case: Any) -> Any:
     """
-    Make one with a loop of its own, as Twisted's tests do.
+    Make a reactor with a loop of its own, as Twisted's tests do.
     """
     reactor = reactormixins.asyncioSelectorReactor(case)
     reactor.__class__ = OurAsyncioReactor
@@ -99,8 +99,8 @@ def AsyncioSelectorReactor(case: Any) -> Any:
 
 def install(kind: str, ours: bool) -> None:
     """
-    Install a reactor for those tests that use the installed one, and tell the
-    others which to build.
+    Install a reactor for the tests that use the installed one, and tell the other
+    tests which reactor to build.
     """
     from twisted.internet.main import installReactor
     from twisted.python.reflect import namedAny
