@@ -1,6 +1,6 @@
 """
-How much CPU time servers take for what they do, side by side.
+The CPU time of servers for the same work, side by side.
 
-C{python -m tests.benchmarks} runs all cases with all servers that can be had
-here; see docs/performance.md for the method.
+C{python -m tests.benchmarks} runs all cases with all servers available here; see
+docs/performance.md for the method.
 """

@@ -31,7 +31,7 @@ CASES: Final = {
 }
 
 TURN: Final = 0.1
-"""Seconds of a turn: much longer than it takes to get warm, and much shorter
+"""Seconds of a turn: much longer than a server takes to get warm, and much shorter
 than the slow and quick times of a shared machine."""
 
 
@@ -45,8 +45,8 @@ def inTurns(
     """
     Start all servers, and load them in turns.
 
-    @param seconds: for each of them.
-    @return: the figures of each one's turns.
+    @param seconds: the time of load for each server.
+    @return: the figures of each server's turns.
     """
     figures: dict[str, list[float]] = {name: [] for name in commands}
     with ExitStack() as stack:
@@ -64,7 +64,7 @@ def inTurns(
 
 def main() -> None:
     """
-    Run what was asked for.
+    Run the cases of the command line.
     """
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(

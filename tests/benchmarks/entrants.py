@@ -1,9 +1,9 @@
 """
-A server under load, which can be measured in turns with others.
+A server under load, measured in turns with others.
 
-A shared machine is slow and quick by turns of its own, for seconds.  Servers
-that are measured one after the other each meet another machine; so here all of
-them run, each with its load, and all but one are stopped.
+A shared machine has slow and quick times of its own, of seconds each, so servers
+measured one after the other would each meet another machine.  Here all of them run,
+each with its load, and all loads but one are stopped.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ DEADLINE: Final = 60.0
 
 class Case(NamedTuple):
     """
-    What is measured.
+    A case to measure.
 
-    @ivar load: which of the load generator's; C{"idle"} for memory.
+    @ivar load: the name of the load; C{"idle"} for memory.
     """
 
     title: str
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 class Cores(NamedTuple):
     """
-    Where servers and loads are pinned; L{None} where there is only one core.
+    The cores of servers and of loads; L{None} on a machine with one core.
     """
 
     server: int | None
@@ -61,7 +61,8 @@ def cpuTime(process: int) -> float:
 
 def settledCPUTime(process: int, interval: float = 0.002) -> float:
     """
-    The same, once it has done what it had to do: exact only then.
+    The CPU time that a process has used, once it has finished its work: only then
+    is the figure exact.
 
     @param interval: seconds in which it must have done nothing.
     """
@@ -85,7 +86,7 @@ def memory(process: int) -> int:
 @contextmanager
 def running(command: list[str], core: int | None) -> Generator[subprocess.Popen[str]]:
     """
-    A process, as long as it is needed.
+    Run a process as long as the block lasts.
     """
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
@@ -99,7 +100,7 @@ def running(command: list[str], core: int | None) -> Generator[subprocess.Popen[
 
 def portOf(server: subprocess.Popen[str]) -> int:
     """
-    Where it listens, which it says in its first line.
+    The port of a server, from its first line.
     """
     assert server.stdout is not None
     line = server.stdout.readline()
@@ -110,7 +111,7 @@ def portOf(server: subprocess.Popen[str]) -> int:
 
 class Entrant:
     """
-    A server and its load, which is stopped except in its turn.
+    A server and its load, which is stopped outside its turn.
     """
 
     def __init__(
@@ -133,7 +134,7 @@ class Entrant:
         """
         Let the load run for a while.
 
-        @return: microseconds of the server's CPU time for each thing done.
+        @return: microseconds of the server's CPU time for each piece of work.
         """
         used, done = settledCPUTime(self._server.pid), self._done()
         self._load.send_signal(signal.SIGCONT)
@@ -166,8 +167,7 @@ def entered(
 
 def idleMemory(case: Case, server: list[str]) -> float:
     """
-    Bytes of a server's memory for each connection that does nothing, after one
-    message each.
+    Bytes of a server's memory for each idle connection, after one message each.
     """
 
     def crowd(port: int, size: int) -> list[socket.socket]:
@@ -180,11 +180,11 @@ def idleMemory(case: Case, server: list[str]) -> float:
 
     with running(server, None) as process:
         port = portOf(process)
-        # What a program has freed since its start is used up first.
+        # Memory that a program has freed since its start is used up first.
         peers = crowd(port, case.connections // 2)
         before = memory(process.pid)
         peers += crowd(port, case.connections)
-        time.sleep(0.5)  # some free a little more when they have nothing to do
+        time.sleep(0.5)  # some servers free a little more when they are idle
         used = memory(process.pid) - before
         for peer in peers:
             peer.close()

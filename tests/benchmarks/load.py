@@ -1,9 +1,9 @@
 """
-The load generator in Python, for where there is no compiler: C{python -m
+The load generator in Python, for machines without a compiler: C{python -m
 tests.benchmarks.load CASE PORT CONNECTIONS SIZE COUNTER}.
 
-It does what C{load.c} does, and comes as close to not being waited for as
-Python can.
+It does the work of C{load.c}, and comes as close to never keeping the server
+waiting as Python can.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ HOST: Final = "127.0.0.1"
 
 def echo(port: int, connections: int, size: int) -> Iterator[int]:
     """
-    Each connection sends a message, and the next one when it has come back.
+    Send a message on each connection, and the next one when it has come back.
 
-    @return: how many have come back, now and then, without end.
+    @return: the number of messages that have come back, now and then, without end.
     """
     message, buffer = memoryview(bytes(size)), bytearray(min(size, 1 << 18))
     epoll = select.epoll()
@@ -74,14 +74,14 @@ def echo(port: int, connections: int, size: int) -> Iterator[int]:
 
 def connect(port: int, connections: int, size: int) -> Iterator[int]:
     """
-    So many clients at a time: connect, one message, close.
+    Keep a number of clients at work: connect, one message, close.
 
-    @return: how many have done so, now and then, without end.
+    @return: the number of visits, now and then, without end.
     """
     message = bytes(size)
     epoll = select.epoll()
     peers: dict[int, socket.socket] = {}
-    # Closed connections keep their port for a minute; there are more addresses.
+    # A closed connection keeps its port for a minute, so many addresses are used.
     sources = (f"127.{1 + n // 200 % 100}.{n % 200}.1" for n in count())
 
     def start() -> None:
@@ -119,7 +119,7 @@ CASES: Final[dict[str, Callable[[int, int, int], Iterator[int]]]] = {
 
 def main(case: str, port: str, connections: str, size: str, counter: str) -> None:
     """
-    Run one case, and count in a mapped file what is done.
+    Run one case, and write the count into a mapped file.
     """
     with open(counter, "r+b") as file:
         mapped = mmap.mmap(file.fileno(), 8)

@@ -36,7 +36,7 @@ CONCURRENT = 64
 
 class Round(NamedTuple):
     """
-    What was measured in one round.
+    The figures of one round.
     """
 
     rate: float
@@ -87,9 +87,9 @@ def running(command: list[str], log: Path) -> Generator[tuple[subprocess.Popen[b
 
 def flood(port: int, connections: int) -> float:
     """
-    Connect, read the greeting, close.
+    Let all clients connect, read the greeting and close.
 
-    @return: seconds it took.
+    @return: the seconds this took.
     """
     poller = select.epoll()
     open_: dict[int, socket.socket] = {}
@@ -99,7 +99,8 @@ def flood(port: int, connections: int) -> float:
         while len(open_) < CONCURRENT and started < connections:
             client = socket.socket()
             client.setblocking(False)
-            # Addresses in turn: one has only some ten thousand ports a minute.
+            # The clients take addresses in turn: one address has some ten thousand
+            # ports a minute.
             client.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT
             client.bind((f"127.0.0.{2 + started % 200}", 0))
             client.connect_ex(("127.0.0.1", port))
@@ -126,7 +127,7 @@ def logged(log: Path) -> tuple[int, int]:
 
 def measure(process: subprocess.Popen[bytes], port: int, log: Path, connections: int) -> Round:
     """
-    One round.
+    Run one round.
     """
     cpu, (lines, size) = settledCPUTime(process.pid, 0.2), logged(log)
     seconds = flood(port, connections)
@@ -137,7 +138,7 @@ def measure(process: subprocess.Popen[bytes], port: int, log: Path, connections:
 
 def main() -> None:
     """
-    Measure all, and print a table.
+    Measure all programs, and print a table.
     """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=10_000)

@@ -1,5 +1,5 @@
 """
-Bars, as SVG, without a library.
+Bar charts in SVG, without a library.
 """
 
 from __future__ import annotations

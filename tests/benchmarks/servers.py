@@ -1,7 +1,7 @@
 """
-The servers that are compared: each echoes, and prints the port it listens on.
+The compared servers: each echoes, and prints the port it listens on.
 
-C{python -m tests.benchmarks.servers NAME} runs one of those in Python.
+C{python -m tests.benchmarks.servers NAME} runs one of the servers in Python.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ NAMES = {
     "node": "Node net",
     "c": "C, epoll",
 }
-"""All servers, and what they are."""
+"""The names of all servers, and their titles."""
 
 
 def commandOf(name: str, folder: Path) -> list[str] | None:
     """
-    The command that runs a server, or L{None} where it cannot be had.
+    The command that runs a server, or L{None} for a server that is not available.
 
-    @param folder: where something may be built.
+    @param folder: the folder for a build.
     """
     if name == "node":
         node = shutil.which("node")
@@ -48,10 +48,10 @@ def commandOf(name: str, folder: Path) -> list[str] | None:
 
 def compiled(name: str, folder: Path) -> str | None:
     """
-    The path of a program in C from this folder, built at the first call, or
-    L{None} where there is no compiler.
+    The path of a program in C from this folder, built at the first call, or L{None}
+    without a compiler.
 
-    @param folder: where it is built.
+    @param folder: the folder for the build.
     """
     program, compiler = folder / name, shutil.which("cc")
     if compiler is None:
@@ -65,7 +65,7 @@ def compiled(name: str, folder: Path) -> str | None:
 
 def serveTwisted(name: str) -> None:
     """
-    Any of those that run under Twisted.
+    Run one of the servers under Twisted.
     """
     from twisted.internet import reactor
     from twisted.internet.endpoints import TCP4ServerEndpoint
@@ -76,7 +76,7 @@ def serveTwisted(name: str) -> None:
 
     class Plain(Protocol):
         """
-        As short as it can be.
+        The shortest possible echo.
         """
 
         transport: Any
@@ -86,7 +86,7 @@ def serveTwisted(name: str) -> None:
 
     class Counted(TCPDemoProtocol):
         """
-        The same for an application.
+        The same echo as an application's protocol.
         """
 
         def dataReceived(self, data: bytes) -> None:
@@ -115,20 +115,20 @@ class AsyncioEcho(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """
-        Keep it.
+        Keep the transport.
         """
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
         """
-        Send it back.
+        Echo the bytes.
         """
         self.transport.write(data)
 
 
 async def serveAsyncio() -> None:
     """
-    Serve on whatever loop runs.
+    Serve on the running loop.
     """
     loop = asyncio.get_running_loop()
     server = await loop.create_server(AsyncioEcho, "127.0.0.1", 0, backlog=511)
@@ -138,14 +138,14 @@ async def serveAsyncio() -> None:
 
 def tell(port: int) -> None:
     """
-    Say where.
+    Print the port.
     """
     print(port, flush=True)
 
 
 def main(name: str) -> None:
     """
-    Run one.
+    Run one server.
     """
     if name == "asyncio":
         asyncio.run(serveAsyncio())

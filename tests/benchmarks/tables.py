@@ -10,13 +10,13 @@ from statistics import median, quantiles
 from tests.benchmarks.servers import NAMES
 
 Results = dict[str, dict[str, list[float]]]
-"""The figures of each case and server, in the order in which they were
-measured: those with the same index are of the same moment."""
+"""The figures of each case and server, in the order of their measurement: those
+with the same index are of the same moment."""
 
 
 def table(results: Results, titles: Mapping[str, str]) -> str:
     """
-    The medians, and between which figures the middle half was.
+    The medians, with the figures between which the middle half lies.
     """
 
     def cell(runs: dict[str, list[float]], name: str) -> str:
@@ -31,8 +31,8 @@ def table(results: Results, titles: Mapping[str, str]) -> str:
 
 def compared(results: Results, titles: Mapping[str, str], subject: str = "fast") -> str:
     """
-    What each of the others costs in units of one's cost, turn by turn: how
-    quick the machine is at the moment takes no part in that.
+    The cost of each other server in units of the subject's cost, turn by turn: the
+    speed of the machine at the moment cancels out.
     """
 
     def cell(runs: dict[str, list[float]], name: str) -> str:
@@ -61,6 +61,6 @@ def _rows(
 
 def shown(value: float) -> str:
     """
-    A figure with as many digits as mean something.
+    A figure with its significant digits.
     """
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:.0f}"
