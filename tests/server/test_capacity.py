@@ -1,5 +1,5 @@
 """
-The limit: how many there is room for.
+The limit: how many connections there is room for.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from twisted_tcpdemo.twistd.programs import Discard
 )
 def test_descriptors(monkeypatch: pytest.MonkeyPatch, soft: int, expected: int | None) -> None:
     """
-    The limit is the process's less a reserve, which never takes more than half.
+    The limit is the process's number of descriptors less a reserve, which never
+    takes more than half.
     """
     monkeypatch.setattr(resource, "getrlimit", lambda what: (soft, soft))
     assert descriptorLimit() == expected
@@ -34,7 +35,7 @@ def test_descriptors(monkeypatch: pytest.MonkeyPatch, soft: int, expected: int |
 
 def test_noDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where the system has no such limit, there is none.
+    On a system without a descriptor limit there is no limit.
     """
     monkeypatch.setattr(capacity, "resource", None)
     assert descriptorLimit() is None
@@ -43,7 +44,7 @@ def test_noDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def descriptors(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
     """
-    Give the process as many descriptors.
+    Give the process a number of descriptors.
     """
 
     def have(limit: int | None) -> None:
@@ -71,7 +72,7 @@ def test_descriptorsAreALimit(descriptors: Callable[[int | None], None]) -> None
 
 def test_descriptorsUnlimited(descriptors: Callable[[int | None], None]) -> None:
     """
-    Where there is no such limit, or it is not wanted, there is none.
+    Without a descriptor limit, or without a wish for it, there is no limit.
     """
     descriptors(None)
     server = TCPDemoFactory()
@@ -100,8 +101,8 @@ def test_limitAboveTheDescriptors(
 
 async def test_descriptorsOfTheRefused() -> None:
     """
-    Clients that are being sent away take descriptors too: no more of them wait
-    than there are, and nobody is admitted in their place.
+    Refused clients that linger take descriptors too: no more of them wait than
+    there are, and no client is admitted in their place.
     """
     refusing = TCPDemoFactory(Discard, admission=DeniedNetworks("127.0.0.0/8"))
     async with serving(refusing) as server:
@@ -123,7 +124,7 @@ async def test_descriptorsOfTheRefused() -> None:
 
 async def test_descriptorsOfTheProcess() -> None:
     """
-    A factory that listens knows the limit of the process.
+    A factory that listens takes the descriptor limit from the process.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         assert server.factory.effectiveLimit == capacity.descriptorLimit()

@@ -1,5 +1,5 @@
 """
-What must add up at any time, whatever happens to a factory.
+The laws that the accounts of a factory keep at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 def test_whatIsWrongIsSaid() -> None:
     """
-    The check names what does not add up.
+    The check names each law that does not hold.
     """
     server = TCPDemoFactory(admission=PerPeerLimit(9))
     connect(server)
@@ -42,7 +42,7 @@ def test_whatIsWrongIsSaid() -> None:
 
 def test_bytesThatFall() -> None:
     """
-    The check notices bytes that have disappeared since the last one.
+    The check notices a byte count that has fallen since the last check.
     """
     server = TCPDemoFactory(Echo)
     connect(server).dataReceived(b"hello")
@@ -53,8 +53,8 @@ def test_bytesThatFall() -> None:
 
 async def test_storm() -> None:
     """
-    Waves of twice what may come: never one too many, nobody lost, and all is
-    given back.
+    Waves of twice the limit never exceed it, lose no client, and give all slots
+    back.
     """
     limit = PerPeerLimit(10)
     limited = TCPDemoFactory(Discard, maxConnections=15, admission=Admission(limit))
@@ -79,8 +79,8 @@ HOSTS = ["192.0.2.1", "198.51.100.1", "2001:db8::1"]
 
 class Server(RuleBasedStateMachine):
     """
-    A factory with a limit and a policy, both of which change, against a list of
-    who is inside.
+    A factory with a limit and a policy, both of which change, against a list of its
+    clients.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Server(RuleBasedStateMachine):
     @rule(host=st.sampled_from(HOSTS))
     def arrive(self, host: str) -> None:
         """
-        A client comes, and is told if it may not.
+        A client connects, and hears if it is refused.
         """
         self.arrivals += 1
         total, ofPeer = self.server.maxConnections, self.limit.limit
@@ -117,7 +117,7 @@ class Server(RuleBasedStateMachine):
     @rule(data=st.data(), reason=st.sampled_from([ConnectionDone, ConnectionLost]))
     def leave(self, data: st.DataObject, reason: type[Exception]) -> None:
         """
-        A connection ends; the end is told once or twice.
+        A connection ends; the end is reported once or twice.
         """
         protocol, _ = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
         lose(protocol, reason)
@@ -128,7 +128,7 @@ class Server(RuleBasedStateMachine):
     @rule(data=st.data(), size=st.integers(1, 1000))
     def send(self, data: st.DataObject, size: int) -> None:
         """
-        A client sends, and is answered.
+        A client sends bytes, and gets an answer.
         """
         protocol, _ = data.draw(st.sampled_from(self.inside))
         protocol.dataReceived(bytes(size))
@@ -137,21 +137,21 @@ class Server(RuleBasedStateMachine):
     @rule(limit=st.none() | st.integers(0, 4))
     def changeTotal(self, limit: int | None) -> None:
         """
-        The limit of all changes.
+        Change the limit of all connections.
         """
         self.server.maxConnections = limit
 
     @rule(limit=st.none() | st.integers(0, 3))
     def changeLimit(self, limit: int | None) -> None:
         """
-        The limit of a peer changes.
+        Change the limit of a peer.
         """
         self.limit.limit = limit
 
     @rule()
     def replace(self) -> None:
         """
-        Another policy takes over.
+        Put another policy into force.
         """
         before, self.limit = self.limit, PerPeerLimit(self.limit.limit)
         self.server.admission = Admission(self.limit)
@@ -160,7 +160,7 @@ class Server(RuleBasedStateMachine):
     @invariant()
     def asTheModel(self) -> None:
         """
-        Counts, bytes and refusals are those of the list.
+        The counts, the bytes and the refusals are those of the list.
         """
         server = self.server
         assert server.conservation() == []
@@ -175,7 +175,7 @@ class Server(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        When all have gone nothing is left.
+        When all clients have left, every count is zero.
         """
         for protocol, _ in self.inside:
             lose(protocol)

@@ -1,5 +1,5 @@
 """
-Draining: nothing lost, and always an end.
+Draining: no byte is lost, and the drain always ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ADDRESS = IPv4Address("TCP", "127.0.0.1", 1)
 
 class Memory(StringTransport):
     """
-    A transport in memory that ends when it is told to.
+    A transport in memory that ends when it is closed.
     """
 
     protocol: Any = None
@@ -50,7 +50,7 @@ class Memory(StringTransport):
 
 def connected(factory: TCPDemoFactory) -> Any:
     """
-    One more connection in memory.
+    Connect another client in memory.
     """
     protocol, transport = factory.buildProtocol(ADDRESS), Memory()
     transport.protocol = protocol
@@ -60,7 +60,7 @@ def connected(factory: TCPDemoFactory) -> Any:
 
 def test_nobodyThere() -> None:
     """
-    With nobody connected a drain is over at once, and can be repeated.
+    A drain without connections is over at once, and can be repeated.
     """
     factory = TCPDemoFactory(clock=Clock())
     for _ in range(2):
@@ -71,7 +71,7 @@ def test_nobodyThere() -> None:
 
 def test_protocolsAreTold() -> None:
     """
-    Each protocol hears drainStarted, and may end by itself.
+    Each protocol hears drainStarted, and may end its connection.
     """
     told: list[int] = []
 
@@ -108,7 +108,7 @@ def test_hookRaises(loggedErrors: Any) -> None:
 
 def test_withoutDeadline() -> None:
     """
-    Without a deadline nothing is closed by force, however long it takes.
+    Without a deadline no connection is closed by force, however long it takes.
     """
     clock = Clock()
     factory = TCPDemoFactory(clock=clock)
@@ -123,7 +123,7 @@ def test_withoutDeadline() -> None:
 
 def test_idleIsClosed() -> None:
     """
-    With a deadline, a connection that is idle is closed, a busy one as soon as
+    With a deadline, an idle connection is closed at once, and a busy one as soon as
     it becomes idle.
     """
     clock = Clock()
@@ -145,7 +145,7 @@ def test_idleIsClosed() -> None:
 
 def test_deadline() -> None:
     """
-    What is not idle at the deadline is aborted, and counted apart.
+    Connections that are busy at the deadline are aborted, and counted apart.
     """
     clock = Clock()
     factory = TCPDemoFactory(clock=clock)
@@ -163,7 +163,7 @@ def test_deadline() -> None:
 
 def test_spread() -> None:
     """
-    Idle connections are closed one by one over the time that is given.
+    Idle connections are closed one by one, spread over the given time.
     """
     clock = Clock()
     factory = TCPDemoFactory(clock=clock)
@@ -218,7 +218,7 @@ async def test_transfersFinish() -> None:
 
 async def test_queueIsServed() -> None:
     """
-    Clients that the kernel has connected before the drain are served by it.
+    A drain serves clients that the kernel had connected before it.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         server.factory.suspend()
@@ -237,8 +237,8 @@ async def test_queueIsServed() -> None:
 @pytest.mark.parametrize("endpoint", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
 async def test_abortedAtTheLastMoment(endpoint: str) -> None:
     """
-    A client that connects while C{drain(0)} closes the port is aborted too,
-    however busy it is.
+    A client that connects while C{drain(0)} closes the port is aborted too, even if
+    it is busy.
     """
     async with serving(TCPDemoFactory(Discard), endpoint) as server:
         drained = server.factory.drain(0)
@@ -252,7 +252,7 @@ async def test_abortedAtTheLastMoment(endpoint: str) -> None:
 
 def test_abortedAgain() -> None:
     """
-    C{drain(0)} aborts those who have come since the last one, by whatever way.
+    C{drain(0)} aborts all connections made since the last drain, by whatever way.
     """
     factory = TCPDemoFactory(clock=Clock())
     first = connected(factory)
@@ -270,8 +270,8 @@ def test_abortedAgain() -> None:
 @pytest.mark.parametrize("ask", ["drain", "close"])
 def test_hookDrains(ask: str) -> None:
     """
-    A protocol whose drainStarted drains the factory, with a deadline of its
-    own, joins the drain that is under way, and is told once.
+    A protocol whose drainStarted drains the factory, with another deadline, joins
+    the drain under way, and hears of it once.
     """
     told: list[bool] = []
 
@@ -291,7 +291,7 @@ def test_hookDrains(ask: str) -> None:
 
 def test_hookEndsAnother() -> None:
     """
-    A connection that another one's drainStarted ends is told nothing any more.
+    A connection that another one's drainStarted ends hears nothing more.
     """
     told: list[TCPDemoProtocol] = []
 
@@ -313,8 +313,8 @@ def test_hookEndsAnother() -> None:
 
 def test_observerDrains() -> None:
     """
-    When an observer of listeningStopped drains the factory as well, there is one
-    drain: protocols are told once.
+    When an observer of listeningStopped drains the factory too, there is one drain,
+    and protocols hear of it once.
     """
     told: list[bool] = []
 
@@ -339,8 +339,8 @@ def test_observerDrains() -> None:
 
 def test_drainedBeforeItIsMade() -> None:
     """
-    A connection at whose opening an observer drains hears drainStarted, but not
-    before connectionMade.
+    A connection whose opening makes an observer drain hears drainStarted after
+    connectionMade.
     """
     heard: list[str] = []
 
@@ -367,8 +367,8 @@ def test_drainedBeforeItIsMade() -> None:
 
 def test_listensAgain() -> None:
     """
-    A factory that listens again before its drain is over drains no more: who
-    connects then stays, and the drain ends without them.
+    After a factory listens again, its former drain leaves new connections alone,
+    and ends without them.
     """
     reactor = MemoryReactorClock()
     factory = TCPDemoFactory(clock=reactor)
@@ -387,8 +387,8 @@ def test_listensAgain() -> None:
 
 async def test_drainedOnceMore() -> None:
     """
-    A drain of a factory that listens again closes its new listeners, and waits
-    for who has come by them, too.
+    A second drain of a factory that listens again closes the new listeners, and
+    waits for their connections too.
     """
     factory = TCPDemoFactory(Discard)
     async with serving(factory) as server:
@@ -412,8 +412,8 @@ async def test_drainedOnceMore() -> None:
 
 async def test_waitsForWhoHasComeOtherwise() -> None:
     """
-    Without a new listener, a drain waits for whoever is connected, also past
-    its listeners.
+    Without a new listener, a drain also waits for connections made past its
+    listeners.
     """
     factory = TCPDemoFactory(clock=Clock())
     first = connected(factory)
@@ -429,8 +429,8 @@ async def test_waitsForWhoHasComeOtherwise() -> None:
 @pytest.mark.parametrize("option", ["deadline", "spread"])
 def test_badTime(option: str, value: Any) -> None:
     """
-    A time that is none is refused before anything is closed, and the error
-    names it.
+    A time out of range is refused before a listener is closed, and the error names
+    it.
     """
     reactor = MemoryReactorClock()
     factory = TCPDemoFactory(clock=reactor)
@@ -444,7 +444,7 @@ def test_badTime(option: str, value: Any) -> None:
 
 def test_abortedOnce() -> None:
     """
-    C{drain(0)} aborts each connection once, also one that takes its time.
+    C{drain(0)} aborts each connection once, even one that takes its time.
     """
     factory = TCPDemoFactory(clock=Clock())
     connection = connected(factory)

@@ -28,7 +28,7 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 def test_interfaces() -> None:
     """
-    The factory and the observers provide what they say.
+    The factory and the observers provide their interfaces.
     """
     verifyObject(IProtocolFactory, TCPDemoFactory())
     verifyObject(ISlots, TCPDemoFactory())
@@ -38,7 +38,7 @@ def test_interfaces() -> None:
 @pytest.mark.parametrize("limit", [-1, True, 1.5, "3"])
 def test_badLimit(limit: Any) -> None:
     """
-    A limit that is none is refused when it is given, and changes nothing.
+    An invalid limit is refused when it is given, and changes nothing.
     """
     with pytest.raises((TypeError, ValueError), match="maxConnections"):
         TCPDemoFactory(maxConnections=limit)
@@ -69,8 +69,8 @@ def test_badOption(option: str, value: Any) -> None:
 
 def test_cannotBuild() -> None:
     """
-    When a protocol cannot be built, the error is told to observers and goes on
-    to the listener, which closes the connection; no slot is taken.
+    When a protocol cannot be built, observers hear of the error, the listener
+    closes the connection, and no slot is taken.
     """
 
     class Broken(TCPDemoProtocol):
@@ -89,8 +89,8 @@ def test_cannotBuild() -> None:
 
 def test_subclassWithoutSuper() -> None:
     """
-    A factory whose __init__ does not call ours works with the defaults, and a
-    limit can be set on it.
+    A factory whose __init__ does not call ours works with the defaults, and its
+    limit can be set.
     """
 
     class Own(TCPDemoFactory):
@@ -117,8 +117,8 @@ def test_forProtocol() -> None:
 
 def test_foreignProtocol() -> None:
     """
-    A protocol that is none of ours would not be counted, so it is an error
-    that says what to do.
+    A foreign protocol would not be counted, so it is an error that tells the
+    remedy.
     """
     factory = TCPDemoFactory(Protocol)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mix it in"):
@@ -127,8 +127,7 @@ def test_foreignProtocol() -> None:
 
 async def test_closeBeforeListen() -> None:
     """
-    close() can be called before listen(), and twice: unlike Node's it is no
-    error.
+    close() before listen(), and a second close(), are no errors, unlike in Node.
     """
     factory = TCPDemoFactory()
     await factory.close()
@@ -154,8 +153,8 @@ async def test_closeWaits() -> None:
 
 async def test_resetBeforeAccept() -> None:
     """
-    Connections that were reset before anybody looked are counted like any
-    other, and take no slot with them.
+    Connections that were reset before their accept are counted like any other, and
+    give their slots back.
     """
     async with serving(TCPDemoFactory(Echo, maxConnections=50)) as server:
         for _ in range(20):
@@ -188,8 +187,7 @@ async def test_failedHandshake() -> None:
 
 async def test_proxyHeader() -> None:
     """
-    Behind a PROXY header the client's own address is reported, and the limit
-    holds.
+    Behind a PROXY header the client's own address is reported, and the limit holds.
     """
     header = b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n"
     endpoint = "haproxy:tcp:0:interface=127.0.0.1"
@@ -214,8 +212,8 @@ async def test_proxyHeader() -> None:
 @pytest.mark.parametrize("ending", ["loseConnection", "abortConnection"])
 async def test_proxiedPeerAtTheEnd(ending: str) -> None:
     """
-    The event of a connection's end names the client behind the PROXY header,
-    even if nobody has looked at it before.
+    The event of a connection's end names the client behind the PROXY header, even
+    if its address was never read before.
     """
     async with serving(TCPDemoFactory(Discard), "haproxy:tcp:0:interface=127.0.0.1") as server:
         peer = await server.connect()
@@ -250,7 +248,7 @@ async def test_underAnotherFactory() -> None:
 
 async def test_refusalMessage() -> None:
     """
-    A refused client is told, even if it has sent something that nobody read.
+    A refused client gets the message, even if it has sent bytes that nobody read.
     """
     factory = TCPDemoFactory(Echo, maxConnections=0, refusalMessage=b"full\n")
     async with serving(factory) as server:
@@ -286,7 +284,7 @@ async def test_resetOverflow() -> None:
 
 async def test_refusedThatNeverCloses() -> None:
     """
-    A refused client that keeps its side open is ended all the same.
+    A refused client that keeps its side open is still ended.
     """
     async with serving(TCPDemoFactory(Echo, maxConnections=0)) as server:
         raw = rawConnection(server.port)
@@ -348,7 +346,7 @@ async def test_halfOpen() -> None:
 
 async def test_halfOpenUntilWeEnd() -> None:
     """
-    A connection both sides of which have ended is over, whoever was last.
+    A connection is over when both sides have ended, whichever was last.
     """
 
     class Ending(TCPDemoProtocol):
@@ -364,7 +362,7 @@ async def test_halfOpenUntilWeEnd() -> None:
 
 async def test_lineReceiverOverTCP() -> None:
     """
-    LineReceiver, mixed in and none the wiser, is counted.
+    LineReceiver can be mixed in unchanged, and is counted.
     """
 
     class Lines(LineReceiver, TCPDemoProtocol):
@@ -383,7 +381,7 @@ async def test_lineReceiverOverTCP() -> None:
 
 async def test_noDelay() -> None:
     """
-    TCP_NODELAY is on unless Nagle's algorithm is asked for.
+    TCP_NODELAY is on unless an application turns it off.
     """
     for noDelay in (True, False):
         async with serving(TCPDemoFactory(Discard, noDelay=noDelay, keepAlive=True)) as server:
@@ -406,7 +404,7 @@ def test_factoryInMemory() -> None:
 
 async def test_draining() -> None:
     """
-    A factory says that it drains, from the call until the last has gone.
+    A factory counts as draining from the call until its last connection has ended.
     """
     factory = TCPDemoFactory(Discard)
     async with serving(factory) as server:

@@ -1,5 +1,5 @@
 """
-The admission policy of a factory: whom it refuses, and what it counts.
+The admission policy of a factory: the refusals and their counts.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def test_ruleIsNamed() -> None:
 
 def test_refusalIsLogged() -> None:
     """
-    The log says which rule has refused.
+    The log names the rule that has refused a client.
     """
     server = TCPDemoFactory(admission=DeniedNetworks("192.0.2.0/24"))
     server.addObserver(LoggingObserver(server))
@@ -59,7 +59,7 @@ def test_refusalIsLogged() -> None:
 
 def test_refusedProtocolHearsNothing() -> None:
     """
-    A protocol whose connection is refused by a rule is told nothing of it.
+    A protocol whose connection is refused by a rule hears nothing of it.
     """
 
     class Deaf(TCPDemoProtocol):
@@ -77,7 +77,8 @@ def test_refusedProtocolHearsNothing() -> None:
 
 def test_limitComesFirst() -> None:
     """
-    What the limit refuses is not asked of the policy, and takes no token.
+    A client over the limit is refused before the policy is asked, and takes no
+    token.
     """
     rate = PeerRate(0.001)
     server = TCPDemoFactory(maxConnections=0, admission=rate, clock=Clock())
@@ -103,7 +104,7 @@ def test_rateHasTheFactorysClock() -> None:
 
 def test_replaced() -> None:
     """
-    Another policy counts who is there already, and the first forgets them.
+    A new policy counts the open connections, and the old one forgets them.
     """
     first, second = PerPeerLimit(9), PerPeerLimit(2)
     server = TCPDemoFactory()
@@ -125,7 +126,7 @@ def test_replaced() -> None:
 
 def test_noPolicy() -> None:
     """
-    What is no policy is refused when it is given.
+    An object that is no policy is refused when it is given.
     """
     with pytest.raises(TypeError, match="does not provide IAdmissionPolicy"):
         TCPDemoFactory(admission=object())  # type: ignore[arg-type]
@@ -147,7 +148,7 @@ class Broken(Rule):
 @pytest.mark.parametrize("method", ["decide", "opened"])
 def test_brokenPolicyRefuses(method: str, loggedErrors: Any) -> None:
     """
-    A policy that raises is logged and refuses: a broken door is shut.
+    A policy that raises is logged, and refuses the client.
     """
     server = TCPDemoFactory(admission=Broken(method))
     connect(server)
@@ -159,7 +160,7 @@ def test_brokenPolicyRefuses(method: str, loggedErrors: Any) -> None:
 @pytest.mark.parametrize("method", ["adopted", "closed"])
 def test_brokenPolicyHarmsNothing(method: str, loggedErrors: Any) -> None:
     """
-    A policy that raises afterwards is logged; the slot is given back.
+    A policy that raises after the admission is logged, and the slot is given back.
     """
     server = TCPDemoFactory()
     protocol = connect(server)
@@ -172,8 +173,8 @@ def test_brokenPolicyHarmsNothing(method: str, loggedErrors: Any) -> None:
 
 def test_addressThatChanges() -> None:
     """
-    A connection is given back by the address by which it was counted, also if
-    a PROXY header has told another since.
+    A connection is given back under the address under which it was counted, even if
+    a PROXY header has changed it since.
     """
     told: list[IAddress] = []
 
@@ -197,7 +198,7 @@ def test_addressThatChanges() -> None:
 @pytest.mark.parametrize("tls", [False, True])
 async def test_peersOverTCP(tls: bool) -> None:
     """
-    A peer that has what it may have is refused, another comes in; with TLS too.
+    A peer over its limit is refused and another one admitted, with TLS too.
     """
     endpoint = (
         f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}" if tls else "tcp:0:interface=127.0.0.1"
@@ -223,7 +224,7 @@ async def test_peersOverTCP(tls: bool) -> None:
 
 async def test_mappedOverTCP() -> None:
     """
-    An IPv4 client of a dual-stack listener is in its IPv4 network.
+    An IPv4 client of a dual-stack listener belongs to its IPv4 network.
     """
     limited = TCPDemoFactory(Discard, admission=DeniedNetworks("127.0.0.0/8"))
     async with serving(limited, r"tcp6:0:interface=\:\:ffff\:127.0.0.1") as server:
@@ -234,7 +235,7 @@ async def test_mappedOverTCP() -> None:
 
 async def test_peersOverUNIX(tmp_path: Any) -> None:
     """
-    Rules about networks are none for UNIX sockets.
+    Rules about networks do not apply to UNIX sockets.
     """
     where = f"unix:{tmp_path / 'socket'}"
     limited = TCPDemoFactory(Discard, admission=Admission(PerPeerLimit(0), PeerRate(0.001)))

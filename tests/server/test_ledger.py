@@ -15,7 +15,7 @@ from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 
 def test_builtAndNeverConnected() -> None:
     """
-    A protocol that is built takes no slot before it is connected.
+    A protocol takes no slot until it is connected.
     """
     factory = TCPDemoFactory(maxConnections=1)
     for _ in range(3):
@@ -27,8 +27,8 @@ def test_builtAndNeverConnected() -> None:
 
 def test_builtInTimeConnectedLate() -> None:
     """
-    Two are built while there is one slot: the second to connect is refused,
-    and its protocol hears nothing.
+    When two protocols are built for one slot, the second to connect is refused, and
+    hears nothing.
     """
     heard: list[str] = []
 
@@ -90,7 +90,7 @@ def test_connectionMadeRaises() -> None:
 
 def test_lostInsideConnectionMade() -> None:
     """
-    A connection that ends while its connectionMade runs is counted once.
+    A connection that ends within its connectionMade is counted once.
     """
 
     class Hasty(TCPDemoProtocol):

@@ -1,5 +1,5 @@
 """
-Ports: clients that wait in the kernel's queue, and ports that pause.
+Ports: the kernel's queue of clients, pauses, and stops.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from twisted_tcpdemo.twistd.programs import Discard
 @pytest.mark.deadline(30)
 async def test_waves(transport: str, tmp_path: Path) -> None:
     """
-    Waves of twice the limit: never one over, nobody is refused, and everybody
+    In waves of twice the limit it is never exceeded, no client is refused, and each
     is served as slots free.
     """
     limit = 5
@@ -38,7 +38,7 @@ async def test_waves(transport: str, tmp_path: Path) -> None:
         for wave in range(1, 4):
             peers = [await server.connect() for _ in range(2 * limit)]
             await until(lambda: factory.connectionCount == limit)
-            for peer in peers:  # whoever is served leaves, and makes room
+            for peer in peers:  # a served client leaves, and frees its slot
                 await peer.whenReceived(5)
                 peer.transport.loseConnection()
             await until(lambda wave=wave: factory.closedCount == 2 * limit * wave)
@@ -49,8 +49,8 @@ async def test_waves(transport: str, tmp_path: Path) -> None:
 
 async def test_fullLeavesThemWaiting() -> None:
     """
-    Full leaves a client in the queue without a word, a release serves it, the
-    count returns to zero.
+    A full server leaves a client in the queue without a byte, a release serves it,
+    and the count returns to zero.
     """
     factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
     async with serving(factory) as server:
@@ -69,7 +69,7 @@ async def test_fullLeavesThemWaiting() -> None:
 
 async def test_idlePortCostsNothing() -> None:
     """
-    While a full server lets clients wait, its port is not read at all.
+    A full server that lets clients wait does not read its port at all.
     """
     from twisted.internet import reactor
 
@@ -87,7 +87,7 @@ async def test_idlePortCostsNothing() -> None:
 
 async def test_limitRaised() -> None:
     """
-    Raising the limit admits those who wait, and no more of them.
+    A raised limit admits as many waiting clients as it has new slots.
     """
     factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
     async with serving(factory) as server:
@@ -104,7 +104,7 @@ async def test_limitRaised() -> None:
 
 async def test_overflowChanged() -> None:
     """
-    When those who wait are no longer to wait, they are refused.
+    Waiting clients are refused when the overflow changes from waiting.
     """
     factory = TCPDemoFactory(Greeter, maxConnections=0, overflow="wait")
     async with serving(factory) as server:
@@ -117,7 +117,7 @@ async def test_overflowChanged() -> None:
 
 async def test_severalPorts() -> None:
     """
-    Several ports share one limit: together they are never one over.
+    Several ports share one limit, and together never exceed it.
     """
     from twisted.internet import reactor
 
@@ -137,7 +137,7 @@ async def test_severalPorts() -> None:
 
 async def test_queueOfTheGone() -> None:
     """
-    A queue full of clients that have given up does not keep a live one waiting.
+    A queue full of clients that have left does not keep a live client waiting.
     """
     factory = TCPDemoFactory(Greeter, maxConnections=1, overflow="wait")
     async with serving(factory, "tcp:0:interface=127.0.0.1:backlog=200") as server:
@@ -153,8 +153,8 @@ async def test_queueOfTheGone() -> None:
 
 async def test_suspend() -> None:
     """
-    A suspended server stays bound, queues clients, and leaves connections
-    alone; resumed, it serves the queue.
+    A suspended server stays bound, queues clients, and leaves connections alone;
+    resumed, it serves the queue.
     """
     factory = TCPDemoFactory(Greeter)
     async with serving(factory) as server:
@@ -173,8 +173,8 @@ async def test_suspend() -> None:
 
 async def test_drainServesTheQueue() -> None:
     """
-    A drain serves clients that the kernel has connected already, and refuses
-    visibly those for whom there is no slot.
+    A drain serves clients that the kernel has already connected, and visibly
+    refuses those without a slot.
     """
     factory = TCPDemoFactory(Greeter, maxConnections=2, overflow="wait")
     async with serving(factory) as server:
@@ -195,8 +195,8 @@ async def test_drainServesTheQueue() -> None:
 @pytest.mark.parametrize("first", ["port", "factory", "drain"])
 async def test_stoppedTwice(endpoint: str, first: str) -> None:
     """
-    A port that is stopped twice in a turn, by whomever, closes once, and both
-    are told when it has.
+    A port that is stopped twice in one turn closes once, and both callers hear when
+    it has.
     """
     from twisted.internet import reactor
 
@@ -212,7 +212,7 @@ async def test_stoppedTwice(endpoint: str, first: str) -> None:
 
 async def test_stopsWithItsPorts() -> None:
     """
-    Somebody else who stops a port that is closing waits for the same end.
+    Another caller that stops a closing port waits for the same end.
     """
     factory = TCPDemoFactory(Greeter)
     async with serving(factory) as server:
@@ -227,8 +227,8 @@ async def test_stopsWithItsPorts() -> None:
 @pytest.mark.parametrize("stop", ["stopListening", "close"])
 async def test_opensAfterTheStop(stop: str) -> None:
     """
-    A listener that opens after the server was told to stop is closed, and its
-    Deferred says why; the next one is none the worse.
+    A listener that opens after the server's stop is closed, and its Deferred fails
+    with the reason; the next listener works.
     """
     from twisted.internet import reactor
 
@@ -256,7 +256,7 @@ async def test_opensAfterTheStop(stop: str) -> None:
 async def test_listensNowhere() -> None:
     """
     An endpoint like C{stdio:}, which connects at once and has no port, is served
-    and drained, and is not listed.
+    and drained, and not listed.
     """
 
     @implementer(IStreamServerEndpoint)
@@ -304,7 +304,7 @@ async def test_listening() -> None:
 
 async def test_portStoppedByOthers() -> None:
     """
-    A port that somebody else stops is no longer listed, and observers know.
+    A port that others stop is no longer listed, and observers hear of it.
     """
     from twisted.internet import reactor
 

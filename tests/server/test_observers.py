@@ -1,5 +1,5 @@
 """
-Telling others what happens: the fan-out of events.
+The events of a server, and their way to its observers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted_tcpdemo.server.observers import ConnectionObserver, Observers
 
 def test_interfaces() -> None:
     """
-    Our observers, and the one of the tests, keep the contract.
+    Our observers, and the one of the tests, provide the interface.
     """
     verifyClass(IConnectionObserver, ConnectionObserver)
     verifyClass(IConnectionObserver, LoggingObserver)
@@ -30,7 +30,7 @@ def test_interfaces() -> None:
 
 def test_observerThatDoesNothing() -> None:
     """
-    A subclass overrides what it wants to know; the rest does nothing.
+    A subclass overrides the events it wants; the others do nothing.
     """
     observer: Any = ConnectionObserver()
     for name in IConnectionObserver.names():
@@ -42,7 +42,7 @@ def test_observerThatDoesNothing() -> None:
 
 def test_order() -> None:
     """
-    All are told, in the order in which they came.
+    All observers are called, in the order in which they were added.
     """
     told: list[str] = []
 
@@ -64,7 +64,7 @@ def test_order() -> None:
 
 def test_observerThatRaises(loggedErrors: Any) -> None:
     """
-    One that raises is logged, and the others are told all the same.
+    An observer that raises is logged, and the others are still called.
     """
 
     class Broken(ConnectionObserver):
@@ -81,8 +81,8 @@ def test_observerThatRaises(loggedErrors: Any) -> None:
 
 def test_remove() -> None:
     """
-    Who is removed is told no more; who was not there is not missed.  One that
-    only equals another is not removed in its place.
+    A removed observer is not called; removing an unknown one does nothing, even if
+    it equals another.
     """
 
     @implementer(IConnectionObserver)
@@ -103,8 +103,8 @@ def test_remove() -> None:
 
 def test_changedMeanwhile() -> None:
     """
-    An observer may remove itself, or add another, while it is told: that holds
-    from the next event on.
+    An observer may remove itself or add another while it is called; this holds from
+    the next event on.
     """
     observers, late = Observers(), Events()
 
@@ -122,7 +122,7 @@ def test_changedMeanwhile() -> None:
 @pytest.mark.parametrize("thing", [None, object(), print, ConnectionObserver])
 def test_noObserver(thing: Any) -> None:
     """
-    What is no observer is refused when it is added.
+    An object that is no observer is refused when it is added.
     """
     with pytest.raises(TypeError, match="does not provide IConnectionObserver"):
         Observers().add(thing)
@@ -130,8 +130,8 @@ def test_noObserver(thing: Any) -> None:
 
 def test_observerRaises(loggedErrors: Any) -> None:
     """
-    An observer that raises is logged; the others and the counts are as if it
-    had not.
+    An observer that raises is logged, and neither the others nor the counts are
+    affected.
     """
 
     class Broken(ConnectionObserver):
@@ -153,7 +153,7 @@ def test_observerRaises(loggedErrors: Any) -> None:
 
 def test_observerOfNothing() -> None:
     """
-    What is no observer is refused when it is added.
+    An object that is no observer is refused when it is added.
     """
     with pytest.raises(TypeError, match="IConnectionObserver"):
         TCPDemoFactory().addObserver(object())  # type: ignore[arg-type]
@@ -161,7 +161,7 @@ def test_observerOfNothing() -> None:
 
 def test_removedObserver() -> None:
     """
-    An observer that was removed is told no more; removing it again is nothing.
+    A removed observer is not called; a second removal does nothing.
     """
     factory, events = TCPDemoFactory(), Events()
     factory.addObserver(events)
@@ -173,7 +173,7 @@ def test_removedObserver() -> None:
 
 def test_observersSeeTheTruth() -> None:
     """
-    Whoever is told of an event finds the counts as they are after it.
+    An observer sees the counts as they are after its event.
     """
     seen: list[tuple[int, int]] = []
     factory = TCPDemoFactory()

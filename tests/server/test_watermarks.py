@@ -1,5 +1,5 @@
 """
-Watermarks: who is told when the limit is near.
+Watermarks: telling observers that the limit is near.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ resource = pytest.importorskip("resource")
 
 def told(marks: Watermarks, count: int, limit: int | None, now: float) -> list[tuple[float, bool]]:
     """
-    What an update tells, in short.
+    The crossings of an update, in short.
     """
     return [(c.fraction, c.above) for c in marks.update(count, limit, now)]
 
 
 def test_risesAndFalls() -> None:
     """
-    A mark is told when the count rises to it, and when it is well under it.
+    A mark is told when the count rises to it, and when it falls well below.
     """
     marks = Watermarks([0.8], hysteresis=0.1, cooldown=0)
     counts = [0, 7, 8, 9, 10, 8, 7, 6, 7, 8]
@@ -46,7 +46,7 @@ def test_risesAndFalls() -> None:
 
 def test_facts() -> None:
     """
-    What is told has the count and the limit with it.
+    A crossing has the count and the limit.
     """
     assert Watermarks([0.5]).update(3, 5, 0) == [WatermarkCrossing(0.5, True, 3, 5)]
 
@@ -62,7 +62,7 @@ def test_several() -> None:
 
 def test_limitChanges() -> None:
     """
-    A limit that changes moves the marks; without one the count is under all.
+    A change of the limit moves the marks; without a limit the count is below all.
     """
     marks = Watermarks([0.5], cooldown=0)
     assert told(marks, 5, 100, 0) == []
@@ -74,7 +74,7 @@ def test_limitChanges() -> None:
 
 def test_cooldown() -> None:
     """
-    What happens within the cooldown is told after it, if it is still so.
+    A crossing within the cooldown is told after it, if it still holds.
     """
     marks = Watermarks([0.5], cooldown=5)
     assert told(marks, 5, 10, 100) == [(0.5, True)]
@@ -112,7 +112,7 @@ def test_clockSetBack() -> None:
 )
 def test_nonsense(options: dict[str, Any], line: str) -> None:
     """
-    What makes no sense is refused when it is given, in one line that names it.
+    An invalid value is refused when it is given, in one line that names it.
     """
     with pytest.raises(ValueError) as raised:
         Watermarks(**options)
@@ -124,7 +124,7 @@ def test_nonsense(options: dict[str, Any], line: str) -> None:
 )
 def test_noNumber(options: dict[str, Any]) -> None:
     """
-    What is no number is refused when it is given, by its name.
+    A value that is no number is refused when it is given, by its name.
     """
     with pytest.raises(TypeError, match=f"{next(iter(options))} must be a number, not"):
         Watermarks(**options)
@@ -142,8 +142,8 @@ def test_tellsTheTruth(
     hysteresis: float, cooldown: float, changes: list[tuple[int, int | None, float]]
 ) -> None:
     """
-    Each mark is told above and below in turn, at intervals of the cooldown, and
-    true when it is told; when nothing is due, what was told last is true.
+    Each mark is told above and below in turn, not more often than the cooldown, and
+    truly; when no crossing is due, the last one told still holds.
     """
     marks = Watermarks([0.5, 1.0], hysteresis, cooldown)
     now, state, toldAt = 0.0, {0.5: False, 1.0: False}, dict.fromkeys((0.5, 1.0), -99.0)
@@ -166,7 +166,7 @@ def test_tellsTheTruth(
 
 def test_watermarks() -> None:
     """
-    Observers are told when the limit is near, and when it is so no longer.
+    Observers hear that the limit is near, and that it is no longer.
     """
     server = TCPDemoFactory(
         maxConnections=4, watermarks=Watermarks([0.5], cooldown=0), clock=Clock()
@@ -187,7 +187,7 @@ def test_watermarks() -> None:
 
 def test_watermarkAfterTheCooldown() -> None:
     """
-    What a cooldown has kept back is told when it ends, though nothing happens.
+    A crossing held back by a cooldown is told at its end, without another event.
     """
     clock = Clock()
     server = TCPDemoFactory(maxConnections=2, watermarks=Watermarks([0.5]), clock=clock)
