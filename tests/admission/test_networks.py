@@ -1,5 +1,5 @@
 """
-Networks, and who counts as one peer.
+Networks, and the addresses that count as one peer.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def test_peers(one: str, other: str, same: bool) -> None:
 @pytest.mark.parametrize("nowhere", [UNIXAddress(b"/tmp/socket"), UNIXAddress(None), None])
 def test_noNetwork(nowhere: IAddress | None) -> None:
     """
-    The peer of a UNIX socket is in no network, and is nobody in particular.
+    The peer of a UNIX socket is in no network, and has no key.
     """
     assert peerKey(nowhere) is None
     assert not hasNetwork(nowhere)
@@ -80,8 +80,7 @@ def test_noNetwork(nowhere: IAddress | None) -> None:
 )
 def test_inside(network: str, host: str, inside: bool) -> None:
     """
-    An address is in a network of its own family, mapped addresses in that of
-    IPv4.
+    An address belongs to networks of its own family, a mapped one to those of IPv4.
     """
     assert (address(host) in Networks([network])) is inside
 
@@ -89,7 +88,7 @@ def test_inside(network: str, host: str, inside: bool) -> None:
 @pytest.mark.parametrize("wrong", ["192.0.2.1/24", "192.0.2.0/33", "example.org", ""])
 def test_noSuchNetwork(wrong: str) -> None:
     """
-    What is no network is named at once.
+    A malformed network is named at once.
     """
     with pytest.raises(ValueError, match=r"does not appear|has host bits"):
         Networks([wrong])
@@ -97,7 +96,8 @@ def test_noSuchNetwork(wrong: str) -> None:
 
 def test_oneNetwork() -> None:
     """
-    A single network need not be wrapped; what is given can be read again.
+    A single network need not be put into a list, and the networks of a rule can be
+    read.
     """
     networks = Networks("192.0.2.0/24")
     assert list(networks) == [ip_network("192.0.2.0/24")]
@@ -108,17 +108,17 @@ def test_oneNetwork() -> None:
 ADDRESSES = st.one_of(
     st.integers(0, 2**32 - 1).map(IPv4),
     st.integers(0, 2**32 - 1).map(lambda low: IPv4((10 << 24) + low % 1024)),
-    st.integers(2**64, 2**128 - 1).map(IPv6),  # clear of the mapped ones
+    st.integers(2**64, 2**128 - 1).map(IPv6),  # away from the mapped addresses
     st.integers(0, 2**66 - 1).map(lambda low: IPv6((0x20010DB8 << 96) + low)),
 )
-"""Addresses from everywhere, and some that are neighbours."""
+"""Addresses from all over, and some neighbours."""
 
 
 @given(st.lists(st.tuples(ADDRESSES, st.integers(0, 128))), ADDRESSES)
 @settings(deadline=None)
 def test_asTheStandardLibrary(ends: list[tuple[IPv4 | IPv6, int]], asked: IPv4 | IPv6) -> None:
     """
-    Membership is what C{ipaddress} says of each network in turn.
+    Membership agrees with that of C{ipaddress} for each network.
     """
     networks = [
         ip_network(f"{end}/{min(prefix, end.max_prefixlen)}", strict=False) for end, prefix in ends
@@ -132,8 +132,8 @@ def test_asTheStandardLibrary(ends: list[tuple[IPv4 | IPv6, int]], asked: IPv4 |
 @settings(deadline=None)
 def test_peersAsTheStandardLibrary(one: IPv4 | IPv6, other: IPv4 | IPv6) -> None:
     """
-    Two addresses have one key if, and only if, they are the same IPv4 address
-    or lie in the same /64.
+    Two addresses have one key if, and only if, they are the same IPv4 address or
+    belong to the same /64.
     """
 
     def network(host: IPv4 | IPv6) -> object:

@@ -1,5 +1,5 @@
 """
-Who may come in: the composition of rules.
+The admission policy: the composition of rules.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def test_interface(policy: IAdmissionPolicy) -> None:
 
 def test_firstRuleNames() -> None:
     """
-    The first rule that refuses gives its name, and no rule counts the refused.
+    The first rule that refuses gives its name, and no rule counts the refused peer.
     """
     limit, rate = PerPeerLimit(1), PeerRate(1, burst=2)
     policy = Admission(DeniedNetworks("192.0.2.0/24"), limit, rate)
@@ -61,7 +61,7 @@ def test_firstRuleNames() -> None:
 
 def test_noRule() -> None:
     """
-    A rule is a policy, or an error at once.
+    An object that is no rule is an error at once.
     """
     with pytest.raises(TypeError, match="does not provide IAdmissionPolicy"):
         Admission(object())  # type: ignore[arg-type]
@@ -69,7 +69,8 @@ def test_noRule() -> None:
 
 def test_exempt() -> None:
     """
-    Exempt networks are neither refused nor counted, until they are not exempt.
+    Peers in exempt networks are neither refused nor counted, until they are not
+    exempt.
     """
     limit = PerPeerLimit(1)
     policy = Admission(limit, exempt=["192.0.2.0/24"])
@@ -86,7 +87,7 @@ def test_exempt() -> None:
 
 def test_dryRun() -> None:
     """
-    A dry run admits everybody, and counts whom it would not have admitted.
+    A dry run admits every peer, and counts the peers it would have refused.
     """
     limit, rate = PerPeerLimit(2), PeerRate(1, burst=3)
     policy = Admission(limit, rate, dryRun=True)
@@ -104,7 +105,7 @@ def test_dryRun() -> None:
 
 def test_dryRunOfTheRate() -> None:
     """
-    A dry run of the rate counts what the rate would have refused, and no more.
+    A dry run of a rate counts only the peers that the rate would have refused.
     """
     tried, real = Admission(PeerRate(1), dryRun=True), Admission(PeerRate(1))
     who = peer("192.0.2.1")
@@ -116,7 +117,7 @@ def test_dryRunOfTheRate() -> None:
 
 def test_dryRunEnds() -> None:
     """
-    When a dry run is over the rules count everybody who is there.
+    After a dry run the rules count every peer that is still connected.
     """
     limit = PerPeerLimit(1)
     policy = Admission(limit, dryRun=True)
@@ -133,7 +134,7 @@ def test_dryRunEnds() -> None:
 
 def test_dryRunOfOneRule() -> None:
     """
-    A composition is a rule, so one rule can be tried out among others.
+    A composition is a rule, so a dry run of one rule can stand among others.
     """
     tried = Admission(PerPeerLimit(1), dryRun=True)
     policy = Admission(tried, PerPeerLimit(2))
@@ -145,7 +146,7 @@ def test_dryRunOfOneRule() -> None:
 
 def test_wouldRefuseBy() -> None:
     """
-    What dry runs let in can be asked of any policy, also where a dry run is one
+    Any policy tells the clients that dry runs have let in, even a dry run of one
     rule among others.
     """
     who = peer("192.0.2.1")
@@ -159,8 +160,8 @@ def test_wouldRefuseBy() -> None:
 
 def test_wouldRefuseNobodyYet() -> None:
     """
-    A dry run that has let nobody in is seen all the same; without one there is
-    nothing to see.
+    A dry run that has let in no client yet is shown; without one there is nothing
+    to show.
     """
     policy = Admission(PerPeerLimit(1), dryRun=True)
     assert wouldRefuseBy(policy) == {"perPeerLimit": 0}
@@ -185,7 +186,7 @@ class Broken(Rule):
 @pytest.mark.parametrize("method", ["opened", "adopted", "closed"])
 def test_brokenRule(method: str) -> None:
     """
-    A rule that raises leaves no other with a count that nobody gives back.
+    A rule that raises leaves no count in another rule that is never given back.
     """
     before, after = PerPeerLimit(1), PerPeerLimit(1)
     policy = Admission(before, Broken(method), after)
@@ -204,7 +205,7 @@ HOSTS = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]
 
 class Door(RuleBasedStateMachine):
     """
-    A composition, against a list of who is inside and whether he counts.
+    A composition, against a list of the peers inside and whether each counts.
     """
 
     def __init__(self) -> None:
@@ -217,7 +218,7 @@ class Door(RuleBasedStateMachine):
 
     def counted(self, key: str) -> int:
         """
-        How many of a peer count.
+        The number of a peer's connections that count.
         """
         return sum(1 for _, its, how in self.inside if its == key and how == "counted")
 
@@ -231,7 +232,7 @@ class Door(RuleBasedStateMachine):
     @rule(host=st.sampled_from(HOSTS), asks=st.integers(1, 3))
     def arrive(self, host: str, asks: int) -> None:
         """
-        A peer comes; to ask more than once changes nothing.
+        A peer connects; asking more than once changes nothing.
         """
         self.port += 1
         who = peer(host, self.port)
@@ -253,7 +254,7 @@ class Door(RuleBasedStateMachine):
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         """
-        Somebody goes.
+        A connection ends.
         """
         who, _, _ = self.inside.pop(data.draw(st.integers(0, len(self.inside) - 1)))
         self.policy.closed(who)
@@ -261,14 +262,14 @@ class Door(RuleBasedStateMachine):
     @rule(limit=st.none() | st.integers(0, 4))
     def changeLimit(self, limit: int | None) -> None:
         """
-        The limit changes.
+        Change the limit.
         """
         self.limit.limit = limit
 
     @rule(exempt=st.booleans())
     def changeExempt(self, exempt: bool) -> None:
         """
-        The IPv4 peers are exempt from now on, or no longer.
+        Exempt the IPv4 peers, or exempt them no longer.
         """
         self.policy.exempt = ["192.0.2.0/24"] if exempt else []
         if not exempt:
@@ -277,7 +278,7 @@ class Door(RuleBasedStateMachine):
     @rule(dryRun=st.booleans())
     def changeDryRun(self, dryRun: bool) -> None:
         """
-        A dry run begins or ends.
+        Begin or end a dry run.
         """
         self.policy.dryRun = dryRun
         if not dryRun:
@@ -285,7 +286,7 @@ class Door(RuleBasedStateMachine):
 
     def recount(self, was: str) -> None:
         """
-        Who did not count does, or is exempt by now.
+        Bring the list up to date: a peer counts unless it is exempt by now.
         """
         self.inside = [
             (who, key, how if how != was else "exempt" if self.exempt and "." in key else "counted")
@@ -295,7 +296,7 @@ class Door(RuleBasedStateMachine):
     @rule()
     def replace(self) -> None:
         """
-        Another policy takes over; all who are inside are told to it.
+        Put another policy into force; it hears of all open connections.
         """
         for who, _, _ in self.inside:
             self.policy.closed(who)
@@ -313,7 +314,7 @@ class Door(RuleBasedStateMachine):
     @invariant()
     def asTheModel(self) -> None:
         """
-        The rule counts whom the model counts.
+        The rule counts the same peers as the list.
         """
         for host in HOSTS:
             key = "2001:db8::" if ":" in host else host
@@ -324,7 +325,7 @@ class Door(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """
-        When all have gone nothing is left.
+        When all connections have ended, every count is zero.
         """
         for who, _, _ in self.inside:
             self.policy.closed(who)

@@ -1,5 +1,5 @@
 """
-How often a peer may come.
+The rate: how often a peer may come.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ HOST = IPv4Address("TCP", "127.0.0.1", 80)
 
 def peer(number: int) -> IPv4Address:
     """
-    A peer of its own for each number.
+    The address of a peer of its own, for each number.
     """
     return IPv4Address("TCP", f"10.0.{number // 256}.{number % 256}", 1)
 
 
 def arrives(rate: PeerRate, who: IAddress, now: float) -> bool:
     """
-    Let a peer come, and tell whether it came in.
+    Let a peer come, and tell whether it is admitted.
     """
     if rate.decide(HOST, who, now) is not None:
         return False
@@ -37,7 +37,7 @@ def arrives(rate: PeerRate, who: IAddress, now: float) -> bool:
 
 def test_burstThenRate() -> None:
     """
-    A peer may come a few times at once, and then at the rate.
+    A peer may come a few times at once, and afterwards at the rate.
     """
     rate = PeerRate(2.0, burst=3)
     times = [0, 0, 0, 0, 0.25, 0.5, 0.5, 0.75, 1.0]
@@ -47,7 +47,7 @@ def test_burstThenRate() -> None:
 
 def test_named() -> None:
     """
-    A refusal has the name of the rule, or that which it was given.
+    A refusal has the name of the rule, or the name given to it.
     """
     for rate, name in ((PeerRate(1), "peerRate"), (PeerRate(1, name="often"), "often")):
         rate.opened(HOST, peer(1), 0)
@@ -56,7 +56,7 @@ def test_named() -> None:
 
 def test_peersAreApart() -> None:
     """
-    One peer's arrivals are nothing to another.
+    The arrivals of one peer do not affect another.
     """
     rate = PeerRate(1)
     assert [arrives(rate, peer(n), 0) for n in (1, 2, 1, 2)] == [True, True, False, False]
@@ -64,7 +64,7 @@ def test_peersAreApart() -> None:
 
 def test_socketsWithoutNetwork() -> None:
     """
-    The peers of a UNIX socket are not told apart, and so not held back.
+    The peers of a UNIX socket are not told apart, and so not limited.
     """
     rate = PeerRate(1)
     assert all(arrives(rate, UNIXAddress(b""), 0) for _ in range(10))
@@ -73,7 +73,7 @@ def test_socketsWithoutNetwork() -> None:
 
 def test_clockSetBack() -> None:
     """
-    A clock that is set back holds nobody back for longer than the rate does.
+    After the clock is set back, no peer waits longer than the rate demands.
     """
     rate = PeerRate(1)
     assert arrives(rate, peer(1), 1_700_000_000.0)
@@ -83,7 +83,7 @@ def test_clockSetBack() -> None:
 
 def test_timeOfDay() -> None:
     """
-    A token is not late because the time of day is a large number.
+    A token is on time even when the time of day is a large number.
     """
     rate = PeerRate(10)
     start = 1_700_000_000.05
@@ -105,7 +105,7 @@ def test_fullBucketsAreForgotten() -> None:
 
 def test_fullestIsForgotten() -> None:
     """
-    Where more come than are remembered, who is held back stays held back.
+    When more peers come than are remembered, a limited peer stays limited.
     """
     rate = PeerRate(1, burst=2, maxPeers=10)
     assert [arrives(rate, peer(0), 0) for _ in range(3)] == [True, True, False]
@@ -117,7 +117,7 @@ def test_fullestIsForgotten() -> None:
 
 def test_noMoreThanFull() -> None:
     """
-    A bucket that is remembered though it is full holds the burst, and no more.
+    A full bucket that is still remembered holds the burst, and no more.
     """
     rate = PeerRate(1, burst=2)
     for number in range(100):
@@ -127,7 +127,7 @@ def test_noMoreThanFull() -> None:
 
 def test_noDebt() -> None:
     """
-    Who comes in without a token waits no longer for the next.
+    A peer that comes in without a token waits no longer for the next.
     """
     rate = PeerRate(1, burst=2)
     for _ in range(10):
@@ -139,7 +139,7 @@ def test_noDebt() -> None:
 
 def test_switchedOff() -> None:
     """
-    Without a rate nobody is refused, and nothing is remembered.
+    Without a rate no peer is refused or remembered.
     """
     rate = PeerRate(1)
     assert arrives(rate, peer(1), 0)
@@ -152,7 +152,7 @@ def test_switchedOff() -> None:
 
 def test_raising() -> None:
     """
-    A higher rate and a larger burst help at once.
+    A higher rate and a larger burst take effect at once.
     """
     rate = PeerRate(0.01)
     assert arrives(rate, peer(1), 0)
@@ -164,7 +164,8 @@ def test_raising() -> None:
 
 def test_lowering() -> None:
     """
-    A smaller burst makes nobody wait for longer than an empty bucket does.
+    After the burst is made smaller, no peer waits longer than an empty bucket
+    demands.
     """
     rate = PeerRate(1, burst=100)
     assert all(arrives(rate, peer(1), 0) for _ in range(100))
@@ -196,7 +197,7 @@ def test_lowering() -> None:
 )
 def test_nonsense(options: dict[str, Any], error: type[Exception]) -> None:
     """
-    What makes no sense is refused when it is given, by its name.
+    An invalid value is refused when it is given, by its name.
     """
     [*_, name] = options
     with pytest.raises(error, match=f"{name} must be .*, not {options[name]!r}"):
@@ -209,7 +210,7 @@ def test_nonsense(options: dict[str, Any], error: type[Exception]) -> None:
 )
 def test_nonsenseLater(name: str, value: Any, error: type[Exception]) -> None:
     """
-    What makes no sense is refused when it is set later, and changes nothing.
+    An invalid value is refused when it is set later, and changes nothing.
     """
     rule = PeerRate(2, burst=3)
     with pytest.raises(error, match=f"{name} must be"):
@@ -225,8 +226,8 @@ def test_nonsenseLater(name: str, value: Any, error: type[Exception]) -> None:
 @settings(deadline=None)
 def test_neverMoreThanThat(rate: float, burst: int, gaps: list[float]) -> None:
     """
-    In no stretch of time does a peer come in more often than the burst and what
-    the rate adds.
+    In any span of time a peer comes in no more often than the burst and the rate
+    allow.
     """
     limited = PeerRate(rate, burst)
     now, admitted = 1e9, []
@@ -248,7 +249,7 @@ PEERS = st.integers(0, 5)
 
 class Buckets(RuleBasedStateMachine):
     """
-    The rule against buckets that really are filled as time goes by.
+    The rule, against buckets that are really filled as time goes by.
     """
 
     def __init__(self) -> None:
@@ -262,7 +263,7 @@ class Buckets(RuleBasedStateMachine):
     @rule(who=PEERS, gap=GAPS, enters=st.booleans())
     def arrive(self, who: int, gap: float, enters: bool) -> None:
         """
-        A peer asks, and comes in if it may and nothing else refuses it.
+        A peer asks, and comes in if neither this rule nor another refuses it.
         """
         self.now += gap
         for other in self.tokens:
@@ -279,7 +280,7 @@ class Buckets(RuleBasedStateMachine):
     @rule(rate=st.none() | RATES)
     def changeRate(self, rate: float | None) -> None:
         """
-        Tokens are kept, unless there is no rate at all.
+        Change the rate; tokens are kept, unless there is no rate.
         """
         self.limited.rate = self.rate = rate
         if rate is None:
@@ -289,7 +290,7 @@ class Buckets(RuleBasedStateMachine):
     @rule(burst=BURSTS)
     def changeBurst(self, burst: int) -> None:
         """
-        What is missing is kept, as far as it fits.
+        Change the burst; missing tokens stay missing, as far as they fit.
         """
         missing = {who: min(self.burst - tokens, burst) for who, tokens in self.tokens.items()}
         self.limited.burst = self.burst = burst
@@ -298,7 +299,7 @@ class Buckets(RuleBasedStateMachine):
     @invariant()
     def remembersOnlyWhatItMust(self) -> None:
         """
-        Nobody is remembered who never came in.
+        A peer that never came in is not remembered.
         """
         assert len(self.limited) <= len(self.tokens)
 
@@ -311,9 +312,8 @@ TestBuckets.settings = settings(deadline=None, max_examples=60, stateful_step_co
 @settings(deadline=None)
 def test_boundedAndFair(maxPeers: int, arrivals: list[tuple[int, float]]) -> None:
     """
-    However many come, no more are remembered than may be; nobody is refused
-    who would not have been if all were, and the one forgotten had a bucket no
-    emptier than any other.
+    The number of remembered peers is bounded.  A refused peer would also be refused
+    if all were remembered, and a forgotten bucket was no emptier than any other.
     """
     rate = PeerRate(1.0, burst=3, maxPeers=maxPeers)
     now, missing = 0.0, dict.fromkeys(range(10), 0.0)

@@ -1,5 +1,5 @@
 """
-Who may come in: single rules.
+The rules of admission, each by itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, Per
 
 def test_ruleAdmits() -> None:
     """
-    A rule of one's own says only what it refuses.
+    A rule of an application's own states only its refusals.
     """
 
     class Odd(Rule):
@@ -35,7 +35,8 @@ def test_ruleAdmits() -> None:
 
 def test_allowed() -> None:
     """
-    Only the allowed networks come in; UNIX sockets have none to be asked for.
+    Only allowed networks come in, and clients of UNIX sockets, which have no
+    network.
     """
     allowed = AllowedNetworks("192.0.2.0/24", "2001:db8::/32")
     admitted = ["192.0.2.9", "::ffff:192.0.2.9", "2001:db8::9"]
@@ -47,14 +48,14 @@ def test_allowed() -> None:
 
 def test_allowedNobody() -> None:
     """
-    No allowed network is nobody, and not everybody.
+    No allowed network means that no client comes in.
     """
     assert arrives(AllowedNetworks(), peer("127.0.0.1")) == "allowedNetworks"
 
 
 def test_denied() -> None:
     """
-    The denied networks do not come in.
+    Clients in denied networks do not come in.
     """
     denied = DeniedNetworks("192.0.2.0/24", name="blocked")
     assert arrives(denied, peer("::ffff:192.0.2.9")) == "blocked"
@@ -65,7 +66,7 @@ def test_denied() -> None:
 @pytest.mark.parametrize("networks", [["192.0.3.0/24"], "192.0.3.0/24", Networks(["192.0.3.0/24"])])
 def test_otherNetworks(networks: Any) -> None:
     """
-    The networks of a rule can be changed, to whatever they can be given as.
+    The networks of a rule can be changed, in any form in which they can be given.
     """
     denied, allowed = DeniedNetworks("192.0.2.0/24"), AllowedNetworks("192.0.2.0/24")
     denied.networks = allowed.networks = networks
@@ -77,7 +78,7 @@ def test_otherNetworks(networks: Any) -> None:
 
 def test_noOtherNetworks() -> None:
     """
-    What is no network changes nothing, and is named.
+    A malformed network changes nothing, and is named.
     """
     denied = DeniedNetworks("192.0.2.0/24")
     with pytest.raises(ValueError, match="'nonsense' does not appear"):
@@ -103,7 +104,8 @@ def test_perPeerLimit() -> None:
 
 def test_perPeerLimitOfIPv6() -> None:
     """
-    All addresses of a /64 are one peer, and a mapped address is that of IPv4.
+    All addresses of a /64 are one peer, and a mapped address is the peer of its
+    IPv4 address.
     """
     limit = PerPeerLimit(1)
     assert arrives(limit, peer("2001:db8::1")) is None
@@ -115,7 +117,7 @@ def test_perPeerLimitOfIPv6() -> None:
 
 def test_perPeerLimitOfUNIX() -> None:
     """
-    On a UNIX socket there are no peers to be told apart.
+    The limit does not apply to UNIX sockets, which do not tell peers apart.
     """
     limit = PerPeerLimit(0)
     assert arrives(limit, UNIX) is None
