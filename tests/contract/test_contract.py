@@ -1,5 +1,5 @@
 """
-What holds over every transport: the same tests over TCP, TLS and UNIX sockets.
+The promises over every transport: the same tests over TCP, TLS and UNIX sockets.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def serve(transport: str, tmp_path: Path) -> Serve:
 
 async def test_echo(serve: Serve) -> None:
     """
-    What is sent comes back, and both directions are counted, in plaintext.
+    Bytes that a client sends come back, and both directions are counted, in
+    plaintext.
     """
     async with serve(Echo) as server:
         peer = await server.connect()
@@ -80,8 +81,8 @@ async def test_echo(serve: Serve) -> None:
 
 async def test_limit(serve: Serve) -> None:
     """
-    Full refuses without a byte, a release admits again, the count returns to
-    zero.
+    A full server refuses without a byte, a release admits again, and the count
+    returns to zero.
     """
     greeter = type("G", (TCPDemoProtocol,), {"connectionMade": lambda s: s.transport.write(b"hi")})
     async with serve(greeter, maxConnections=2) as server:
@@ -107,7 +108,7 @@ async def test_limit(serve: Serve) -> None:
 
 async def test_limitOfZero(serve: Serve) -> None:
     """
-    A limit of zero is nobody, and not everybody.
+    A limit of zero admits no client.
     """
     async with serve(Discard, maxConnections=0) as server:
         peer = await server.connect()
@@ -117,7 +118,8 @@ async def test_limitOfZero(serve: Serve) -> None:
 
 async def test_limitChanged(serve: Serve) -> None:
     """
-    Lowering the limit closes nobody; nobody is admitted until enough have gone.
+    A lower limit closes no connection, and no client is admitted until enough have
+    left.
     """
     async with serve(Discard, maxConnections=None) as server:
         peers = [await server.connect() for _ in range(3)]
@@ -136,7 +138,7 @@ async def test_limitChanged(serve: Serve) -> None:
 
 async def test_pauseOnConnect(serve: Serve) -> None:
     """
-    Nothing is read before resume(), and nothing is missing after it.
+    No byte is read before resume(), and none is missing after it.
     """
     async with serve(Echo, pauseOnConnect=True) as server:
         peer = await server.connect()
@@ -152,7 +154,7 @@ async def test_pauseOnConnect(serve: Serve) -> None:
 
 async def test_resumesByItself(serve: Serve) -> None:
     """
-    A connection that begins paused can go on by itself after a time.
+    A connection that begins paused resumes by itself after a given time.
     """
     async with serve(Echo, pauseOnConnect=True, resumeAfter=0.05) as server:
         peer = await server.connect()
@@ -200,7 +202,7 @@ async def test_writesFireInOrder(serve: Serve) -> None:
 
 async def test_writeThatCannotGo(serve: Serve) -> None:
     """
-    A write that the peer's end overtakes fails once, and names the reason.
+    A write that the peer's end overtakes fails once, with the reason.
     """
     async with serve(Discard) as server:
         peer = await server.connect()
@@ -220,7 +222,7 @@ async def test_writeThatCannotGo(serve: Serve) -> None:
 
 async def test_localClose(serve: Serve) -> None:
     """
-    What was written before loseConnection() arrives, and the close is local.
+    Bytes written before loseConnection() arrive, and the reason is a local close.
     """
     async with serve(Discard) as server:
         peer = await server.connect()
@@ -238,7 +240,7 @@ async def test_localClose(serve: Serve) -> None:
 
 async def test_abort(serve: Serve) -> None:
     """
-    abortConnection() ends at once, and says so.
+    abortConnection() ends the connection at once, with that reason.
     """
     async with serve(Discard) as server:
         peer = await server.connect()
@@ -252,7 +254,7 @@ async def test_abort(serve: Serve) -> None:
 @pytest.mark.parametrize("hook", ["connectionMade", "dataReceived", "connectionLost"])
 async def test_hookRaises(serve: Serve, hook: str, loggedErrors: Any) -> None:
     """
-    A hook that raises is logged once; the connection ends, the slot is free,
+    A hook that raises is logged once; the connection ends, the slot is free, and
     the totals are right.
     """
 
@@ -282,7 +284,7 @@ async def test_hookRaises(serve: Serve, hook: str, loggedErrors: Any) -> None:
 
 async def test_idleTimeout(serve: Serve) -> None:
     """
-    A connection on which nothing moves is closed, with that reason.
+    A connection on which no byte moves is closed, with that reason.
     """
     async with serve(Discard, budgets=Budgets(idle=0.1)) as server:
         peer = await server.connect()
@@ -296,7 +298,7 @@ async def test_idleTimeout(serve: Serve) -> None:
 
 async def test_peerThatNeverReads(serve: Serve) -> None:
     """
-    Closing a connection whose peer never reads comes to an end all the same.
+    A close ends even when the peer never reads.
     """
     async with serve(Discard, budgets=Budgets(closeFlush=0.1)) as server:
         peer = await server.connect()
@@ -311,7 +313,7 @@ async def test_peerThatNeverReads(serve: Serve) -> None:
 
 async def test_tooMuchPending(serve: Serve) -> None:
     """
-    A peer that does not read can not make the server hold more than it may.
+    A peer that does not read cannot make the server hold more bytes than allowed.
     """
     async with serve(Discard, budgets=Budgets(maxPending=1_000_000)) as server:
         peer = await server.connect()
@@ -326,7 +328,7 @@ async def test_tooMuchPending(serve: Serve) -> None:
 
 async def test_drain(serve: Serve) -> None:
     """
-    A drain lets a transfer finish and aborts, at the deadline, who does not
+    A drain lets a transfer finish and, at the deadline, aborts a peer that does not
     read.
     """
     async with serve(Discard) as server:
@@ -352,7 +354,7 @@ async def test_drain(serve: Serve) -> None:
 @pytest.mark.parametrize("transport", ["tcp", "fast"])
 async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
     """
-    A peer that is asked for TLS in the middle, and is silent, is ended.
+    A silent peer that is asked for TLS in the middle of a connection is ended.
     """
 
     class Starting(TCPDemoProtocol):
@@ -368,15 +370,15 @@ async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
         assert report.bytesRead == 8
 
 
-# Twisted's own TLS leaves cycles where it is aborted.
+# Twisted's own TLS leaves reference cycles when it is aborted.
 @pytest.mark.parametrize(
     ("transport", "paused"),
     [*((t, False) for t in TRANSPORTS), *((t, True) for t in TRANSPORTS if "tls" not in t)],
 )
 async def test_freed(serve: Serve, paused: bool) -> None:
     """
-    A connection that is over is freed at once: nothing is left to the garbage
-    collector, which would stop the server for it.
+    An ended connection is freed at once: the garbage collector would stop the
+    server for it.
     """
     transports: list[ReferenceType[Any]] = []
 

@@ -1,5 +1,5 @@
 """
-The peer's FIN behind wrappers of Twisted's, as if they were not there.
+The peer's FIN works through wrappers of Twisted's as it does without them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def bottom(request: pytest.FixtureRequest) -> str:
 
 class Answering(Told):
     """
-    Answers whatever comes with much.
+    Answers any request with many bytes.
     """
 
     def dataReceived(self, data: bytes) -> None:
@@ -59,7 +59,7 @@ class Answering(Told):
 
 async def request(server: Server, data: bytes) -> Peer:
     """
-    Send something and a FIN, and read nothing before the server has both.
+    Send a request and a FIN, and read nothing until the server has both.
     """
     peer = await server.connect()
     peer.transport.pauseProducing()
@@ -70,8 +70,8 @@ async def request(server: Server, data: bytes) -> Peer:
 
 async def test_answerArrives(bottom: str) -> None:
     """
-    Behind a PROXY header, a client that sends a request and ends its side gets
-    all of the answer; then the connection closes, and the peer has closed it.
+    Behind a PROXY header, a client that sends a request and ends its side gets all
+    of the answer, and then the connection closes.
     """
     async with serving(TCPDemoFactory(Answering), f"haproxy:{bottom}") as server:
         peer = await request(server, HEADER + b"request")
@@ -111,7 +111,7 @@ async def test_halfOpen(bottom: str) -> None:
 
 async def test_halfOpenUntilTheBudget(bottom: str) -> None:
     """
-    A half-open connection on which nothing moves is ended by its budget.
+    A half-open connection on which no byte moves is ended by its budget.
     """
     factory = TCPDemoFactory(Told, allowHalfOpen=True, budgets=Budgets(idle=0.1))
     async with serving(factory, f"haproxy:{bottom}") as server:
@@ -124,8 +124,7 @@ async def test_halfOpenUntilTheBudget(bottom: str) -> None:
 
 async def test_answerIsNotRead(bottom: str) -> None:
     """
-    A client that ends its side and does not read the answer is ended all the
-    same.
+    A client that ends its side and does not read the answer is still ended.
     """
     factory = TCPDemoFactory(Answering, budgets=Budgets(closeFlush=0.1))
     async with serving(factory, f"haproxy:{bottom}") as server:
@@ -138,8 +137,8 @@ async def test_answerIsNotRead(bottom: str) -> None:
 
 async def test_ourHalf(bottom: str) -> None:
     """
-    loseWriteConnection() ends our half only, and the protocol is told; when the
-    client ends its own, the connection is over.
+    loseWriteConnection() ends our half only, and the protocol hears of it; when the
+    client ends its own half, the connection is over.
     """
     async with serving(TCPDemoFactory(Told), f"haproxy:{bottom}") as server:
         peer = await server.connect()
@@ -158,7 +157,7 @@ async def test_ourHalf(bottom: str) -> None:
 
 async def test_withoutAHeader(bottom: str) -> None:
     """
-    A client that ends its side before its PROXY header is complete is gone, and
+    A client that ends its side before its PROXY header is complete is ended, and
     holds no slot.
     """
     async with serving(TCPDemoFactory(Told), f"haproxy:{bottom}") as server:
@@ -174,7 +173,7 @@ async def test_withoutAHeader(bottom: str) -> None:
 
 async def test_hookRaises(bottom: str, loggedErrors: Any) -> None:
     """
-    A hook that raises is logged once, and is why the connection ends.
+    A hook that raises is logged once, and gives the reason of the end.
     """
 
     class Broken(TCPDemoProtocol):
@@ -202,8 +201,8 @@ async def test_hookRaises(bottom: str, loggedErrors: Any) -> None:
 )
 async def test_wrappers(bottom: str, wrappings: Any) -> None:
     """
-    Any wrappers of Twisted's or other people's pass the FIN on, and those that
-    know of it are told once.
+    Any wrapper passes the FIN on, and a wrapper that can be half-closed hears of it
+    once.
     """
     async with serving(TCPDemoFactory(Answering), Wrapped(described(bottom), *wrappings)) as server:
         peer = await request(server, b"request")
@@ -220,7 +219,7 @@ async def test_wrappers(bottom: str, wrappings: Any) -> None:
 
 async def test_nothingStays(bottom: str) -> None:
     """
-    After the loss, wrappers are what they were.
+    After the loss, wrappers have no patch left.
     """
     endpoint = Wrapped(proxyEndpoint(described(bottom)), withTimeout)
     async with serving(TCPDemoFactory(Discard), endpoint) as server:
@@ -239,8 +238,8 @@ async def test_nothingStays(bottom: str) -> None:
 @pytest.mark.parametrize("tls", ["above", "below"])
 async def test_tls(bottom: str, tls: str) -> None:
     """
-    TLS has no half-open connections, whatever wrappers are above or below it:
-    a FIN ends the connection, and wrappers stay what they are.
+    TLS has no half-open connections with any wrapper above or below it: a FIN ends
+    the connection, and wrappers are not patched.
     """
     endpoint: Any = described(bottom)
     if tls == "above":
@@ -263,7 +262,8 @@ async def test_tls(bottom: str, tls: str) -> None:
 
 async def test_startTLS(bottom: str) -> None:
     """
-    A connection that turns to TLS behind a wrapper ends at a FIN, as TLS does.
+    A connection that turns to TLS behind a wrapper ends at a FIN, as with TLS from
+    the start.
     """
 
     class Starting(Told):
@@ -280,8 +280,8 @@ async def test_startTLS(bottom: str) -> None:
 
 async def test_usedAgain(bottom: str) -> None:
     """
-    A protocol that is connected again, behind another wrapper, is told of the
-    FIN of each connection once.
+    A protocol that is connected again, behind another wrapper, hears of each
+    connection's FIN once.
     """
     protocol = Answering()
     factory = TCPDemoFactory(lambda: protocol)
@@ -300,8 +300,7 @@ async def test_usedAgain(bottom: str) -> None:
 
 async def test_refused(bottom: str) -> None:
     """
-    A client that is refused behind a wrapper is sent away as ever, and takes no
-    slot.
+    A client refused behind a wrapper is refused like any other, and takes no slot.
     """
     factory = TCPDemoFactory(Told, maxConnections=1, refusalMessage=b"full")
     async with serving(factory, f"haproxy:{bottom}") as server:
@@ -323,8 +322,8 @@ async def test_refused(bottom: str) -> None:
 
 async def test_replaced(bottom: str) -> None:
     """
-    What has taken the protocol's place behind the wrapper, and cannot be
-    half-closed, is closed when what was written has been flushed.
+    A protocol that replaces ours behind the wrapper, and cannot be half-closed, is
+    closed when written bytes are flushed.
     """
 
     class Another(Protocol):
@@ -353,8 +352,8 @@ async def test_replaced(bottom: str) -> None:
 
 async def test_clientSide() -> None:
     """
-    A client of Twisted's whose connection is wrapped gets the server's FIN, and
-    what it has written arrives.
+    A client of Twisted's whose connection is wrapped gets the server's FIN, and its
+    own bytes arrive.
     """
     from twisted.internet import reactor
 
@@ -384,8 +383,8 @@ async def test_clientSide() -> None:
 
 async def test_refusedAndGone(bottom: str) -> None:
     """
-    A client that is refused where a PROXY header is due, and has ended its side
-    already, is still told why.
+    A client that is refused before its PROXY header, and has already ended its
+    side, still gets the message.
     """
     factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"full")
     async with serving(factory, f"haproxy:{bottom}") as server:
