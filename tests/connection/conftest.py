@@ -1,5 +1,5 @@
 """
-What tests of connections share.
+The fixtures of the tests of connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.support.watched import Connection
 @pytest.fixture
 def clock() -> Clock:
     """
-    The time.
+    The clock.
     """
     clock = Clock()
     clock.advance(1000)
@@ -23,6 +23,6 @@ def clock() -> Clock:
 @pytest.fixture
 def connection(clock: Clock) -> Connection:
     """
-    A connection that has just been made.
+    A new connection.
     """
     return Connection(clock)

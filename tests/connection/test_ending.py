@@ -1,5 +1,5 @@
 """
-Why a connection ended, of all that has happened to it.
+The reason of a connection's end, after all that happened to it.
 """
 
 from __future__ import annotations
@@ -25,65 +25,65 @@ from twisted_tcpdemo.connection.record import Connection
 
 def closing(connection: Any) -> None:
     """
-    This side closes.
+    Close from this side.
     """
     connection.transportClosing()
 
 
 def ended(connection: Any) -> None:
     """
-    The peer ends its side.
+    End the peer's side.
     """
     connection.transportReadEnded(lambda: None)
 
 
 def aborting(connection: Any) -> None:
     """
-    This side breaks it off.
+    Abort from this side.
     """
     connection.transportAborting()
 
 
 def failed(connection: Any) -> None:
     """
-    The protocol raises.
+    Let the protocol raise.
     """
     connection.deliveryFailed()
 
 
 def pending(connection: Any) -> None:
     """
-    A byte waits that nobody takes.
+    Let a byte be pending.
     """
     connection.transport.bytesPending = 1
 
 
 def closes(cause: CloseReason) -> Callable[[Any], None]:
     """
-    Something closes it in order, and says why.
+    Close in order, for a reason.
     """
     return lambda connection: connection.close(cause)
 
 
 def aborts(cause: CloseReason) -> Callable[[Any], None]:
     """
-    Something breaks it off, and says why.
+    Abort, for a reason.
     """
     return lambda connection: connection.abort(cause)
 
 
 ENDS: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
-    # Nobody on this side has done anything.
+    # Nothing has happened on this side.
     "done": ([], DONE, CloseReason.PEER_CLOSED),
     "lost": ([], LOST, CloseReason.RESET),
     "aborted": ([], ABORTED, CloseReason.ABORTED),
     "raised": ([], ZeroDivisionError(), CloseReason.ERROR),
-    # Who began.
+    # The side that began.
     "closed": ([closing], DONE, CloseReason.LOCAL_CLOSE),
     "peer ended": ([ended], DONE, CloseReason.PEER_CLOSED),
     "peer, then we": ([ended, closing], DONE, CloseReason.PEER_CLOSED),
     "we, then the peer": ([closing, ended], DONE, CloseReason.LOCAL_CLOSE),
-    # What really ended it.
+    # A later event that counts for more.
     "closed and reset": ([closing], LOST, CloseReason.RESET),
     "closed and aborted": ([closing, aborting], ABORTED, CloseReason.ABORTED),
     "ended and told late": ([ended], LOST, CloseReason.PEER_CLOSED),
@@ -94,7 +94,7 @@ ENDS: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
         CloseReason.CLOSE_FLUSH,
     ),
     "ended and overdue": ([ended, aborts(CloseReason.WRITE_STALL)], LOST, CloseReason.WRITE_STALL),
-    # The first cause wins.
+    # The first cause counts.
     "budget": ([closes(CloseReason.LIFETIME)], DONE, CloseReason.LIFETIME),
     "budget and reset": ([closes(CloseReason.LIFETIME)], LOST, CloseReason.LIFETIME),
     "budget, then peer": ([closes(CloseReason.LIFETIME), ended], DONE, CloseReason.LIFETIME),
@@ -112,7 +112,8 @@ ENDS: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
 @pytest.mark.parametrize("name", ENDS)
 def test_reason(name: str) -> None:
     """
-    The reason says who began, or what really ended it; the first cause wins.
+    The reason is the side that began to close, or a later event that counts for
+    more; the first cause counts.
     """
     happens, reason, expected = ENDS[name]
     connection = begin()
@@ -124,7 +125,7 @@ def test_reason(name: str) -> None:
 
 def test_reasonOfTLS() -> None:
     """
-    What the packages for TLS raise is TLS that has failed.
+    An exception of the TLS packages means that TLS has failed.
     """
     from OpenSSL.SSL import Error
     from service_identity import VerificationError
@@ -149,7 +150,8 @@ def test_lostOnce() -> None:
 
 def test_closedAlready() -> None:
     """
-    What is over cannot be closed or aborted, and no half of it ends.
+    An ended connection cannot be closed or aborted, and its halves do not end
+    again.
     """
     connection = begin()
     lose(connection)
@@ -165,7 +167,7 @@ def test_closedAlready() -> None:
 
 def test_withoutAbort() -> None:
     """
-    A transport that cannot be broken off is closed.
+    A transport that cannot be aborted is closed.
     """
 
     class Gentle:
@@ -188,7 +190,7 @@ def test_withoutAbort() -> None:
 @pytest.mark.parametrize("half", ["Read", "Write"])
 def test_hookRaises(half: str) -> None:
     """
-    A hook that raises is why the connection ends; what it raises goes on.
+    A hook that raises gives the reason of the end, and its exception goes on.
     """
     connection = begin(slots=Slots(Clock(), allowHalfOpen=True))
     with pytest.raises(ZeroDivisionError):
@@ -213,8 +215,8 @@ def test_hookRaises(half: str) -> None:
 )
 def test_exceeded(reason: CloseReason) -> None:
     """
-    A budget that may have caught a live peer closes in order; the others break
-    off, and an idle timeout is left to the protocol.
+    A budget that may have caught a live peer closes in order; the others abort, and
+    an idle timeout is left to the protocol.
     """
     protocol = Told()
     connection = begin(protocol=protocol)
@@ -230,7 +232,7 @@ def test_exceeded(reason: CloseReason) -> None:
 
 def test_idleTimeout() -> None:
     """
-    If the hook closes, the idle timeout is why.
+    If the hook closes, the reason is the idle timeout.
     """
 
     class Closing(Told):
@@ -245,8 +247,8 @@ def test_idleTimeout() -> None:
 @pytest.mark.parametrize("hook", ["timeoutConnection", "drainStarted"])
 def test_hookOfOursRaises(hook: str, loggedErrors: Any) -> None:
     """
-    A hook that no transport calls is logged when it raises, and the connection
-    is broken off for that.
+    An exception of a hook that no transport calls is logged, and the connection is
+    aborted.
     """
 
     class Broken(Told):

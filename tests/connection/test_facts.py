@@ -1,5 +1,5 @@
 """
-Who is connected, and what a connection has carried, during it and afterwards.
+The facts of a connection, while it is open and afterwards.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from twisted_tcpdemo.transports.counts import FinalCounts
 
 def test_addressesOfAnother() -> None:
     """
-    A transport that does not count is asked for its addresses at once: it may
-    not know them later.
+    A transport that does not count is asked for its addresses at once: it may not
+    know them later.
     """
     transport = StringTransport(HOST, PEER)
     connection = begin(transport)
@@ -38,7 +38,7 @@ def test_addressesOfAnother() -> None:
 
 def test_addressesOfOurs() -> None:
     """
-    A transport that counts is asked when somebody wants to know, and once.
+    A transport that counts is asked for its addresses at their first use, and once.
     """
 
     class Asked(Counting):
@@ -57,8 +57,7 @@ def test_addressesOfOurs() -> None:
 
 def test_lateAddresses() -> None:
     """
-    Behind a wrapper the addresses are those of the moment when the first byte
-    has come, and of no later one.
+    Behind a wrapper the addresses are those at the first byte, and stay so.
     """
     late, later = (IPv4Address("TCP", host, 1) for host in ("203.0.113.1", "203.0.113.2"))
     protocol, bottom = Told(), StringTransport(HOST, PEER)
@@ -73,7 +72,7 @@ def test_lateAddresses() -> None:
 
 def test_lateAddressesGone() -> None:
     """
-    Where the wrapper does not know any more, the addresses of before stay.
+    When the wrapper no longer knows the addresses, the former ones stay.
     """
     protocol, bottom = Told(), StringTransport(HOST, PEER)
     connection = begin(wrapped(bottom, protocol), protocol)
@@ -89,8 +88,7 @@ def test_lateAddressesGone() -> None:
 
 def test_finalCounts() -> None:
     """
-    After the loss the counts are those of the loss, whatever the transport
-    says.
+    After the loss the counts are those of the loss, even if the transport's change.
     """
     connection = begin()
     transport = connection.transport
@@ -108,8 +106,7 @@ def test_finalCounts() -> None:
 
 def test_finalCountsOfAMeter() -> None:
     """
-    So are those of a transport that does not count by itself, and protocol and
-    transport are let go.
+    The counts of a meter stay, too, and protocol and transport are released.
     """
     protocol, transport = Told(), StringTransport(HOST, PEER)
     connection = begin(transport, protocol)
@@ -125,7 +122,7 @@ def test_finalCountsOfAMeter() -> None:
 
 def test_times() -> None:
     """
-    Age and idle time stand still when it is over, and are never below zero.
+    Age and idle time stand still after the end, and are never negative.
     """
     clock = Clock()
     clock.advance(100)

@@ -1,5 +1,5 @@
 """
-Sending a connection away.
+Refusing a client.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DONE = Failure(ConnectionDone())
 @asynccontextmanager
 async def full(transport: str = "tcp", **options: Any) -> AsyncGenerator[Server]:
     """
-    A server that has no room for anybody.
+    A server without a slot.
     """
     factory = TCPDemoFactory(Discard, maxConnections=0, **options)
     if transport == "tls":
@@ -51,7 +51,7 @@ async def full(transport: str = "tcp", **options: Any) -> AsyncGenerator[Server]
 
 async def received(raw: socket.socket) -> bytes | OSError:
     """
-    What a plain socket receives up to the end, or how it broke.
+    The bytes that a plain socket receives up to the end, or the error that ends it.
     """
     data = b""
 
@@ -79,14 +79,14 @@ def client(port: int) -> Generator[socket.socket]:
         yield raw
 
 
-# What the client sees.
+# The client's view.
 
 
 @pytest.mark.parametrize("message", [b"", b"try again later\n"])
 async def test_refuse(message: bytes) -> None:
     """
-    A refused client gets the message, if there is one, then a FIN, and nothing
-    is left of it once it has closed.
+    A refused client gets the message, if there is one, then a FIN; after its own
+    close nothing of it is left.
     """
     async with full(refusalMessage=message) as server:
         with client(server.port) as raw:
@@ -97,8 +97,7 @@ async def test_refuse(message: bytes) -> None:
 
 async def test_clientThatTalks() -> None:
     """
-    A client that sends while it is refused reads the message all the same, and
-    no RST in its place.
+    A client that sends while it is refused still reads the message, and no RST.
     """
     async with full(refusalMessage=b"no") as server:
         with client(server.port) as raw:
@@ -110,7 +109,7 @@ async def test_clientThatTalks() -> None:
 
 async def test_clientThatTalksTooMuch() -> None:
     """
-    One that goes on sending is broken off.
+    A refused client that goes on sending is aborted.
     """
     async with full() as server:
         with client(server.port) as raw:
@@ -142,7 +141,7 @@ async def test_reset() -> None:
 
 async def test_clientThatStays(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A client that does not close is waited for, but not for long.
+    A client that does not close is waited for, for a limited time.
     """
     monkeypatch.setattr(refusal, "LINGER", 0.2)
     async with full() as server:
@@ -154,7 +153,7 @@ async def test_clientThatStays(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_clientIsGoneAlready() -> None:
     """
-    A client that has gone before anybody looked is refused like any other.
+    A client that left before its accept is refused like any other.
     """
     async with full() as server:
         raw = rawConnection(server.port)
@@ -180,7 +179,7 @@ async def test_tls(message: bytes, overflow: str) -> None:
 
 async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A client that never shakes hands does not hold on to the server.
+    A client that never shakes hands does not hold the server up.
     """
     monkeypatch.setattr(refusal, "LINGER", 0.2)
     async with full("tls", refusalMessage=b"no") as server:
@@ -191,8 +190,8 @@ async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where no more of them may be waited for, a client that never shakes hands is
-    broken off at once, message or not.
+    When no more clients may linger, one that never shakes hands is aborted at once,
+    with a message or without.
     """
     monkeypatch.setattr(refusal, "LINGERING", 0)
     async with full("tls", refusalMessage=b"no") as server:
@@ -202,7 +201,7 @@ async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_haproxy() -> None:
     """
-    Behind a PROXY header as well.
+    A client behind a PROXY header is refused too.
     """
     async with full("haproxy", refusalMessage=b"no") as server:
         with client(server.port) as raw:
@@ -214,7 +213,7 @@ async def test_haproxy() -> None:
 
 async def test_unix(tmp_path: Path) -> None:
     """
-    On a UNIX socket as well.
+    A client on a UNIX socket is refused too.
     """
     path = tmp_path / "s"
     factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"no")
@@ -226,7 +225,7 @@ async def test_unix(tmp_path: Path) -> None:
 
 async def test_drainEndsThem() -> None:
     """
-    A server that comes to rest does not wait for clients that it has refused.
+    A drain does not wait for refused clients.
     """
     async with full() as server:
         with client(server.port) as raw:
@@ -238,7 +237,8 @@ async def test_drainEndsThem() -> None:
 
 async def test_many() -> None:
     """
-    Only so many are waited for at a time; the others are closed at once.
+    A limited number of refused clients may linger at a time; the others are closed
+    at once.
     """
     async with full() as server:
         clients: list[socket.socket] = []
@@ -255,8 +255,8 @@ async def test_many() -> None:
 @pytest.mark.parametrize("scheme", ["tcp", "fasttcp"])
 async def test_nobodyIsRefusedForThem(scheme: str) -> None:
     """
-    With the overflow "wait", clients that have been refused by a rule and still
-    hold the last descriptors keep others waiting, and no longer than they stay.
+    With the overflow "wait", clients refused by a rule that still hold the last
+    descriptors keep others waiting only as long as they stay.
     """
     denied = Admission(DeniedNetworks("127.0.0.2"))
     factory = TCPDemoFactory(Discard, overflow="wait", admission=denied)
@@ -280,7 +280,7 @@ async def test_nobodyIsRefusedForThem(scheme: str) -> None:
 
 class Bottom(StringTransport):
     """
-    A transport in memory that can end one side.
+    A transport in memory that can end its own side.
     """
 
     halfClosed = False
@@ -294,7 +294,7 @@ class Bottom(StringTransport):
 
 def farewell(transport: Any, **options: Any) -> tuple[Farewell, list[Any], set[Farewell]]:
     """
-    Send a connection in memory away.
+    Refuse a connection in memory.
     """
     told: list[Any] = []
     lingering: set[Farewell] = set()
@@ -305,14 +305,14 @@ def farewell(transport: Any, **options: Any) -> tuple[Farewell, list[Any], set[F
 
 def test_interface() -> None:
     """
-    It can be half-closed, or the FIN of the client would close it too soon.
+    A farewell can be half-closed, or the client's FIN would close it too soon.
     """
     verifyClass(IHalfCloseableProtocol, Farewell)
 
 
 def test_lingers() -> None:
     """
-    It waits for the client's end for so many seconds, and then aborts.
+    A farewell waits some seconds for the client's end, and then aborts.
     """
     clock, transport = Clock(), Bottom()
     protocol, told, lingering = farewell(transport, clock=clock, message=b"no")
@@ -327,7 +327,8 @@ def test_lingers() -> None:
 
 def test_messageWithoutLingering() -> None:
     """
-    One that may not linger is told all the same, and has as long to take it.
+    A farewell that may not linger still sends its message, and waits as long for it
+    to be taken.
     """
     clock, transport = Clock(), Bottom()
     _, _, lingering = farewell(transport, clock=clock, message=b"no", linger=False)
@@ -339,7 +340,7 @@ def test_messageWithoutLingering() -> None:
 
 class Hearing(TCPDemoProtocol):
     """
-    Remembers what it hears.
+    Remembers the calls to it.
     """
 
     def __init__(self) -> None:
@@ -367,8 +368,7 @@ class Hearing(TCPDemoProtocol):
 @pytest.mark.parametrize("lost", [True, False])
 def test_connectedAgain(lost: bool) -> None:
     """
-    A protocol that was refused hears nothing of that, and all of a connection
-    that it has later.
+    A refused protocol hears nothing of that connection, and all of a later one.
     """
     factory, protocol = TCPDemoFactory(maxConnections=0, clock=Clock()), Hearing()
     protocol.factory = factory
@@ -387,7 +387,7 @@ def test_connectedAgain(lost: bool) -> None:
 
 def test_clientCloses() -> None:
     """
-    When the client has closed too, it is over, and nothing is left.
+    When the client has closed too, the connection is over, and nothing is left.
     """
     clock, transport = Clock(), Bottom()
     protocol, _, lingering = farewell(transport, clock=clock)
@@ -401,7 +401,7 @@ def test_clientCloses() -> None:
 
 def test_discards() -> None:
     """
-    It throws away so many bytes, and then aborts.
+    A farewell discards a number of bytes, and then aborts.
     """
     transport = Bottom()
     protocol, _, _ = farewell(transport, clock=Clock())
@@ -413,7 +413,7 @@ def test_discards() -> None:
 
 class Pipes:
     """
-    A transport in memory as that of C{stdio:} is: nothing can break it off.
+    A transport in memory like that of C{stdio:}, which cannot be aborted.
     """
 
     def __init__(self) -> None:
@@ -450,7 +450,7 @@ class Pipes:
 @pytest.mark.parametrize(("reset", "said"), [(False, b"no"), (True, b"")])
 def test_stdio(reset: bool, said: bytes) -> None:
     """
-    Where nothing could end the waiting, the connection is closed at once.
+    When nothing could end the wait, the connection is closed at once.
     """
     clock, transport = Clock(), Pipes()
     _, _, lingering = farewell(transport, clock=clock, message=b"no", reset=reset)
@@ -460,7 +460,7 @@ def test_stdio(reset: bool, said: bytes) -> None:
 
 def test_withoutHalfClose() -> None:
     """
-    Where one side cannot be ended alone, the connection is closed at once.
+    When the transport cannot end one side alone, the connection is closed at once.
     """
     clock, transport = Clock(), StringTransportWithDisconnection()
     transport.protocol = protocol = Farewell(lambda *ends: None, set(), message=b"no", clock=clock)

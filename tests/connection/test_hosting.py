@@ -1,5 +1,5 @@
 """
-Hosting: protocols and factories that know nothing of their host.
+Hosting: protocols and factories that do not know their host.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 class Inner(Protocol):
     """
-    A protocol that remembers.
+    A protocol that remembers its events.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Inner(Protocol):
 
 class InnerFactory(Factory[Any]):
     """
-    A factory that remembers.
+    A factory that remembers its events.
     """
 
     noisy = False
@@ -73,7 +73,7 @@ class InnerFactory(Factory[Any]):
 
     def buildProtocol(self, addr: object) -> Any:
         """
-        Build one, if any is wanted.
+        Build a protocol, or none if the test wants none.
         """
         self.heard.append(addr)
         if not self.wanted:
@@ -93,13 +93,12 @@ def connect(factory: TCPDemoFactory) -> StringTransport:
     return transport
 
 
-# What is built, and when.
+# Building.
 
 
 def test_keepsItsFactory() -> None:
     """
-    A protocol that has a factory keeps it, and one that has none gets its
-    host's.
+    A protocol that has a factory keeps it, and any other gets its host's.
     """
     inner = InnerFactory()
     connect(TCPDemoFactory(hosted(inner)))
@@ -113,8 +112,8 @@ def test_keepsItsFactory() -> None:
 
 def test_builtForAdmitted() -> None:
     """
-    A factory is asked with the client's address, and only for clients that have
-    got a slot.
+    A factory is asked with the client's address, and only for clients that have a
+    slot.
     """
     inner = InnerFactory()
     factory = TCPDemoFactory(hosted(inner), maxConnections=1)
@@ -132,7 +131,7 @@ def test_builtForAdmitted() -> None:
 
 def test_buildsNone() -> None:
     """
-    A client for whom a factory builds nothing is sent away, and its slot is
+    A client for whom the factory builds no protocol is refused, and its slot is
     free again.
     """
     inner = InnerFactory()
@@ -150,7 +149,7 @@ def test_buildsNone() -> None:
 
 async def test_cannotBuild(loggedErrors: LoggedErrors) -> None:
     """
-    A client for whom a factory raises is broken off, and its slot is free again.
+    A client for whom the factory raises is aborted, and its slot is free again.
     """
 
     class Broken(InnerFactory):
@@ -181,7 +180,7 @@ def test_asClassAttribute() -> None:
 
 def test_neither() -> None:
     """
-    What is neither a factory nor callable cannot be hosted.
+    An object that is neither a factory nor callable cannot be hosted.
     """
     with pytest.raises(TypeError, match="3 is no factory"):
         hosted(3)  # type: ignore[arg-type]
@@ -192,8 +191,8 @@ def test_neither() -> None:
 
 async def test_startsAndStops() -> None:
     """
-    A hosted factory starts with the first port and stops with the last one, and
-    again.
+    A hosted factory starts with the first port and stops with the last one, over
+    and over.
     """
     from twisted.internet import reactor
 
@@ -217,10 +216,10 @@ def test_cannotStart(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         factory.doStart()
     assert (factory.numPorts, site.numPorts) == (0, 0)
-    site.stopFactory()  # it has begun to tell the time
+    site.stopFactory()  # the site has started a timer
 
 
-# A site of twisted.web's.
+# A site of twisted.web.
 
 
 class Page(Resource):
@@ -268,7 +267,7 @@ def serve(request: pytest.FixtureRequest, tmp_path: Path) -> Serve:
 
 async def test_site(serve: Serve) -> None:
     """
-    A site answers one request after another on a connection, whose bytes are
+    A site answers one request after another on a connection, and its bytes are
     counted.
     """
     page = Page()
@@ -290,7 +289,7 @@ async def test_site(serve: Serve) -> None:
 @pytest.mark.parametrize("size", [4, 8_000_000])
 async def test_siteCloses(serve: Serve, size: int) -> None:
     """
-    A site that closes after its answer does so when all of it has been sent.
+    When a site closes after its answer, all of the answer is sent first.
     """
     page = Page()
     page.body = bytes(size)
@@ -308,7 +307,7 @@ async def test_siteCloses(serve: Serve, size: int) -> None:
 @pytest.mark.parametrize("serve", ["tcp", "unix", "fast"], indirect=True)
 async def test_siteHalfClosed(serve: Serve, size: int) -> None:
     """
-    A client that ends its side after the request gets all of the answer, and
+    A client that ends its side after the request gets all of the answer, and then
     the connection ends.
     """
     page = Page()
@@ -335,7 +334,7 @@ async def test_siteTimesOut(serve: Serve) -> None:
 
 async def test_siteHearsOfTheEnd(serve: Serve) -> None:
     """
-    A request whose client has gone is told.
+    A request hears of the end of its client.
     """
     page = Page()
     page.body = NOT_DONE_YET
@@ -351,7 +350,7 @@ async def test_siteHearsOfTheEnd(serve: Serve) -> None:
 
 async def test_siteWaitsForItsClient(serve: Serve) -> None:
     """
-    A client that pauses gets all of the answers to its requests.
+    A client that pauses its requests gets all of the answers to them.
     """
     page = Page()
     page.body = bytes(500_000)

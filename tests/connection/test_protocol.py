@@ -1,5 +1,5 @@
 """
-The protocol in unit tests, as an application's author would write them.
+The protocol in unit tests, as the author of an application would write them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def connected(protocol: TCPDemoProtocol, **addresses: Any) -> Any:
 
 def test_interface() -> None:
     """
-    The protocol provides what it says.
+    The protocol provides its interfaces.
     """
     verifyClass(IConnectionHooks, TCPDemoProtocol)
     verifyObject(IProtocol, TCPDemoProtocol())
@@ -43,7 +43,7 @@ def test_interface() -> None:
 
 def test_beforeConnection() -> None:
     """
-    Before there is a connection, counts are zero and addresses an error.
+    Without a connection, counts are zero and addresses raise an error.
     """
     protocol = TCPDemoProtocol()
     assert (protocol.bytesRead, protocol.bytesWritten, protocol.bytesPending) == (0, 0, 0)
@@ -56,7 +56,7 @@ def test_beforeConnection() -> None:
 
 async def test_writeBeforeConnection() -> None:
     """
-    What is written before there is a connection fails, and names why.
+    A write without a connection fails, with the reason.
     """
     assert isinstance(await failureOf(TCPDemoProtocol().write(b"x")), NotConnectedError)
     assert isinstance(await failureOf(TCPDemoProtocol().whenWritable()), NotConnectedError)
@@ -77,7 +77,7 @@ def test_countsInMemory() -> None:
 
 def test_countsWithoutSuper() -> None:
     """
-    A subclass that overrides every hook and calls no super() is counted.
+    A subclass that overrides every hook without super() is still counted.
     """
 
     class Rude(TCPDemoProtocol):
@@ -141,7 +141,7 @@ def test_fedBackIsNotCountedTwice() -> None:
 
 def test_addresses() -> None:
     """
-    Addresses are Twisted's, and the same in plain words.
+    Addresses are those of Twisted, and the same in plain words.
     """
     host, peer = IPv4Address("TCP", "127.0.0.1", 1), IPv6Address("TCP", "::1", 2)
     protocol = TCPDemoProtocol()
@@ -174,7 +174,7 @@ def test_unixAddress() -> None:
 
 def test_afterTheLoss() -> None:
     """
-    Everything can still be read after the connection is lost.
+    All facts can be read after the loss.
     """
     protocol = TCPDemoProtocol()
     connected(protocol)
@@ -190,7 +190,7 @@ def test_afterTheLoss() -> None:
 
 def test_doubleLoss() -> None:
     """
-    A second loss, which no transport tells of, is not accounted for.
+    A second loss, which no transport reports, is not counted.
     """
     factory = TCPDemoFactory(TCPDemoProtocol)
     protocol: Any = factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 1))
@@ -243,7 +243,7 @@ async def test_writeText() -> None:
 @pytest.mark.parametrize("data", [None, 3, bytearray(b"x"), [b"x"]])
 def test_writeSomethingElse(data: Any) -> None:
     """
-    Whatever is neither bytes nor text is refused at once, and not counted.
+    A write of neither bytes nor text is refused at once, and not counted.
     """
     protocol = TCPDemoProtocol()
     connected(protocol)
@@ -256,7 +256,7 @@ def test_writeSomethingElse(data: Any) -> None:
 
 async def test_writeAfterLoss() -> None:
     """
-    What is written after the loss fails with the reason of the loss.
+    A write after the loss fails with the reason of the loss.
     """
     protocol = TCPDemoProtocol()
     connected(protocol)
@@ -287,7 +287,7 @@ def test_age() -> None:
 
 def test_connectionMadeRaises() -> None:
     """
-    If connectionMade raises, the connection is aborted and the error goes on.
+    If connectionMade raises, the connection is aborted and the exception goes on.
     """
 
     class Broken(TCPDemoProtocol):
@@ -305,7 +305,7 @@ def test_connectionMadeRaises() -> None:
 
 def test_methodsAreGivenBack() -> None:
     """
-    After the loss the protocol's own dataReceived is in its place again.
+    After the loss the protocol has its own dataReceived again.
     """
     protocol = TCPDemoProtocol()
     transport = connected(protocol)

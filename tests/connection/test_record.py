@@ -1,5 +1,5 @@
 """
-The record of a connection: what can be written, and how its halves end.
+The record of a connection: its writes, and its halves.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from twisted_tcpdemo.interfaces import ITransportWatcher
 
 def test_interfaces() -> None:
     """
-    The record watches its transport, and the slots of these tests are those of
-    a server.
+    The record provides the interface of a watcher, and the slots of these tests
+    that of slots.
     """
     connection = begin()
     verifyObject(ITransportWatcher, connection)
@@ -44,8 +44,8 @@ def test_interfaces() -> None:
 
 async def test_write() -> None:
     """
-    write() fires with the count when its own bytes have been taken, at once
-    where they have been already.
+    write() fires with the count when the system has taken its bytes, at once if it
+    already has.
     """
     connection = begin(transport := Held(HOST, PEER))
     first, second = connection.write(b"hello"), connection.write(b"you")
@@ -66,8 +66,8 @@ async def test_write() -> None:
 
 async def test_writeAndLoss() -> None:
     """
-    What is pending at the loss fails with its reason, after the slot has been
-    given back; what had been taken by then fires.
+    At the loss, pending writes fail with its reason after the slot is given back;
+    earlier ones fire.
     """
     slots = Slots(Clock())
     connection = begin(transport := Held(HOST, PEER), slots=slots)
@@ -84,7 +84,7 @@ async def test_writeAndLoss() -> None:
 
 async def test_writeAfterTheLoss() -> None:
     """
-    After the loss nothing reaches the transport, and the failure has the reason.
+    After the loss no byte reaches the transport, and the failure has the reason.
     """
     connection = begin(transport := Held(HOST, PEER))
     lose(connection)
@@ -97,7 +97,7 @@ async def test_writeAfterTheLoss() -> None:
 
 async def test_writeNotAccepted() -> None:
     """
-    What the transport does not accept fails, though the connection is open.
+    A write that the transport does not accept fails, though the connection is open.
     """
     error = await failureOf(begin(Counting(HOST, PEER)).write(b"hello"))
     assert isinstance(error, WriteFailedError) and error.reason is None
@@ -105,8 +105,8 @@ async def test_writeNotAccepted() -> None:
 
 async def test_whenWritable() -> None:
     """
-    whenWritable() fires when few bytes are pending, at once where few are, and
-    fails at the loss.
+    whenWritable() fires when few bytes are pending, at once if few are, and fails
+    at the loss.
     """
     connection = begin(transport := Held(HOST, PEER))
     transport.write(bytes(LOW_WATER))
@@ -127,7 +127,7 @@ async def test_whenWritable() -> None:
 @pytest.mark.parametrize(("limit", "aborted"), [(None, False), (5, False), (4, True)])
 def test_maxPending(limit: int | None, aborted: bool) -> None:
     """
-    More than may be pending breaks the connection off.
+    A connection with too many pending bytes is aborted.
     """
     connection = begin(transport := Held(HOST, PEER), slots=Slots(Clock(), maxPending=limit))
     transport.write(b"hello")
@@ -136,15 +136,15 @@ def test_maxPending(limit: int | None, aborted: bool) -> None:
         assert lose(connection, ABORTED) is CloseReason.MAX_PENDING
 
 
-# Its halves.
+# The halves.
 
 
 @pytest.mark.parametrize("own", [None, False, True])
 @pytest.mark.parametrize("factory", [False, True])
 def test_halfOpen(own: bool | None, factory: bool) -> None:
     """
-    At the peer's FIN the protocol is told, and then the connection closes,
-    unless the protocol, or else the factory, would have it half-open.
+    At the peer's FIN the protocol hears of it, and the connection closes unless the
+    protocol, or else the factory, allows half-open connections.
     """
     protocol = Told()
     protocol.allowHalfOpen = own
@@ -165,7 +165,7 @@ def test_halfOpen(own: bool | None, factory: bool) -> None:
 
 def test_halfOpenWithoutSlots() -> None:
     """
-    Without a factory of ours a FIN closes.
+    Without a factory of ours a FIN closes the connection.
     """
     connection = Connection(Told(), transport := Counting(HOST, PEER))
     connection.attach()
@@ -176,7 +176,8 @@ def test_halfOpenWithoutSlots() -> None:
 @pytest.mark.parametrize("first", ["read", "write"])
 def test_bothHalves(first: str) -> None:
     """
-    When both halves have ended the connection closes; who began is the reason.
+    When both halves have ended the connection closes; the side that began is the
+    reason.
     """
     protocol = Told()
     connection = begin(protocol=protocol, slots=Slots(Clock(), allowHalfOpen=True))

@@ -1,5 +1,5 @@
 """
-Time budgets: when a connection must go.
+Time budgets of open connections.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from tests.support.watched import Connection, begin, close, connected, wait
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.values.budgets import Budgets
 
-# How they are used up.
+# Their use.
 
 
 def test_nothingToWatch(connection: Connection, clock: Clock) -> None:
     """
-    Without a budget nothing is ever visited.
+    Without a budget a connection is never visited.
     """
     begin(connection, clock)
     assert clock.getDelayedCalls() == []
@@ -24,7 +24,7 @@ def test_nothingToWatch(connection: Connection, clock: Clock) -> None:
 
 def test_firstByte(connection: Connection, clock: Clock) -> None:
     """
-    A peer that sends nothing at all has used up its time.
+    A peer that sends no byte at all uses up the budget for the first one.
     """
     begin(connection, clock, firstByte=2)
     wait(clock, 1.9)
@@ -36,7 +36,7 @@ def test_firstByte(connection: Connection, clock: Clock) -> None:
 
 def test_firstByteCame(connection: Connection, clock: Clock) -> None:
     """
-    After the first byte, that budget does not apply any more.
+    After the first byte its budget does not apply any more.
     """
     begin(connection, clock, firstByte=2)
     wait(clock, 1)
@@ -48,7 +48,7 @@ def test_firstByteCame(connection: Connection, clock: Clock) -> None:
 
 def test_lifetime(connection: Connection, clock: Clock) -> None:
     """
-    A connection lives so long, however busy it is.
+    A connection is ended at its lifetime, even if it is busy.
     """
     begin(connection, clock, lifetime=3)
     for _ in range(29):
@@ -61,8 +61,8 @@ def test_lifetime(connection: Connection, clock: Clock) -> None:
 
 def test_lifetimeJitter(clock: Clock) -> None:
     """
-    Connections made together do not end together; none lives longer than the
-    lifetime, none shorter than the jitter allows.
+    Connections made together end apart; none lives longer than the lifetime, and
+    none shorter than the jitter allows.
     """
     connections = [Connection(clock) for _ in range(100)]
     for connection in connections:
@@ -88,8 +88,8 @@ def test_idle(connection: Connection, clock: Clock) -> None:
 
 def test_idleOncePerPeriod(connection: Connection, clock: Clock) -> None:
     """
-    Who does not close at the idle timeout is not told again until something has
-    moved.
+    A protocol that does not close at the idle timeout hears of it again only after
+    another byte.
     """
     begin(connection, clock, idle=1)
     connection.answer = lambda reason: None
@@ -102,7 +102,7 @@ def test_idleOncePerPeriod(connection: Connection, clock: Clock) -> None:
 
 def test_idleChanged(connection: Connection, clock: Clock) -> None:
     """
-    The idle budget may be changed at any time; off, it leaves nothing behind.
+    The idle budget may be changed at any time; when it is off, no timer is left.
     """
     watch = begin(connection, clock, idle=10)
     wait(clock, 1)
@@ -121,8 +121,7 @@ def test_idleChanged(connection: Connection, clock: Clock) -> None:
 
 def test_idleCosts(connection: Connection, clock: Clock) -> None:
     """
-    A busy connection is visited about once in each idle period, not at every
-    byte.
+    A busy connection is visited about once in each idle period, not at every byte.
     """
     visits: list[float] = []
     watch = begin(connection, clock, idle=1)
@@ -136,8 +135,8 @@ def test_idleCosts(connection: Connection, clock: Clock) -> None:
 
 def test_writeStall(connection: Connection, clock: Clock) -> None:
     """
-    Bytes that wait while the peer takes none use up the stall budget, within a
-    quarter of it.
+    Bytes that wait while the peer takes none use up the stall budget, at most a
+    quarter late.
     """
     begin(connection, clock, writeStall=2)
     wait(clock, 3)
@@ -153,8 +152,8 @@ def test_writeStall(connection: Connection, clock: Clock) -> None:
 
 def test_writeStallProgress(connection: Connection, clock: Clock) -> None:
     """
-    As long as the peer takes some, however little, it is no stall; nor is it
-    when nothing is pending.
+    While the peer takes bytes, even a few, the write does not stall; nor does it
+    when none are pending.
     """
     begin(connection, clock, writeStall=1)
     connection.pending(1000, written=1000)
@@ -180,7 +179,7 @@ def test_handshake(connection: Connection, clock: Clock) -> None:
 
 def test_handshakeEnds(connection: Connection, clock: Clock) -> None:
     """
-    One that ends in time is no concern any more.
+    The budget of a handshake does not apply after its end.
     """
     connection.handshaking = True
     begin(connection, clock, handshake=1)
@@ -207,8 +206,8 @@ def test_handshakeBeginsLate(connection: Connection, clock: Clock) -> None:
 
 def test_handshakeHeld(connection: Connection, clock: Clock) -> None:
     """
-    Where nothing is read, the handshake cannot begin, and neither does its
-    budget, unless the connection is closing already.
+    While nothing is read, the handshake cannot begin, and its budget does not run,
+    unless the connection is already closing.
     """
     connection.handshaking = True
     watch = begin(connection, clock, handshake=1)
@@ -225,7 +224,7 @@ def test_handshakeHeld(connection: Connection, clock: Clock) -> None:
 
 def test_releasedTwice(connection: Connection, clock: Clock) -> None:
     """
-    Who is resumed again has no more time for that.
+    A second resume gives no more time.
     """
     watch = begin(connection, clock, firstByte=2)
     watch.hold()
@@ -241,7 +240,7 @@ def test_releasedTwice(connection: Connection, clock: Clock) -> None:
 
 def test_nearest(connection: Connection, clock: Clock) -> None:
     """
-    Of several budgets the one that is used up first counts.
+    Of several budgets, the one that is used up first counts.
     """
     begin(connection, clock, firstByte=3, idle=2, lifetime=1)
     wait(clock, 4)
@@ -250,7 +249,7 @@ def test_nearest(connection: Connection, clock: Clock) -> None:
 
 def test_stop(connection: Connection, clock: Clock) -> None:
     """
-    A watch that is stopped does nothing any more.
+    A stopped watch does nothing more.
     """
     watch = begin(connection, clock, idle=1)
     watch.stop()
@@ -266,8 +265,8 @@ def test_stop(connection: Connection, clock: Clock) -> None:
 @pytest.mark.parametrize("resumeAfter", [None, 5])
 def test_pauseOnConnect(clock: Clock, resumeAfter: float | None) -> None:
     """
-    With pauseOnConnect, a peer has its time for the first byte from when it is
-    heard.
+    With pauseOnConnect, the budget of the first byte begins when the transport
+    reads.
     """
     budgets = Budgets(firstByte=2)
     factory = TCPDemoFactory(
@@ -288,7 +287,7 @@ def test_pauseOnConnect(clock: Clock, resumeAfter: float | None) -> None:
 
 class Patient(TCPDemoProtocol):
     """
-    Remembers its timeouts, and asks for another one, longer each time.
+    Remembers its timeouts, and sets a longer one each time.
     """
 
     def __init__(self) -> None:
@@ -296,7 +295,7 @@ class Patient(TCPDemoProtocol):
 
     def timeoutConnection(self) -> None:
         """
-        Another chance.
+        Set another timeout.
         """
         self.timeouts.append(self.age)
         self.setTimeout(10 * len(self.timeouts))
@@ -304,7 +303,7 @@ class Patient(TCPDemoProtocol):
 
 def test_setTimeoutAgain(clock: Clock) -> None:
     """
-    In the hook a timeout may be set again, and counts from there.
+    The hook may set another timeout, which counts from then on.
     """
     protocol, _ = connected(TCPDemoFactory(Patient, clock=clock))
     protocol.setTimeout(5)
@@ -317,7 +316,7 @@ def test_setTimeoutAgain(clock: Clock) -> None:
 
 def test_setTimeoutAfterSilence(clock: Clock) -> None:
     """
-    A timeout that is set after a silence begins with the call.
+    A timeout set after a silence begins with the call.
     """
     protocol, transport = connected(TCPDemoFactory(clock=clock))
     wait(clock, 60)
@@ -331,7 +330,7 @@ def test_setTimeoutAfterSilence(clock: Clock) -> None:
 
 def test_clockSetBack(clock: Clock) -> None:
     """
-    No connection is younger than nothing, though the clock was set back.
+    The age of a connection is never negative, even if the clock was set back.
     """
     protocol, _ = connected(TCPDemoFactory(clock=clock))
     clock.rightNow -= 100

@@ -1,5 +1,5 @@
 """
-Time budgets: when a connection must go that is closing already.
+Time budgets of connections that are closing.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from twisted_tcpdemo.values.budgets import Budgets
 
 def test_closeFlush(connection: Connection, clock: Clock) -> None:
     """
-    After the close, those of an open connection do not run any more; a peer
-    that does not read does not hold the connection back.
+    After the close the budgets of an open connection do not run, and a peer that
+    does not read is ended by the close budget.
     """
     watch = begin(connection, clock, closeFlush=2, idle=0.5, lifetime=0.6, writeStall=0.1)
     connection.pending(10_000_000, written=10_000_000)
@@ -38,8 +38,7 @@ def test_closeFlushProgress(
     connection: Connection, clock: Clock, rate: int, patience: bool
 ) -> None:
     """
-    A peer that reads slowly gets another period, one that takes a drip does
-    not.
+    A peer that reads slowly gets another period; one that takes a drip does not.
     """
     watch = begin(connection, clock, closeFlush=1)
     connection.pending(10_000_000, written=10_000_000)
@@ -53,7 +52,7 @@ def test_closeFlushProgress(
 
 def produce(connection: Connection, clock: Clock, seconds: float) -> None:
     """
-    Let a producer write a little now and then, which the peer takes later.
+    Let a producer write a few bytes now and then, which the peer takes later.
     """
     for _ in range(round(seconds * 10)):
         connection.pending(5, written=connection.counts.bytesWritten + 5)
@@ -64,15 +63,15 @@ def produce(connection: Connection, clock: Clock, seconds: float) -> None:
 
 def test_closeFlushProducer(connection: Connection, clock: Clock) -> None:
     """
-    A peer that takes all there is has not used up the close budget, however
-    slow the producer is; when that is done, the peer has a period for the rest.
+    A peer that takes all bytes does not use up the close budget, even if the
+    producer is slow; after the producer, the peer has a period for the rest.
     """
     watch = begin(connection, clock, closeFlush=1)
     connection.producing = True
     close(connection, watch, clock)
     produce(connection, clock, 5)
     connection.producing = False
-    connection.pending(5, written=connection.counts.bytesWritten + 5)  # the last
+    connection.pending(5, written=connection.counts.bytesWritten + 5)  # the last bytes
     ended = clock.seconds()
     wait(clock, 0.9)
     assert connection.used == []
@@ -85,8 +84,8 @@ def test_closeFlushProducer(connection: Connection, clock: Clock) -> None:
 @pytest.mark.parametrize("taken", [0, 1])
 def test_closeFlushProducerInVain(connection: Connection, clock: Clock, taken: int) -> None:
     """
-    A peer that does not take what the producer has written, or takes a drip,
-    uses up the budget.
+    A peer that takes no bytes of the producer, or a drip of them, uses up the
+    budget.
     """
     watch = begin(connection, clock, closeFlush=1)
     connection.producing = True
@@ -104,7 +103,7 @@ def test_closeFlushProducerInVain(connection: Connection, clock: Clock, taken: i
 
 def test_closeFlushProducerBeforeHandshake(connection: Connection, clock: Clock) -> None:
     """
-    Nor has the producer anything to do with a handshake that does not end.
+    A handshake that does not end uses up the budget even if there is a producer.
     """
     connection.producing = connection.handshaking = True
     watch = begin(connection, clock, closeFlush=1)
@@ -115,7 +114,7 @@ def test_closeFlushProducerBeforeHandshake(connection: Connection, clock: Clock)
 
 def test_closeFlushEndlessProducer(connection: Connection, clock: Clock) -> None:
     """
-    The lifetime bounds a producer that does not end.
+    The lifetime bounds an endless producer.
     """
     watch = begin(connection, clock, closeFlush=1, lifetime=5)
     connection.producing = True
@@ -128,7 +127,7 @@ def test_closeFlushEndlessProducer(connection: Connection, clock: Clock) -> None
 
 def test_closeFlushOff(connection: Connection, clock: Clock) -> None:
     """
-    Without a close budget a closing connection is left to itself.
+    Without a close budget a closing connection is left alone.
     """
     watch = begin(connection, clock, idle=1)
     close(connection, watch, clock)
@@ -138,8 +137,8 @@ def test_closeFlushOff(connection: Connection, clock: Clock) -> None:
 
 def test_handshakeWhileClosing(connection: Connection, clock: Clock) -> None:
     """
-    A close that waits for the handshake waits no longer than that may take,
-    from its beginning.
+    A close that waits for the handshake waits no longer than the handshake's
+    budget, counted from its beginning.
     """
     connection.handshaking = True
     watch = begin(connection, clock, handshake=1)
@@ -168,8 +167,8 @@ def test_closeFlushAfterStall(connection: Connection, clock: Clock) -> None:
 
 def test_closesWhenUsedUp(connection: Connection, clock: Clock) -> None:
     """
-    A connection that closes in order when a budget is used up goes on to its
-    close budget, and the other budgets are not asked.
+    A connection that closes in order when a budget is used up goes on to its close
+    budget, and the other budgets end.
     """
     watch = begin(connection, clock, lifetime=1, idle=1, closeFlush=1)
     connection.answer = lambda reason: (
@@ -187,12 +186,12 @@ def test_closesWhenUsedUp(connection: Connection, clock: Clock) -> None:
 
 class Producer:
     """
-    One that never writes, nor ends.
+    A producer that neither writes nor ends.
     """
 
     def pauseProducing(self) -> None:
         """
-        Nothing to pause.
+        Do nothing.
         """
 
     resumeProducing = stopProducing = pauseProducing
@@ -200,8 +199,8 @@ class Producer:
 
 def test_closedWithProducer(clock: Clock) -> None:
     """
-    Who closes with a producer is waited for; a close that is not the
-    application's waits for no producer.
+    A close by the application waits for its producer; any other close waits for
+    none.
     """
     factory = TCPDemoFactory(clock=clock, budgets=Budgets(closeFlush=1, firstByte=10))
     closing, open_ = connected(factory), connected(factory)
@@ -219,22 +218,23 @@ def test_closedWithProducer(clock: Clock) -> None:
 
 class Slow(TCPDemoProtocol):
     """
-    Says a little now and then, and closes when that is done.
+    Writes a few bytes now and then, and closes after the last.
     """
 
     def connectionMade(self) -> None:
         """
-        Begin.
+        Begin to write.
         """
         self.loop = LoopingCall(self.transport.write, b"x")
         self.loop.start(0.05)
-        # Twisted waits for any producer under TLS, else only for one that it asks.
+        # Under TLS Twisted waits for any producer, else only for one that it asks for
+        # more.
         self.transport.registerProducer(Producer(), tlsOf(self.transport) is not None)
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """
-        Nobody listens.
+        Stop writing.
         """
         self.loop.stop()
 
@@ -242,8 +242,8 @@ class Slow(TCPDemoProtocol):
 @pytest.mark.parametrize("transport", ["tcp", "fast", "tls", "unix"])
 async def test_slowProducer(transport: str, tmp_path: Path) -> None:
     """
-    A peer that reads all that a slow producer writes after the close gets it,
-    for longer than the close budget.
+    A peer that reads all bytes of a slow producer after the close gets them, for
+    longer than the close budget.
     """
     factory = TCPDemoFactory(Slow, budgets=Budgets(closeFlush=0.2))
     async with serving(factory, **endpointFor(transport, tmp_path)) as server:

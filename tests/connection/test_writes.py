@@ -1,5 +1,5 @@
 """
-Those who wait for bytes to leave.
+Deferreds that fire when written bytes reach the operating system.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted_tcpdemo.errors import TCPDemoError, WriteFailedError
 
 def outcome(waiting: Deferred[object]) -> list[object]:
     """
-    What it has fired with, in a list that is still empty if it has not.
+    The results of a Deferred, in a list that is empty until it fires.
     """
     results: list[object] = []
     waiting.addBoth(results.append)
@@ -39,7 +39,7 @@ def test_taken() -> None:
 
 def test_low() -> None:
     """
-    Who waits for room is told when the buffer is low, and only once.
+    A Deferred that waits for room fires when the buffer is low, and only once.
     """
     waiters = PendingWrites()
     room = outcome(waiters.whenLow())
@@ -52,7 +52,7 @@ def test_low() -> None:
 
 def test_fail() -> None:
     """
-    When nothing more will be taken, all fail with the reason, each once.
+    When no more bytes will be taken, every Deferred fails with the reason, once.
     """
     waiters = PendingWrites()
     results = [outcome(waiters.whenTaken(1)), outcome(waiters.whenLow())]
@@ -66,7 +66,7 @@ def test_fail() -> None:
 
 def test_writeInCallback() -> None:
     """
-    A callback may write or wait again: that is for the next time.
+    A callback may write or wait again, for the next time.
     """
     waiters = PendingWrites()
     again: list[list[object]] = []
@@ -80,7 +80,7 @@ def test_writeInCallback() -> None:
 
 def test_waitInErrback() -> None:
     """
-    Who waits again after a failure is not failed twice.
+    A Deferred made in an errback does not fail for the same reason again.
     """
     waiters = PendingWrites()
     again: list[list[object]] = []
@@ -91,7 +91,7 @@ def test_waitInErrback() -> None:
 
 def test_cancelled() -> None:
     """
-    One who does not want to wait any more is not told, and holds up nobody.
+    A cancelled Deferred does not fire, and holds up no other.
     """
     waiters = PendingWrites()
     cancelled, other = waiters.whenTaken(1), outcome(waiters.whenTaken(2))
@@ -105,8 +105,8 @@ def test_cancelled() -> None:
 @given(some.lists(some.integers(1, 50), max_size=20), some.data())
 def test_order(sizes: list[int], data: some.DataObject) -> None:
     """
-    However the bytes leave, writes fire in their order, each exactly once, and
-    none before its bytes are gone.
+    Writes fire in their order, each exactly once, and never before their bytes are
+    taken.
     """
     waiters, fired, offsets, written = PendingWrites(), [], [], 0
     for size in sizes:
@@ -124,7 +124,7 @@ def test_order(sizes: list[int], data: some.DataObject) -> None:
 
 def test_error() -> None:
     """
-    The error says why, in words and as an attribute.
+    The error has the reason in its words and as an attribute.
     """
     error = WriteFailedError(CloseReason.CLOSE_FLUSH)
     assert error.reason is CloseReason.CLOSE_FLUSH
