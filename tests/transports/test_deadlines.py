@@ -18,7 +18,7 @@ from twisted_tcpdemo.transports.deadlines import Deadlines, deadlinesOf
 
 class Thing:
     """
-    Something with a deadline, which remembers its visits.
+    An object with a deadline, which remembers its visits.
     """
 
     def __init__(self, action: Callable[[float], object] = lambda now: None) -> None:
@@ -46,7 +46,7 @@ def test_never() -> None:
 
 def test_visit() -> None:
     """
-    A deadline is served once, not early, and within a tick.
+    A deadline is served once, not early, and at most a tick late.
     """
     clock = Clock()
     deadlines, thing = Deadlines(clock), Thing()
@@ -61,7 +61,7 @@ def test_visit() -> None:
 
 def test_oneCall() -> None:
     """
-    However many deadlines there are, there is one delayed call, for the next.
+    Any number of deadlines has one delayed call, for the next one.
     """
     clock = Clock()
     deadlines = Deadlines(clock)
@@ -89,7 +89,7 @@ def test_moved() -> None:
 
 def test_forget() -> None:
     """
-    What is forgotten is not visited, and leaves no delayed call.
+    A forgotten deadline is not served, and leaves no delayed call.
     """
     clock = Clock()
     deadlines, thing, other = Deadlines(clock), Thing(), Thing()
@@ -106,7 +106,7 @@ def test_forget() -> None:
 
 def test_forgetMany() -> None:
     """
-    Deadlines that are far away and forgotten take no memory until then.
+    Forgotten deadlines in the far future take no memory until then.
     """
     clock = Clock()
     deadlines, stays = Deadlines(clock), Thing()
@@ -124,7 +124,7 @@ def test_forgetMany() -> None:
 
 def test_past() -> None:
     """
-    A deadline that is past is served in the next tick.
+    A past deadline is served in the next tick.
     """
     clock = Clock()
     clock.advance(100)
@@ -136,8 +136,8 @@ def test_past() -> None:
 
 def test_again() -> None:
     """
-    A visit may set the next deadline; one that is past comes a tick later, so
-    that serving a tick ends.
+    A visit may set the next deadline; a past one comes a tick later, so that a tick
+    ends.
     """
     clock = Clock()
     deadlines = Deadlines(clock)
@@ -153,7 +153,7 @@ def test_again() -> None:
 
 def test_clockSetBack() -> None:
     """
-    After the clock was set back, a new deadline is no later than it should be.
+    After the clock is set back, a new deadline is not later than it should be.
     """
     clock = Clock()
     clock.advance(10_000)
@@ -170,8 +170,8 @@ def test_clockSetBack() -> None:
 
 def test_longPast() -> None:
     """
-    A deadline that is long past, and set again while it is served, does not
-    make up for all the ticks that it has missed.
+    A deadline that is long past, and set again by its visit, does not make up for
+    the missed ticks.
     """
     clock = Clock()
     clock.advance(1000)
@@ -185,7 +185,7 @@ def test_longPast() -> None:
 
 def test_forgottenByAnother() -> None:
     """
-    One that is visited may forget another of the same tick.
+    A visit may forget another deadline of the same tick.
     """
     clock = Clock()
     deadlines, second = Deadlines(clock), Thing()
@@ -199,7 +199,7 @@ def test_forgottenByAnother() -> None:
 
 def test_raises(loggedErrors: Any) -> None:
     """
-    One that raises is logged, and the others are served.
+    A visit that raises is logged, and the others are made.
     """
     clock = Clock()
     deadlines, other = Deadlines(clock), Thing()
@@ -220,8 +220,8 @@ def test_raises(loggedErrors: Any) -> None:
 )
 def test_anyOrder(commands: list[tuple[int, float, bool]], start: float) -> None:
     """
-    After any sequence of changes, each deadline in force is served once, not
-    early and within two ticks, and nothing is left.
+    After any sequence of changes, each deadline in force is served once, not early
+    and at most two ticks late, and nothing is left.
     """
     clock = Clock()
     clock.advance(start)
@@ -244,7 +244,7 @@ def test_anyOrder(commands: list[tuple[int, float, bool]], start: float) -> None
 
 def test_deadlinesOf() -> None:
     """
-    Everybody shares the deadlines of a clock as long as it is used.
+    All users of a clock share its deadlines as long as one of them exists.
     """
     clock, thing = Clock(), Thing()
     deadlines = deadlinesOf(clock)
@@ -259,8 +259,8 @@ def test_deadlinesOf() -> None:
 
 def test_deadlinesAreForgotten() -> None:
     """
-    A clock that nobody uses any more is not kept alive by its deadlines, not even
-    by a deadline that nobody will see.
+    An unused clock is not kept alive by its deadlines, not even by one that will
+    never be served.
     """
     clock = Clock()
     deadlinesOf(clock).watch(Thing(), 1)

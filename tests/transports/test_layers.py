@@ -1,5 +1,5 @@
 """
-What lies under a transport, over all that Twisted puts there.
+The layers under a transport, over all that Twisted puts there.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from twisted_tcpdemo.transports.layers import (
 
 def encrypted(transport: Any, protocol: Any = None) -> Any:
     """
-    TLS on a transport, its handshake begun: the server's side.
+    The server's side of TLS on a transport, with its handshake begun.
     """
     layer = unconnected(serverContext(), False, protocol)
     layer.makeConnection(transport)
@@ -46,7 +46,7 @@ def encrypted(transport: Any, protocol: Any = None) -> Any:
 
 def unconnected(context: Any, isClient: bool, protocol: Any = None) -> Any:
     """
-    A side of TLS that has no transport yet.
+    The side of TLS without a transport yet.
     """
     factory = Factory[Any]()
     factory.noisy = False
@@ -56,7 +56,7 @@ def unconnected(context: Any, isClient: bool, protocol: Any = None) -> Any:
 
 class Accepted(Connection):
     """
-    What a port of Twisted's makes of a client, without the port.
+    The transport that a port of Twisted's makes of a client, without the port.
     """
 
     _tlsClientDefault = False
@@ -90,12 +90,12 @@ class Secured:
         self.pump = IOPump(self.client, self.server, below[1], below[0], False)
 
 
-# What there is.
+# The layers.
 
 
 def test_bottomOf() -> None:
     """
-    The bottom is what owns the socket, below any number of layers.
+    The bottom is the owner of the socket, below any number of layers.
     """
     plain = StringTransport()
     assert bottomOf(plain) is plain
@@ -105,7 +105,7 @@ def test_bottomOf() -> None:
 
 def test_tlsOf() -> None:
     """
-    The layer that encrypts is found wherever it is, and not where there is none.
+    The layer that encrypts is found at any place, and not where there is none.
     """
     plain = StringTransport()
     assert tlsOf(plain) is None
@@ -117,21 +117,21 @@ def test_tlsOf() -> None:
 
 def test_tlsOfStarted(tcp: Any) -> None:
     """
-    What startTLS has put before the protocol is found by the transport.
+    The layer that startTLS has put before the protocol is found from the transport.
     """
     assert tlsOf(tcp) is None
     tcp.startTLS(serverContext(), True)
     assert tlsOf(tcp) is tcp.protocol is not None
     assert tlsOf(wrapped(tcp)) is tcp.protocol
     assert isHandshaking(tcp)
-    tcp.protocol = None  # as it is when the connection is lost
+    tcp.protocol = None  # as at the loss of the connection
     assert tlsOf(tcp) is None and not isHandshaking(tcp)
 
 
 def test_countsItself() -> None:
     """
-    Only a bare transport that counts does: a wrapper forwards to it, and under
-    TLS it counts ciphertext.
+    Only a bare transport counts for itself: a wrapper forwards to it, and under TLS
+    it counts ciphertext.
     """
     counting = Counting()
     assert countsItself(counting)
@@ -154,8 +154,8 @@ def test_hasLateAddresses() -> None:
 
 def test_clockOf(tcp: Any) -> None:
     """
-    A transport has the clock of its reactor, through all layers; one in a unit
-    test that of the process.
+    A transport has the clock of its reactor, through all layers; in a unit test,
+    that of the process.
     """
     from twisted.internet import reactor
 
@@ -169,12 +169,12 @@ def test_clockOf(tcp: Any) -> None:
     assert clockOf(transport) is clock
 
 
-# What waits.
+# Queued bytes.
 
 
 def test_queuedInMemory() -> None:
     """
-    A transport in memory holds nothing back.
+    A transport in memory queues nothing.
     """
     transport = StringTransport()
     transport.write(b"hello")
@@ -183,8 +183,8 @@ def test_queuedInMemory() -> None:
 
 def test_queuedBytes(tcp: Any) -> None:
     """
-    All that a TCP transport holds is counted: what has just been written, and
-    of what it was sending, the rest.
+    All bytes in a TCP transport are counted: the latest ones, and the rest of those
+    being sent.
     """
     assert queuedBytes(tcp) == 0
     size = 5_000_000
@@ -199,7 +199,7 @@ def test_queuedBytes(tcp: Any) -> None:
 
 def test_queuedBelow() -> None:
     """
-    A transport that counts by itself is asked.
+    A transport that counts is asked for its pending bytes.
     """
     counting = Counting()
     counting.bytesPending = 7
@@ -208,8 +208,8 @@ def test_queuedBelow() -> None:
 
 def test_queuedUnderTLS() -> None:
     """
-    Until the handshake is over, TLS keeps what is written; small writes it
-    keeps until the turn ends.  Then nothing is queued.
+    TLS keeps bytes until the handshake is over, and small writes until the turn
+    ends; then nothing is queued.
     """
     pair = Secured()
     pair.server.write(b"small")
@@ -221,17 +221,17 @@ def test_queuedUnderTLS() -> None:
     assert queuedBytes(pair.server) == 0
 
 
-# What it takes.
+# Accepted bytes.
 
 
 def test_accepts(tcp: Any) -> None:
     """
-    A transport takes bytes until it is lost, or its own half has ended.
+    A transport accepts bytes until it is lost, or its own half has ended.
     """
     assert accepts(StringTransport()) and accepts(wrapped(StringTransport()))
     assert accepts(tcp) and accepts(wrapped(tcp))
     tcp.loseConnection()
-    assert accepts(tcp)  # as long as there is something to flush
+    assert accepts(tcp)  # while bytes are to be flushed
     tcp._writeDisconnected = True
     assert not accepts(tcp) and not accepts(wrapped(tcp))
     tcp._writeDisconnected, tcp.connected = False, False
@@ -240,7 +240,7 @@ def test_accepts(tcp: Any) -> None:
 
 def test_acceptsHalfClosed(tcp: Any) -> None:
     """
-    After its FIN has been sent a TCP transport takes nothing.
+    A TCP transport accepts no bytes after its FIN.
     """
     tcp.loseWriteConnection()
     tcp.doWrite()
@@ -249,7 +249,7 @@ def test_acceptsHalfClosed(tcp: Any) -> None:
 
 def test_acceptsUnderTLS() -> None:
     """
-    TLS takes nothing once it is closing, unless a producer is still at work.
+    TLS accepts no bytes once it is closing, unless a producer is still at work.
     """
     layer = encrypted(StringTransport())
     above = wrapped(layer)
@@ -263,7 +263,7 @@ def test_acceptsUnderTLS() -> None:
 
 def test_acceptsAboveClosingTLS() -> None:
     """
-    A wrapper above TLS takes nothing when TLS itself is closing.
+    A wrapper above TLS accepts no bytes when the TLS below is closing.
     """
     layer = encrypted(StringTransport())
     layer.loseConnection()
@@ -272,28 +272,28 @@ def test_acceptsAboveClosingTLS() -> None:
 
 class Producer:
     """
-    Produces nothing.
+    A producer that produces nothing.
     """
 
     def pauseProducing(self) -> None:
         """
-        Nothing to pause.
+        Do nothing.
         """
 
     def resumeProducing(self) -> None:
         """
-        Nothing to go on with.
+        Do nothing.
         """
 
     def stopProducing(self) -> None:
         """
-        Nothing to stop.
+        Do nothing.
         """
 
 
 def test_isHandshaking() -> None:
     """
-    The handshake is on from the connection until both sides are done.
+    The handshake lasts from the connection until both sides are done.
     """
     assert not isHandshaking(StringTransport())
     pair = Secured()
@@ -302,12 +302,12 @@ def test_isHandshaking() -> None:
     assert not isHandshaking(pair.server) and not isHandshaking(pair.client)
 
 
-# Who gets the data.
+# The receiver.
 
 
 def test_replaceProtocol(tcp: Any) -> None:
     """
-    A bare transport delivers to the new protocol, if it did to the old one.
+    A bare transport delivers to the new protocol, if it delivered to the old one.
     """
     old, new = tcp.protocol, Peer()
     replaceProtocol(tcp, Peer(), new)
@@ -319,7 +319,8 @@ def test_replaceProtocol(tcp: Any) -> None:
 @pytest.mark.parametrize("layer", [wrapped, encrypted])
 def test_replaceWrapped(layer: Any) -> None:
     """
-    So does a wrapper, TLS among them; what is below it keeps the wrapper.
+    A wrapper delivers to the new protocol too, TLS among them; the transport below
+    keeps the wrapper.
     """
     old, new = Peer(), Peer()
     transport = layer(StringTransport(), old)
@@ -331,8 +332,8 @@ def test_replaceWrapped(layer: Any) -> None:
 
 def test_replaceBehind(tcp: Any) -> None:
     """
-    What a client endpoint of Twisted's has put before the protocol makes room
-    with it.
+    A wrapper that a client endpoint of Twisted's has put before the protocol is
+    replaced with it.
     """
     old, new = Peer(), Peer()
 
@@ -348,7 +349,7 @@ def test_replaceBehind(tcp: Any) -> None:
 
 def test_replaceNowhere() -> None:
     """
-    A transport that has no protocol to deliver to gets none.
+    A transport without a protocol to deliver to gets none.
     """
     transport = StringTransport()
     replaceProtocol(transport, Peer(), Peer())
@@ -366,7 +367,7 @@ def test_replaceNowhere() -> None:
 )
 def test_looksUp(host: str, looked: bool) -> None:
     """
-    Every name in ASCII is looked up, and others if IDNA allows them.
+    Every name in ASCII is looked up, and any other that IDNA allows.
     """
     endpoint = HostnameEndpoint(MemoryReactorClock(), host, 80)
     assert looksUp(endpoint, host) is looked

@@ -1,5 +1,5 @@
 """
-Counting beside transports that do not count.
+The meter: counting beside transports that do not count.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ kinds = pytest.mark.parametrize("kind", ["memory", "tcp"])
 
 def test_watcher() -> None:
     """
-    The watcher of these tests keeps the contract.
+    The watcher of these tests provides the interface.
     """
     verifyObject(ITransportWatcher, Watcher())
 
 
-# What is counted.
+# Counts.
 
 
 @kinds
 async def test_reads(kind: str) -> None:
     """
-    Bytes that are delivered are counted, and still delivered.
+    Delivered bytes are counted, and still delivered.
     """
     async with metered(kind) as over:
         over.clock.advance(3)
@@ -55,7 +55,7 @@ async def test_reads(kind: str) -> None:
 @kinds
 async def test_writes(kind: str) -> None:
     """
-    Bytes that are written are counted, and still written.
+    Written bytes are counted, and still written.
     """
     async with metered(kind) as over:
         over.transport.write(b"hello")
@@ -68,8 +68,8 @@ async def test_writes(kind: str) -> None:
 @pytest.mark.parametrize("kindOfSequence", [list, tuple, iter])
 async def test_writeSequence(kind: str, kindOfSequence: Any) -> None:
     """
-    Each byte of a sequence is counted once, whoever of the transport's methods
-    calls another, and though the sequence can be read once only.
+    Each byte of a sequence is counted once, even if one method of the transport
+    calls another, and though the sequence can be read only once.
     """
     async with metered(kind) as over:
         over.transport.writeSequence(kindOfSequence([b"ab", b"", b"cde"]))
@@ -79,7 +79,7 @@ async def test_writeSequence(kind: str, kindOfSequence: Any) -> None:
 
 class FeedingBack(Peer):
     """
-    Hands what follows a line to its own C{dataReceived}, as C{LineReceiver}
+    Feeds the bytes after a line back to its own C{dataReceived}, as C{LineReceiver}
     does, and remembers the pieces.
     """
 
@@ -100,7 +100,7 @@ class FeedingBack(Peer):
 @kinds
 async def test_fedBack(kind: str) -> None:
     """
-    What a protocol feeds back to itself is counted once; what comes later is
+    Bytes that a protocol feeds back to itself are counted once; later bytes are
     counted again.
     """
     async with metered(kind, FeedingBack()) as over:
@@ -113,8 +113,8 @@ async def test_fedBack(kind: str) -> None:
 
 def test_dataReceivedRaises() -> None:
     """
-    What dataReceived raises goes on to the transport, and the watcher is told
-    first; the bytes are counted, and so are those that come afterwards.
+    An exception in dataReceived goes on to the transport after the watcher has
+    heard of it; its bytes are counted, and so are later ones.
     """
 
     class Broken(Peer):
@@ -131,8 +131,8 @@ def test_dataReceivedRaises() -> None:
 
 async def test_pending() -> None:
     """
-    Bytes that the system has no room for are pending until the peer reads; the
-    watcher is told that they wait, and whenever some have been taken.
+    Bytes that do not fit into the socket are pending until the peer reads; the
+    watcher hears that they wait, and whenever some are taken.
     """
     size = 20_000_000
     async with overTCP() as over:
@@ -153,7 +153,7 @@ async def test_pending() -> None:
 
 def test_nothingPendingInMemory() -> None:
     """
-    A transport in memory takes all that it is given.
+    A transport in memory takes all bytes at once.
     """
     over = inMemory()
     over.transport.write(bytes(1000))
@@ -162,7 +162,7 @@ def test_nothingPendingInMemory() -> None:
 
 async def test_notAccepted() -> None:
     """
-    What is written after this side's FIN goes nowhere, and is not counted.
+    Bytes written after this side's FIN are lost, and not counted.
     """
     async with overTCP() as over:
         over.transport.write(b"last")
@@ -172,13 +172,13 @@ async def test_notAccepted() -> None:
         assert (over.meter.bytesWritten, over.meter.bytesPending) == (4, 0)
 
 
-# What the watcher is told.
+# Calls to the watcher.
 
 
 @kinds
 async def test_abortDrops(kind: str) -> None:
     """
-    After abortConnection() nothing is taken or counted any more.
+    After abortConnection() no byte is accepted or counted.
     """
     async with metered(kind) as over:
         over.transport.abortConnection()
@@ -193,7 +193,7 @@ async def test_abortDrops(kind: str) -> None:
 
 async def test_pendingAtTheEnd() -> None:
     """
-    What was never taken is known when the connection has ended.
+    After the end, the number of bytes never taken is known.
     """
     size = 20_000_000
     left: list[int] = []
@@ -210,8 +210,8 @@ async def test_pendingAtTheEnd() -> None:
 
 def test_takenApart() -> None:
     """
-    What was never taken is known, though the transport throws it away before it
-    tells anybody of its end, as TLS does.
+    The number of bytes never taken is known even if the transport drops them before
+    it reports its end, as TLS does.
     """
 
     class Forgetful(Counting):
@@ -231,8 +231,8 @@ def test_takenApart() -> None:
 
 def test_lostBehindAnother() -> None:
     """
-    The watcher hears of the loss though the protocol has put another
-    connectionLost in place since it was connected.
+    The watcher hears of the loss even if the protocol has since replaced its
+    connectionLost.
     """
 
     class Ending(StringTransport):
@@ -284,7 +284,7 @@ async def test_lost(kind: str) -> None:
 
 def test_halves() -> None:
     """
-    The watcher decides when the protocol hears that a half has ended.
+    The watcher decides when the protocol hears of the end of a half.
     """
     over = inMemory()
     over.protocol.readConnectionLost()
@@ -295,8 +295,8 @@ def test_halves() -> None:
 
 def test_startTLS() -> None:
     """
-    The watcher is told of startTLS before there is any ciphertext, and the
-    transport gets all arguments.
+    The watcher hears of startTLS before there is any ciphertext, and the transport
+    gets all arguments.
     """
 
     class Starting(StringTransport):
@@ -312,13 +312,13 @@ def test_startTLS() -> None:
     assert over.watcher.told[0] == "encrypting"
 
 
-# A transport below that counts by itself.
+# Over a transport that counts.
 
 
 def test_counted() -> None:
     """
-    Below wrappers, a transport that counts is asked what is pending and when a
-    byte last moved, and tells when bytes have left.
+    Below wrappers, a transport that counts is asked for its pending bytes and its
+    last activity, and reports bytes that have left.
     """
     bottom = Counting()
     over = inMemory(transport=wrapped(bottom))
@@ -337,7 +337,7 @@ def test_counted() -> None:
 
 def test_carriesOn() -> None:
     """
-    What another has counted before goes on, with what was pending then.
+    The meter carries on the counts of another, with its pending bytes.
     """
     bottom = Counting()
     bottom.bytesPending = 3
@@ -351,8 +351,8 @@ def test_carriesOn() -> None:
 
 def test_bottomWatcher() -> None:
     """
-    Whoever hears from the transport below keeps the contract; what it is told
-    of halves is passed on, and of the rest the transport on top tells.
+    The watcher of the transport below provides the interface; it passes the ends of
+    halves on, and the topmost transport reports the rest.
     """
     bottom = Counting()
     over = inMemory(transport=wrapped(bottom))
@@ -368,12 +368,12 @@ def test_bottomWatcher() -> None:
     assert over.watcher.told == []
 
 
-# Letting go.
+# Release.
 
 
 def attributes(protocol: object, transport: Any) -> list[dict[str, Any]]:
     """
-    What protocol and transport, and all below it, have of their own.
+    The instance attributes of protocol and transport, and of everything below.
     """
     layers = [protocol, transport]
     while isinstance(transport, ProtocolWrapper):
@@ -386,7 +386,7 @@ def attributes(protocol: object, transport: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("isWrapped", [False, True], ids=["bare", "wrapped"])
 def test_detach(make: Any, isWrapped: bool) -> None:
     """
-    Afterwards protocol and transport have the attributes that they had before.
+    Afterwards protocol and transport have their former attributes.
     """
     protocol, bottom = Peer(), make()
     transport = wrapped(bottom) if isWrapped else bottom
@@ -402,7 +402,7 @@ def test_detach(make: Any, isWrapped: bool) -> None:
 
 async def test_detachOverTCP() -> None:
     """
-    Twisted's TCP transport has its own methods again as well, and works.
+    Twisted's TCP transport has its own methods again, and works.
     """
     async with overTCP() as over:
         own = {"write", "writeSequence", "loseConnection", "abortConnection", "doWrite"}
@@ -418,7 +418,7 @@ async def test_detachOverTCP() -> None:
 
 def test_leave() -> None:
     """
-    A protocol may have its hooks back, while the transport is still counted.
+    The protocol may get its hooks back while the transport is still counted.
     """
     over = inMemory()
     over.meter.leave()
@@ -430,7 +430,7 @@ def test_leave() -> None:
 
 def test_nothingInACycle() -> None:
     """
-    What has been let go is freed at once, without the garbage collector.
+    Released objects are freed at once, without the garbage collector.
     """
     protocol, transport, watcher = Peer(), StringTransport(), Watcher()
     protocol.makeConnection(transport)

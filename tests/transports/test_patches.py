@@ -1,5 +1,5 @@
 """
-Standing between two objects without replacing either.
+Patches: standing between two objects without replacing either.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from twisted_tcpdemo.transports.patches import Patches
 
 class Target:
     """
-    Something with a method.
+    An object with a method.
     """
 
     def speak(self) -> str:
         """
-        Its own voice.
+        The method of the class.
         """
         return "own"
 
 
 def test_place() -> None:
     """
-    Whoever calls the method gets the shadow, and then the method again.
+    A caller of the method gets the shadow, and later the method again.
     """
     target, patches = Target(), Patches()
     patches.place(target, "speak", lambda: "shadow")
@@ -40,7 +40,7 @@ def test_place() -> None:
 
 def test_instanceAttribute() -> None:
     """
-    An attribute that the instance had itself comes back.
+    An attribute of the instance comes back.
     """
     target: Any = Target()
     target.speak = before = lambda: "instance"
@@ -52,7 +52,7 @@ def test_instanceAttribute() -> None:
 
 def test_replacedMeanwhile() -> None:
     """
-    What somebody else has put there meanwhile stays.
+    An attribute that others have put there meanwhile stays.
     """
     target: Any = Target()
     patches = Patches()
@@ -64,7 +64,7 @@ def test_replacedMeanwhile() -> None:
 
 def test_deletedMeanwhile() -> None:
     """
-    What somebody else has taken away is not missed.
+    An attribute that others have deleted meanwhile is not restored.
     """
     target: Any = Target()
     patches = Patches()
@@ -76,20 +76,20 @@ def test_deletedMeanwhile() -> None:
 
 class ISpeaker(Interface):
     """
-    What speaks.
+    An interface.
     """
 
 
 class IListener(Interface):
     """
-    What listens.
+    Another interface.
     """
 
 
 def test_declare() -> None:
     """
-    An instance provides an interface until it is taken back, and keeps what it
-    provided before; others of its class do not.
+    An instance provides an interface until it is taken back, and keeps its former
+    ones; others of its class do not provide it.
     """
     target, patches = Target(), Patches()
     alsoProvides(target, IListener)
@@ -103,7 +103,7 @@ def test_declare() -> None:
 
 def test_nothingStaysDeclared() -> None:
     """
-    An instance that had declared nothing has nothing left of it.
+    An instance that had declared nothing has nothing left of the patch.
     """
     target, patches = Target(), Patches()
     patches.declare(target, ISpeaker)
@@ -113,7 +113,7 @@ def test_nothingStaysDeclared() -> None:
 
 def test_declaredAlready() -> None:
     """
-    What it provides already, it goes on providing.
+    An interface that the instance provided before stays provided.
     """
     target, patches = implementer(ISpeaker)(type("T", (Target,), {}))(), Patches()
     patches.declare(target, ISpeaker)
@@ -124,7 +124,7 @@ def test_declaredAlready() -> None:
 
 def test_removeTwice() -> None:
     """
-    Removing again does nothing, even if somebody else's shadow is there.
+    A second removal does nothing, even if there is a shadow of others.
     """
     target: Any = Target()
     patches = Patches()
@@ -139,8 +139,8 @@ def test_removeTwice() -> None:
 @given(some.integers(1, 8))
 def test_nested(depth: int) -> None:
     """
-    Several over one another, of one or of several owners, come off in the
-    reverse order and leave nothing.
+    Several patches over one another, of one or several owners, come off in reverse
+    order and leave nothing.
     """
     target = Target()
     owners = [Patches() for _ in range(depth)]

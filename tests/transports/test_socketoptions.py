@@ -1,5 +1,5 @@
 """
-Socket options, where there is a TCP socket.
+The socket options of TCP connections.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HAS_KEEPIDLE = hasattr(socket, "TCP_KEEPIDLE")
 
 def systemsOwn() -> int:
     """
-    The silence before a probe on a socket that nobody has touched.
+    The delay of a new socket before a probe.
     """
     with socket.socket() as untouched:
         return untouched.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
@@ -41,7 +41,7 @@ def systemsOwn() -> int:
 @pytest.mark.parametrize("delay", [0, 1, 20.5, 32767])
 async def test_keepAlive(delay: float) -> None:
     """
-    A delay that is taken is the one that the kernel has; 0 leaves its own.
+    A valid delay is set in the kernel; 0 leaves the kernel's own.
     """
     factory = TCPDemoFactory(Discard, keepAlive=True, keepAliveInitialDelay=delay)
     async with serving(factory) as server:
@@ -54,7 +54,7 @@ async def test_keepAlive(delay: float) -> None:
 
 def takers() -> list[Callable[..., object]]:
     """
-    Whatever takes socket options by their names.
+    Everything that takes socket options by their names.
     """
     from twisted.internet import reactor
 
@@ -75,8 +75,8 @@ BAD_DELAYS: list[tuple[Any, type[Exception], str]] = [
 @pytest.mark.parametrize(("delay", "kind", "why"), BAD_DELAYS)
 def test_badKeepAliveDelay(delay: Any, kind: type[Exception], why: str) -> None:
     """
-    A delay that the kernel would refuse is refused where it is given, on either
-    side, and the error says what would be taken.
+    A delay that the kernel would refuse is refused when it is given, on either
+    side, and the error tells the range.
     """
     for make in takers():
         with pytest.raises(kind) as raised:
@@ -88,8 +88,7 @@ def test_badKeepAliveDelay(delay: Any, kind: type[Exception], why: str) -> None:
 @pytest.mark.parametrize("value", [None, 1, 0, "no"])
 def test_badSwitch(name: str, value: object) -> None:
     """
-    A switch is True or False where it is given, on either side: "no" would
-    count as true.
+    A switch has to be True or False, on either side: "no" would count as true.
     """
     for make in takers():
         with pytest.raises(TypeError) as raised:
@@ -99,8 +98,8 @@ def test_badSwitch(name: str, value: object) -> None:
 
 def test_options() -> None:
     """
-    The options are a value: equal if all three are, never changed, with Nagle's
-    algorithm and probes off at first; no delay is a delay of 0.
+    The options are an immutable value: equal if all three are, with Nagle's
+    algorithm and probes off by default; no delay is a delay of 0.
     """
     assert SocketOptions() == SocketOptions(True, False, 0.0)
     assert SocketOptions(keepAliveInitialDelay=None) == SocketOptions()  # type: ignore[arg-type]
@@ -111,7 +110,7 @@ def test_options() -> None:
 
 class Socket:
     """
-    A transport that remembers what was set, and whose socket may be dead.
+    A transport that remembers the options set, and whose socket may be dead.
     """
 
     def __init__(self, error: OSError | None = None) -> None:
@@ -135,7 +134,7 @@ class Socket:
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """
-        Remember it, as the socket.
+        Remember it, as the socket does.
         """
         self.set.append((level, option, value))
 
@@ -143,8 +142,8 @@ class Socket:
 @pytest.mark.skipif(not HAS_KEEPIDLE, reason="the system has another name for it")
 def test_apply() -> None:
     """
-    All are set, the delay in whole seconds and only if there is one; SO_KEEPALIVE
-    is left alone unless it is asked for.
+    All options are set, with a delay in whole seconds and only if there is one;
+    SO_KEEPALIVE is left alone unless it is asked for.
     """
     for options, expected in {
         SocketOptions(): [("noDelay", True)],
@@ -163,8 +162,8 @@ def test_apply() -> None:
 
 def test_applyThroughWrappers() -> None:
     """
-    They reach the socket through what is wrapped around it, and that it is a
-    UNIX socket is seen there, too, whatever the wrapper says of itself.
+    Options reach the socket through any wrappers, and a UNIX socket is recognised
+    below them.
     """
     for interfaces, expected in {(): [("noDelay", False)], (IUNIXTransport,): []}.items():
         transport: Any = Socket()
@@ -177,7 +176,8 @@ def test_applyThroughWrappers() -> None:
 
 def test_applyToTheDead() -> None:
     """
-    A socket that its peer has reset may refuse; the connection's end will tell.
+    A socket that its peer has reset may refuse an option without an error: the
+    connection's end reports the loss.
     """
     transport = Socket(OSError(EINVAL, "Invalid argument"))
     SocketOptions(True, True, 5).apply(transport)
@@ -186,7 +186,7 @@ def test_applyToTheDead() -> None:
 
 def test_applyElsewhere() -> None:
     """
-    A UNIX socket has no such options, and what has no socket at all has none.
+    A UNIX socket has no such options, and neither has a transport without a socket.
     """
     unix = Socket()
     directlyProvides(unix, IUNIXTransport)
@@ -201,7 +201,7 @@ def test_applyElsewhere() -> None:
 @pytest.fixture
 def lines() -> Generator[list[str]]:
     """
-    What is logged during the test.
+    The lines logged during the test.
     """
     seen: list[str] = []
 
@@ -215,7 +215,7 @@ def lines() -> Generator[list[str]]:
 
 class Without(TCPDemoFactory):
     """
-    A factory that calls no other's C{__init__}, and says all in its class.
+    A factory that calls no other's C{__init__}, and has its options in its class.
     """
 
     protocol = Discard
@@ -229,7 +229,7 @@ class Without(TCPDemoFactory):
 
 def connected(factory: TCPDemoFactory) -> Socket:
     """
-    What was set on a new connection, which then ends.
+    The options set on a new connection, which then ends.
     """
 
     class Transport(StringTransport, Socket):
@@ -247,15 +247,15 @@ def connected(factory: TCPDemoFactory) -> Socket:
 
 def test_classAttributes() -> None:
     """
-    A subclass may say its options in its class.
+    A subclass may have its options in its class.
     """
     assert connected(Without()).set[:2] == [("noDelay", False), ("keepAlive", True)]
 
 
 def test_setLater() -> None:
     """
-    Options may be set at any time, and hold for the connections made from then
-    on; whatever counts as true switches one on.
+    Options may be set at any time, and hold for later connections; any true value
+    switches one on.
     """
     for factory in (TCPDemoFactory(Discard), Without()):
         later: Any = factory
@@ -269,8 +269,8 @@ def test_setLater() -> None:
 @pytest.mark.parametrize(("delay", "kind", "why"), BAD_DELAYS)
 def test_badDelayLater(delay: Any, kind: type[Exception], why: str, lines: list[str]) -> None:
     """
-    A wrong delay that is set as an attribute is met only when a client comes: it
-    costs one line in the log and no connection, and the system's own holds.
+    A wrong delay set as an attribute shows when a client connects: it costs one
+    line in the log and no connection, and the system's own holds.
     """
     socketOptionsOf.cache_clear()
     factory = TCPDemoFactory(Discard, keepAlive=True)

@@ -1,5 +1,5 @@
 """
-What the kernel knows of a connection.
+The kernel's own figures of a connection.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ onLinux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has thi
 
 class Holder:
     """
-    What a transport and a port look like from here.
+    An object that holds a socket, as a transport and a port do.
     """
 
     def __init__(self, held: socket.socket) -> None:
@@ -40,7 +40,7 @@ class Holder:
 @pytest.fixture
 def listener() -> Generator[socket.socket]:
     """
-    A listening socket with a queue of its own.
+    A listening socket with its queue.
     """
     with socket.create_server(("127.0.0.1", 0), backlog=7) as listening:
         yield listening
@@ -83,7 +83,7 @@ def test_fields() -> None:
 
 def test_oldKernel() -> None:
     """
-    What an old kernel does not have is None, and the rest is there.
+    A figure that an old kernel does not have is None, and the rest is there.
     """
     info = parse(structure(104, rtt=("I", 68, 40_000)), 5)
     assert info is not None
@@ -112,7 +112,7 @@ def test_nothingMeasured() -> None:
 @pytest.mark.parametrize("tls", [False, True], ids=["tcp", "tls"])
 async def test_report(tls: bool) -> None:
     """
-    The report of a connection says what the kernel knows, through TLS too.
+    The report of a connection has the kernel's figures, through TLS too.
     """
     endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}" if tls else "tcp:0"
     async with serving(TCPDemoFactory(Echo), endpoint, tls=tls) as server:
@@ -127,7 +127,7 @@ async def test_report(tls: bool) -> None:
 
 async def test_unix(tmp_path: Path) -> None:
     """
-    Of a UNIX socket the kernel knows nothing.
+    A UNIX socket has no figures.
     """
     path = tmp_path / "socket"
     async with serving(TCPDemoFactory(Echo), f"unix:{path}", f"unix:{path}") as server:
@@ -138,7 +138,7 @@ async def test_unix(tmp_path: Path) -> None:
 @onLinux
 async def test_unacknowledged() -> None:
     """
-    Bytes that the peer's kernel has no room for are unacknowledged.
+    Bytes for which the peer's kernel has no room are unacknowledged.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         with rawConnection(server.port, receiveBuffer=4096):
@@ -153,8 +153,8 @@ async def test_unacknowledged() -> None:
 @onLinux
 async def test_lastKnown() -> None:
     """
-    After the loss there is the kernel's last word, which is asked for once
-    more when a side closes.
+    After the loss the figures are the kernel's last ones, renewed once when a side
+    closes.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         peer = await server.connect()
@@ -171,7 +171,8 @@ async def test_lastKnown() -> None:
 
 async def test_nobodyAsks(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    While nobody asks for a report, the kernel is never asked, observers or not.
+    Without a request for a report, the kernel is never asked, with observers or
+    without.
     """
     asked: list[Any] = []
     monkeypatch.setattr(connectionFacts, "tcpInfoOf", asked.append)
@@ -188,7 +189,7 @@ async def test_nobodyAsks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unitTest() -> None:
     """
-    Over a transport without a socket there is nothing to know.
+    A transport without a socket has no figures.
     """
     protocol = TCPDemoProtocol()
     protocol.makeConnection(StringTransport())
@@ -210,7 +211,7 @@ def test_closedSocket(listener: socket.socket) -> None:
 @onLinux
 def test_acceptQueue(listener: socket.socket) -> None:
     """
-    A listening socket tells how many clients it holds, and how many it may.
+    A listening socket tells how many clients wait, and how many may.
     """
     port = Holder(listener)
     assert acceptQueueOf(port) == (0, 7)
@@ -222,7 +223,7 @@ def test_acceptQueue(listener: socket.socket) -> None:
 
 def test_otherSystems(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Where TCP_INFO is missing or another one, nothing is known.
+    Where TCP_INFO is missing or has another form, there are no figures.
     """
     monkeypatch.setattr(tcpinfo, "SUPPORTED", False)
     assert tcpInfoOf(Holder(listener)) is None
