@@ -1,5 +1,5 @@
 """
-What tests of clients share.
+The fixtures of the tests of clients.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def resources() -> Generator[ExitStack]:
 @pytest.fixture
 def resolver() -> Generator[Resolver]:
     """
-    A resolver in the place of the reactor's.
+    A resolver that replaces the reactor's.
     """
     replacement = Resolver()
     before = installedReactor().installNameResolver(replacement)

@@ -1,5 +1,5 @@
 """
-One attempt to connect: how long, and what is left when it does not succeed.
+One attempt to connect: its duration, and what a failure leaves behind.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 async def test_TLS() -> None:
     """
-    ConnectionMade comes when the handshake is done, and counts are plaintext.
+    Under TLS, connectionMade comes when the handshake is done, and counts are
+    plaintext.
     """
 
     class Verifier(Client):
@@ -60,28 +61,28 @@ async def test_TLS() -> None:
 @implementer(IHandshakeListener)
 class Listener(Client):
     """
-    Wants to know of the handshake.
+    A protocol that wants to hear of the handshake.
     """
 
     order: tuple[str, ...] = ()
 
     def connectionMade(self) -> None:
         """
-        Remember.
+        Remember it.
         """
         self.order += ("made",)
         super().connectionMade()
 
     def handshakeCompleted(self) -> None:
         """
-        Remember.
+        Remember it.
         """
         self.order += ("handshake",)
 
 
 async def test_handshakeListener() -> None:
     """
-    A protocol that asks is told of the handshake, after connectionMade.
+    A protocol that wants to hear of the handshake does, after connectionMade.
     """
     async with serving(TCPDemoFactory(Discard), TLS) as server:
         client = await to(server.port, tls=clientContext()).connectProtocol(Listener())
@@ -91,8 +92,8 @@ async def test_handshakeListener() -> None:
 
 async def test_TLSNotTrusted() -> None:
     """
-    A certificate that is not trusted fails the Deferred; the protocol hears
-    nothing, and it is not tried again.
+    An untrusted certificate fails the Deferred; the protocol hears nothing, and
+    there is no second attempt.
     """
     async with serving(TCPDemoFactory(Discard), TLS) as server:
         client = Client()
@@ -116,7 +117,7 @@ async def test_TLSWrongName() -> None:
 
 async def test_TLSPeerEndsDuringHandshake(resources: ExitStack) -> None:
     """
-    A peer that goes away during the handshake is a connection lost.
+    A peer that leaves during the handshake is a lost connection.
     """
     listener = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
     connecting = to(listener.getsockname()[1], tls=clientContext()).connectProtocol(Client())
@@ -148,8 +149,8 @@ def test_succeeds() -> None:
 
 def test_failsOnce() -> None:
     """
-    The timeout is the failure; a connection that the endpoint has not told of,
-    or that comes too late, is broken off and no success.
+    A timeout is the failure; a connection that the endpoint has not reported, or
+    reports too late, is aborted and no success.
     """
     tried = Tried(timeout=5)
     _, untold = tried.endpoint.reach()
@@ -165,7 +166,7 @@ def test_failsOnce() -> None:
 
 def test_abandoned() -> None:
     """
-    What is abandoned tells nobody, and what it has connected is broken off.
+    An abandoned attempt reports nothing, and its connection is aborted.
     """
     tried = Tried(timeout=5)
     _, transport = tried.endpoint.reach()
@@ -186,7 +187,8 @@ def test_factoryHearsOfTheAttempt() -> None:
 
 def test_giveWay() -> None:
     """
-    The protocol gets the transport, and then what has come before it, in order.
+    The protocol gets the transport, and then everything that came before it, in
+    order.
     """
     tried = Tried()
     placeholder, transport = tried.reach()
@@ -202,8 +204,8 @@ def test_giveWay() -> None:
 
 def test_takeBack() -> None:
     """
-    What is taken back is broken off, and the protocol hears of that loss; a
-    proxy before it does not, and nothing is delivered any more to either.
+    A connection taken back is aborted, and the protocol hears of that loss; a proxy
+    before it does not, and no more bytes are delivered to either.
     """
     tried = Tried()
     placeholder, transport = tried.reach()
@@ -218,7 +220,8 @@ def test_takeBack() -> None:
 
 def test_takeBackBeforehand() -> None:
     """
-    Before it has given way there is nobody to tell, and what comes is dropped.
+    Before the placeholder has given way no protocol hears of the loss, and bytes
+    are dropped.
     """
     tried = Tried()
     placeholder, transport = tried.reach()
@@ -245,7 +248,7 @@ async def test_timeout(stage: str, resolver: Resolver, resources: ExitStack) -> 
 
 async def test_noTimeout() -> None:
     """
-    Without a timeout, and without TLS, there is nothing to switch off again.
+    Without a timeout, and without TLS, there is no timer to switch off.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         endpoint = to(server.port, timeout=None, tls=False)
@@ -254,8 +257,7 @@ async def test_noTimeout() -> None:
 
 async def test_fromStringTimeout(resources: ExitStack) -> None:
     """
-    The timeout covers the handshake of a string's endpoint, which Twisted's own
-    does not.
+    The timeout covers the handshake of a string's endpoint; Twisted's own does not.
     """
     description = f"tls:127.0.0.1:{silentServer(resources)}"
     endpoint = ClientEndpoint.fromString(description, timeout=0.1)
@@ -267,7 +269,7 @@ async def test_fromStringTimeout(resources: ExitStack) -> None:
 
 async def test_cancelLookUp(resolver: Resolver) -> None:
     """
-    Cancelled while the name is being looked up.
+    The look-up of a name can be cancelled.
     """
     error = await cancelled(to(80, "example.test").connectProtocol(Client()))
     assert error.address == HostnameAddress(b"example.test", 80)
@@ -275,7 +277,7 @@ async def test_cancelLookUp(resolver: Resolver) -> None:
 
 async def test_cancelConnecting(resources: ExitStack) -> None:
     """
-    Cancelled while the connection is being made.
+    A connection in the making can be cancelled.
     """
     connecting = to(silentServer(resources, full=True)).connectProtocol(Client())
     await turn()
@@ -285,7 +287,7 @@ async def test_cancelConnecting(resources: ExitStack) -> None:
 
 async def test_cancelRace(resolver: Resolver, resources: ExitStack) -> None:
     """
-    Cancelled while two addresses race.
+    A race of two addresses can be cancelled.
     """
     slow = IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True))
     resolver.addresses = [slow, slow]
@@ -298,7 +300,7 @@ async def test_cancelRace(resolver: Resolver, resources: ExitStack) -> None:
 
 async def test_cancelHandshake(resources: ExitStack) -> None:
     """
-    Cancelled during the TLS handshake; the protocol has heard nothing.
+    A TLS handshake can be cancelled, and the protocol hears nothing.
     """
     client = Client()
     connecting = to(silentServer(resources), tls=clientContext()).connectProtocol(client)
@@ -313,7 +315,7 @@ async def test_cancelHandshake(resources: ExitStack) -> None:
 @pytest.fixture
 def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
     """
-    What C{fromString("stubborn:")} gives.
+    The endpoint of C{fromString("stubborn:")}.
     """
     endpoint = Stubborn()
     monkeypatch.setattr("twisted_tcpdemo.client.endpoint.clientFromString", lambda *_: endpoint)
@@ -322,8 +324,8 @@ def stubborn(monkeypatch: pytest.MonkeyPatch) -> Stubborn:
 
 async def test_foreignEndpointEarlyData(stubborn: Stubborn) -> None:
     """
-    What a foreign endpoint delivers before it says that it has connected is
-    not lost.
+    Bytes that a foreign endpoint delivers before it reports its connection are not
+    lost.
     """
     connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
     placeholder, transport = stubborn.reach()
@@ -343,7 +345,7 @@ async def test_foreignEndpointEarlyData(stubborn: Stubborn) -> None:
 
 async def test_foreignEndpointLostEarly(stubborn: Stubborn) -> None:
     """
-    A connection that is lost before the endpoint speaks of it is a failure.
+    A connection lost before the endpoint reports it is a failure.
     """
     connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
     placeholder, _ = stubborn.reach()
@@ -355,7 +357,7 @@ async def test_foreignEndpointLostEarly(stubborn: Stubborn) -> None:
 @pytest.mark.parametrize("when", ["before", "after"])
 async def test_foreignEndpointNotCancelled(stubborn: Stubborn, when: str) -> None:
     """
-    An endpoint that connects although it was cancelled is aborted.
+    A connection of an endpoint that ignores its cancellation is aborted.
     """
     connecting = ClientEndpoint.fromString("stubborn:").connectProtocol(Client())
     if when == "before":
@@ -369,7 +371,7 @@ async def test_foreignEndpointNotCancelled(stubborn: Stubborn, when: str) -> Non
 
 async def test_foreignEndpointRaises(monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    An endpoint that raises, or has failed or succeeded already, is no trouble.
+    An endpoint may raise, or return a Deferred that has already fired.
     """
     endpoint: Any = Stubborn()
     monkeypatch.setattr("twisted_tcpdemo.client.endpoint.clientFromString", lambda *_: endpoint)

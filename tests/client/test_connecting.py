@@ -1,5 +1,5 @@
 """
-A call of C{connect()}: the hand-over to the protocol, and what can go wrong with it.
+A call of C{connect()}: the hand-over to the protocol, and its failures.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 @pytest.mark.parametrize("half", [None, False])
 async def test_peerEnds(unix: bool, half: bool | None, tmp_path: Path) -> None:
     """
-    At the peer's FIN everything written is flushed, and then the connection
-    closes, with or without a factory of ours.
+    At the peer's FIN written bytes are flushed, and then the connection closes,
+    with or without a factory of ours.
     """
     path = tmp_path / "s"
     async with serving(
@@ -74,8 +74,8 @@ async def test_allowHalfOpen(unix: bool, tmp_path: Path) -> None:
 
 async def test_plainProtocol() -> None:
     """
-    Any protocol can be connected, as Twisted would connect it: half-open if it
-    says so.
+    Any protocol can be connected as Twisted would connect it, half-open if it is
+    made for that.
     """
     async with serving(TCPDemoFactory(Echo, allowHalfOpen=True)) as server:
         client = await to(server.port).connectProtocol(Peer())
@@ -88,8 +88,8 @@ async def test_plainProtocol() -> None:
 
 async def test_allowHalfOpenNeedsOurProtocol() -> None:
     """
-    What a foreign protocol does at a FIN cannot be said here, and is not
-    silently ignored.
+    Setting allowHalfOpen for a foreign protocol is an error: it would have no
+    effect.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         endpoint = to(server.port, allowHalfOpen=True)
@@ -122,12 +122,12 @@ async def test_options() -> None:
         await closed(other)
 
 
-# What can go wrong.
+# Failures.
 
 
 class Broken(Client):
     """
-    Raises when it is connected.
+    A protocol that raises when it is connected.
     """
 
     def connectionMade(self) -> None:
@@ -153,8 +153,8 @@ class BrokenPlain(Peer):
 @pytest.mark.parametrize("tls", [False, True])
 async def test_connectionMadeRaises(protocol: type[Any], tls: bool) -> None:
     """
-    What connectionMade raises fails the Deferred, and the connection is broken
-    off; it is not tried again.
+    An exception in connectionMade fails the Deferred, the connection is aborted,
+    and there is no second attempt.
     """
     async with serving(TCPDemoFactory(Discard), TLS if tls else "tcp:0") as server:
         client = protocol()
@@ -170,7 +170,7 @@ async def test_connectionMadeRaises(protocol: type[Any], tls: bool) -> None:
 @pytest.mark.parametrize("tls", [False, True])
 async def test_buildProtocolFails(tls: bool) -> None:
     """
-    A factory that raises, or gives no protocol, fails the Deferred.
+    A factory that raises, or builds no protocol, fails the Deferred.
     """
 
     class Raising(Factory[Any]):
@@ -190,7 +190,7 @@ async def test_buildProtocolFails(tls: bool) -> None:
 
 async def test_factoryOfOurs() -> None:
     """
-    A TCPDemoFactory counts clients as it counts those of a server.
+    A TCPDemoFactory counts clients like the connections of a server.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         factory = TCPDemoFactory(Client, maxConnections=1, noDelay=False)
@@ -205,7 +205,7 @@ async def test_factoryOfOurs() -> None:
 
 async def test_factoryWithoutSlot() -> None:
     """
-    Where the factory has no slot the connection fails, and none is lost.
+    When the factory has no slot, the connection fails, and no slot is lost.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         factory = TCPDemoFactory(Client, maxConnections=1)
@@ -220,7 +220,7 @@ async def test_factoryWithoutSlot() -> None:
 
 async def test_factoryThatDoesNotAsk() -> None:
     """
-    A factory that builds without asking whether there is a slot gets none
+    A factory that builds without a look at its slots does not exceed its limit
     either.
     """
 
@@ -239,7 +239,7 @@ async def test_factoryThatDoesNotAsk() -> None:
 
 async def test_factoryIsStartedAndStopped() -> None:
     """
-    A factory's startFactory and stopFactory are called as Twisted calls them.
+    A factory is started and stopped as Twisted does it.
     """
     happened: list[str] = []
 
@@ -263,8 +263,8 @@ async def test_factoryIsStartedAndStopped() -> None:
 @pytest.mark.parametrize("half", [None, True])
 async def test_clientService(half: bool | None) -> None:
     """
-    Twisted's ClientService connects again over it when a connection was lost,
-    though it hides the protocol behind one of its own.
+    Twisted's ClientService reconnects with the endpoint, though it hides the
+    protocol behind one of its own.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         service = ClientService(
@@ -279,7 +279,7 @@ async def test_clientService(half: bool | None) -> None:
         protocol = await server.protocol()
         protocol.transport.abortConnection()
         await first.whenLost()
-        await turn()  # the service hears of it after the protocol
+        await turn()  # the service hears of the loss after the protocol
         second: Any = await service.whenConnected()
         assert second is not first
         await turn()
@@ -290,8 +290,8 @@ async def test_clientService(half: bool | None) -> None:
 @pytest.mark.parametrize("protocol", [Client, Broken, BrokenPlain])
 async def test_clientServiceFails(protocol: type[Any]) -> None:
     """
-    A ClientService is told that the factory has no slot, or the protocol
-    raises; of the connection that was, it hears nothing.
+    A ClientService hears that the factory has no slot, or that the protocol raises,
+    and nothing of the connection.
     """
     made: list[Any] = []
 
@@ -320,7 +320,7 @@ async def test_clientServiceFails(protocol: type[Any]) -> None:
 @pytest.mark.parametrize("tls", [False, True])
 async def test_cancelInConnectionMade(tls: bool) -> None:
     """
-    Cancelled by the protocol itself, as it is being connected.
+    The protocol itself may cancel while it is being connected.
     """
 
     class Unwilling(Client):
@@ -339,7 +339,7 @@ async def test_cancelInConnectionMade(tls: bool) -> None:
 
 async def test_addTimeout(resources: ExitStack) -> None:
     """
-    A timeout that the caller puts on the Deferred is one, by its name.
+    A timeout that the caller puts on the Deferred fails it with a TimeoutError.
     """
     connecting = to(silentServer(resources, full=True)).connectProtocol(Client())
     connecting.addTimeout(0.05, installedReactor())

@@ -1,5 +1,5 @@
 """
-What an endpoint of ours is to the program that has it.
+A client endpoint, as its program sees it.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from twisted_tcpdemo.twistd.programs import Discard
 
 def test_interface() -> None:
     """
-    It is an endpoint for any Twisted program.
+    The endpoint is a stream client endpoint for any Twisted program.
     """
     verifyObject(IStreamClientEndpoint, to(1))
 
 
 async def test_manyConnections() -> None:
     """
-    One endpoint connects as often as it is asked to.
+    One endpoint can connect any number of times.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         endpoint = to(server.port)
@@ -52,19 +52,19 @@ async def test_manyConnections() -> None:
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 async def test_TLSDefaultTrust(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    tls=True is the system's trust and the name of the host.
+    tls=True means the system's trust and the name of the host.
     """
     monkeypatch.setenv("SSL_CERT_FILE", str(pemFile()))
     async with serving(TCPDemoFactory(Discard), TLS) as server:
         await closed(await to(server.port, host, tls=True).connectProtocol(Client()))
 
 
-# What can go wrong.
+# Failures.
 
 
 async def test_refused() -> None:
     """
-    Nobody listens.
+    A port without a listener refuses the connection.
     """
     error = await failureOf(to(freePort()).connectProtocol(Client()))
     assert isinstance(error, ConnectionRefusedError)
@@ -72,7 +72,7 @@ async def test_refused() -> None:
 
 async def test_notAFactory() -> None:
     """
-    A protocol where a factory belongs, or the reverse, is told apart.
+    A protocol in place of a factory, or the reverse, is a clear error.
     """
     endpoint: Any = to(1)
     assert "connectProtocol" in str(await failureOf(endpoint.connect(Client())))
@@ -106,7 +106,7 @@ TLS_MISSING = "TLS needs pyOpenSSL and service_identity: pip install 'twisted-tc
 )
 def test_TLSNotInstalled(call: str) -> None:
     """
-    Without pyOpenSSL, whatever needs TLS says how to get it.
+    Without pyOpenSSL, every use of TLS tells the way to install it.
     """
     program = (
         f"{WITHOUT_TLS} from twisted.internet import reactor;"
@@ -122,7 +122,7 @@ def test_TLSNotInstalled(call: str) -> None:
 
 def test_connectWithoutTLS() -> None:
     """
-    The command line says it in one line.
+    Without pyOpenSSL, the command line tells the way to install it in one line.
     """
     program = f"{WITHOUT_TLS} from twisted_tcpdemo.cli import main; sys.exit(main(sys.argv[1:]))"
     ran = subprocess.run(
@@ -233,7 +233,7 @@ def test_badArguments(
 )
 def test_badReactor(where: dict[str, Any]) -> None:
     """
-    Something that is no reactor is a clear error too.
+    An object that is no reactor is a clear error too.
     """
     with pytest.raises(TypeError, match="reactor"):
         ClientEndpoint(object(), **where)
@@ -251,7 +251,7 @@ def test_badReactor(where: dict[str, Any]) -> None:
 )
 def test_repr(where: dict[str, Any], shown: str) -> None:
     """
-    It says where it connects to.
+    The endpoint's repr tells its target.
     """
     assert repr(ClientEndpoint(installedReactor(), **where)) == f"<ClientEndpoint {shown}>"
     assert "tcp:h:1" in repr(ClientEndpoint.fromString("tcp:h:1"))

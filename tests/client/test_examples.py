@@ -37,7 +37,7 @@ def run(example: str, *arguments: object) -> Deferred[tuple[str, str, int]]:
 
 async def test_first() -> None:
     """
-    The first client is answered, and tells its counts.
+    The first client gets an answer, and prints its counts.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         output, errors, status = await run("client_first.py", "127.0.0.1", server.port)
@@ -52,8 +52,8 @@ async def test_first() -> None:
 
 async def test_TLS() -> None:
     """
-    The TLS client accepts whom it is told to trust, and says why it does not
-    accept another.
+    The TLS client accepts the server it is told to trust, and gives the reason when
+    it does not accept another.
     """
     listen = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
     async with serving(TCPDemoFactory(Discard), listen) as server:
@@ -70,7 +70,7 @@ async def test_TLS() -> None:
 
 async def test_retry() -> None:
     """
-    The patient client finds a server that was not there at first.
+    The patient client finds a server that starts later.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         port = server.port
@@ -83,7 +83,7 @@ async def test_retry() -> None:
 
 async def test_string(tmp_path: Path) -> None:
     """
-    A string says where to.
+    An endpoint string leads to its server.
     """
     path = tmp_path / "s"
     async with serving(TCPDemoFactory(Discard), f"unix:{path}") as server:

@@ -16,7 +16,7 @@ from twisted_tcpdemo.client.halves import Halves
 
 class Transport:
     """
-    A transport that remembers what is done to it; so does its socket.
+    A transport that remembers the calls to it and to its socket.
     """
 
     def __init__(self, error: OSError | None = None) -> None:
@@ -37,7 +37,7 @@ class Transport:
 
     def getHandle(self) -> Transport:
         """
-        This object, as its own socket.
+        The transport itself, as its own socket.
         """
         return self
 
@@ -61,7 +61,7 @@ class Transport:
 )
 def test_apply(halves: Halves, done: list[object]) -> None:
     """
-    A half that is not to be is ended, and the other is left alone.
+    An unwanted half is ended, and the other is left alone.
     """
     transport = Transport()
     halves.apply(transport)
@@ -70,7 +70,8 @@ def test_apply(halves: Halves, done: list[object]) -> None:
 
 def test_peerHasGone() -> None:
     """
-    A socket whose peer has gone may refuse to be shut down; its end will tell.
+    A socket whose peer has gone may refuse the shutdown; the connection's end
+    reports the loss.
     """
     transport = Transport(OSError("not connected"))
     Halves(readable=False).apply(transport)
@@ -81,8 +82,8 @@ def test_peerHasGone() -> None:
 @pytest.mark.parametrize("given", [None, False, True])
 def test_prepare(own: bool, given: bool | None) -> None:
     """
-    What the client says of half-open connections prevails over the protocol's
-    own; what it leaves open stays as it is.
+    The client's allowHalfOpen prevails over the protocol's own; without one, the
+    protocol's holds.
     """
     protocol = TCPDemoProtocol()
     protocol.allowHalfOpen = own
@@ -93,8 +94,8 @@ def test_prepare(own: bool, given: bool | None) -> None:
 @pytest.mark.parametrize("given", [False, True])
 def test_foreignProtocol(given: bool) -> None:
     """
-    What a foreign protocol does at a FIN cannot be said here, and is not
-    silently ignored.
+    Setting allowHalfOpen for a foreign protocol is an error: it would have no
+    effect.
     """
     Halves().prepare(Protocol())
     with pytest.raises(TypeError, match="mix it in"):
@@ -104,7 +105,7 @@ def test_foreignProtocol(given: bool) -> None:
 @pytest.mark.parametrize("name", ["allowHalfOpen", "readable", "writable"])
 def test_badSwitch(name: str) -> None:
     """
-    A switch is True or False where it is given.
+    A switch has to be True or False.
     """
     wrong: Any = {name: "no"}
     with pytest.raises(TypeError, match=f"{name} must be True or False, not 'no'"):
@@ -113,7 +114,7 @@ def test_badSwitch(name: str) -> None:
 
 def test_neither() -> None:
     """
-    A connection of which nothing is left is refused.
+    A connection without either half is refused.
     """
     with pytest.raises(ValueError, match="neither readable nor writable"):
         Halves(readable=False, writable=False)

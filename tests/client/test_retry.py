@@ -1,5 +1,5 @@
 """
-Trying again.
+Retries of a connection.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 async def test_retry() -> None:
     """
-    What the network refuses is tried again, with the pauses of the policy; the
-    protocol is connected once.
+    A refused connection is tried again, with the pauses of the policy; the protocol
+    is connected once.
     """
     clock = MemoryReactorClock()
     retry = Retry(attempts=3, initialDelay=2, factor=3, jitter=lambda: 0.5)
@@ -71,7 +71,7 @@ async def test_retryGivesUp() -> None:
 )
 async def test_jitterThatRaises(jitter: Any, kind: type[Exception]) -> None:
     """
-    A jitter that is broken ends the call with its error.
+    A jitter that raises ends the call with its error.
     """
     clock = MemoryReactorClock()
     retry = Retry(jitter=jitter)
@@ -83,7 +83,7 @@ async def test_jitterThatRaises(jitter: Any, kind: type[Exception]) -> None:
 
 async def test_retryForReal() -> None:
     """
-    A server that comes up late is found.
+    A server that starts late is found.
     """
     port = freePort()
     retry = Retry(initialDelay=0.02, jitter=lambda: 0)
@@ -137,7 +137,7 @@ def test_retryForever() -> None:
 
 async def test_cancelRetry() -> None:
     """
-    Cancelled while it waits to try again.
+    A pause between two attempts can be cancelled.
     """
     connecting = to(freePort(), retry=Retry(initialDelay=60)).connectProtocol(Client())
     calls = installedReactor().getDelayedCalls
@@ -162,7 +162,7 @@ async def test_cancelRetry() -> None:
 )
 def test_badRetry(arguments: dict[str, Any], kind: type[Exception]) -> None:
     """
-    A policy that makes no sense is a clear error.
+    A malformed policy is a clear error.
     """
     with pytest.raises(kind, match=next(iter(arguments))):
         Retry(**arguments)

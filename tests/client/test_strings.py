@@ -19,7 +19,7 @@ from twisted_tcpdemo.twistd.programs import Echo
 @pytest.mark.parametrize("description", ["tcp:127.0.0.1:{}", "tcp:host=localhost:port={}"])
 async def test_fromString(description: str) -> None:
     """
-    Any client string of Twisted's will do.
+    Any client string of Twisted's works.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         endpoint = ClientEndpoint.fromString(description.format(server.port), installedReactor())
@@ -35,7 +35,7 @@ async def test_fromString(description: str) -> None:
 )
 async def test_fromStringTLS(kind: str, tmp_path: Path) -> None:
     """
-    A string for TLS connects when the handshake is done.
+    With a string for TLS, the connection is made when the handshake is done.
     """
     (tmp_path / "ca.pem").write_bytes(pemFile().read_bytes())
     async with serving(TCPDemoFactory(Echo), TLS) as server:
@@ -77,7 +77,7 @@ async def test_fromStringTLS(kind: str, tmp_path: Path) -> None:
 )
 def test_badString(description: str, why: str) -> None:
     """
-    A string that is no client endpoint is a clear error when it is given.
+    A malformed client string is a clear error when it is given.
     """
     with pytest.raises(ValueError, match="no client endpoint") as raised:
         ClientEndpoint.fromString(description)
@@ -89,14 +89,14 @@ def test_badString(description: str, why: str) -> None:
 )
 def test_goodString(description: str) -> None:
     """
-    An IPv6 address and a name with an underscore may be in a string.
+    A string may have an IPv6 address, or a name with an underscore.
     """
     assert description in repr(ClientEndpoint.fromString(description))
 
 
 def test_stringThatIsNone() -> None:
     """
-    Something that is no string at all is a clear error.
+    An object that is no string is a clear error.
     """
     wrong: Any = b"tcp:h:1"
     with pytest.raises(TypeError, match="str"):

@@ -1,5 +1,6 @@
 """
-What a client connects to: a host, a UNIX socket, an open descriptor; and from where.
+The targets of a client: a host, a UNIX socket, an open descriptor; and its own
+address.
 """
 
 from __future__ import annotations
@@ -44,14 +45,14 @@ from twisted_tcpdemo.client.targets import (
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
-# What it connects to.
+# Targets.
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_host(host: str) -> None:
     """
-    A name and a literal lead to the same place, with the same counts and
-    addresses on both sides.
+    A name and a literal lead to the same server, with the same counts and addresses
+    on both sides.
     """
     async with serving(TCPDemoFactory(Echo)) as server:
         client = await to(server.port, host).connectProtocol(Client())
@@ -82,7 +83,7 @@ async def test_IPv6() -> None:
 
 async def test_literalIsNotLookedUp(resolver: Resolver) -> None:
     """
-    An address needs no resolver, so a slow one does not hold it up.
+    A literal needs no resolver, so a slow one does not hold it up.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         await closed(await to(server.port).connectProtocol(Client()))
@@ -91,7 +92,7 @@ async def test_literalIsNotLookedUp(resolver: Resolver) -> None:
 
 async def test_nameWithUnderscore(resolver: Resolver) -> None:
     """
-    A name with an underscore, as containers have, is looked up like any other.
+    A name with an underscore, as containers have them, is looked up like any other.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         resolver.addresses = [IPv4Address("TCP", "127.0.0.1", server.port)]
@@ -101,7 +102,7 @@ async def test_nameWithUnderscore(resolver: Resolver) -> None:
 
 async def test_race(resolver: Resolver, resources: ExitStack) -> None:
     """
-    The addresses of a name race: one that does not answer holds nobody up.
+    The addresses of a name race, so one that does not answer holds up no other.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         resolver.addresses = [
@@ -116,7 +117,7 @@ async def test_race(resolver: Resolver, resources: ExitStack) -> None:
 @pytest.mark.parametrize("kind", [str, str.encode, Path])
 async def test_path(tmp_path: Path, kind: Callable[[str], Any]) -> None:
     """
-    A UNIX socket, by a path of any type.
+    The path of a UNIX socket may be of any type that paths have.
     """
     path = str(tmp_path / "s")
     async with serving(TCPDemoFactory(Echo), f"unix:{path}") as server:
@@ -135,7 +136,7 @@ async def test_path(tmp_path: Path, kind: Callable[[str], Any]) -> None:
 
 async def test_pathThatIsNot(tmp_path: Path) -> None:
     """
-    A path where nobody listens is a failure to connect.
+    A path without a listener is a failure to connect.
     """
     endpoint = ClientEndpoint(installedReactor(), path=tmp_path / "nothing")
     assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectError)
@@ -147,8 +148,7 @@ async def test_pathThatIsNot(tmp_path: Path) -> None:
 @pytest.mark.parametrize("family", ["unix", "tcp"])
 async def test_fd(family: str, resources: ExitStack) -> None:
     """
-    A socket that is open already is adopted by its descriptor, and the caller's
-    own can be closed.
+    An open socket is adopted by its descriptor, and the caller's own can be closed.
     """
     if family == "unix":
         ours, theirs = socket.socketpair()
@@ -173,8 +173,8 @@ async def test_fd(family: str, resources: ExitStack) -> None:
 
 async def test_fdIsClosedWithTheConnection(resources: ExitStack) -> None:
     """
-    Closing the connection ends the socket, also for the one who still has a
-    descriptor of it.
+    Closing the connection ends the socket, even for another owner of its
+    descriptor.
     """
     ours, theirs = map(resources.enter_context, socket.socketpair())
     client = await ClientEndpoint(installedReactor(), fd=ours.fileno()).connectProtocol(Client())
@@ -185,7 +185,7 @@ async def test_fdIsClosedWithTheConnection(resources: ExitStack) -> None:
 
 async def test_fdNotWritable(resources: ExitStack) -> None:
     """
-    Without the writing side the peer gets a FIN, and reading goes on.
+    Without the writing half the peer gets a FIN, and reading goes on.
     """
     ours, theirs = map(resources.enter_context, socket.socketpair())
     endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), writable=False)
@@ -202,8 +202,8 @@ async def test_fdNotWritable(resources: ExitStack) -> None:
 
 async def test_fdNotReadable(resources: ExitStack) -> None:
     """
-    Without the reading side nothing is delivered, the peer is told that nobody
-    reads, and writing goes on.
+    Without the reading half no byte is delivered, the peer learns that its bytes
+    are not read, and writing goes on.
     """
     ours, theirs = map(resources.enter_context, socket.socketpair())
     endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), readable=False)
@@ -243,12 +243,12 @@ async def test_fdTLS(resources: ExitStack) -> None:
         await closed(client)
 
 
-# Where it connects from.
+# The client's own address.
 
 
 async def test_localAddress() -> None:
     """
-    The client's address and port can be chosen, also a port that another
+    The client's own address and port can be chosen, even a port that another
     connection has just left.
     """
     port = freePort()
@@ -260,11 +260,11 @@ async def test_localAddress() -> None:
             await closed(client)
 
 
-# Twisted forgets to close the socket that it could not bind.
+# Twisted forgets to close a socket that it could not bind.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_localPortInUse(resources: ExitStack) -> None:
     """
-    A local port that is taken is a failure to connect, and says so.
+    A local port in use is a failure to connect, with the reason.
     """
     taken = resources.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
     endpoint = to(freePort(), localAddress="127.0.0.1", localPort=taken)
@@ -273,7 +273,7 @@ async def test_localPortInUse(resources: ExitStack) -> None:
 
 async def test_localAddressDecidesTheFamily(resolver: Resolver) -> None:
     """
-    From an IPv4 address only IPv4 addresses of a name are tried.
+    From an IPv4 address, only the IPv4 addresses of a name are tried.
     """
     async with serving(TCPDemoFactory(Discard)) as server:
         resolver.addresses = [
@@ -288,7 +288,7 @@ async def test_localAddressDecidesTheFamily(resolver: Resolver) -> None:
         assert isinstance(await failureOf(nowhere.connectProtocol(Client())), DNSLookupError)
 
 
-# What can go wrong.
+# Failures.
 
 
 async def test_nameThatIsNot(resolver: Resolver) -> None:
@@ -335,8 +335,8 @@ def test_literal(
     host: str, localAddress: str | None, localPort: int | None, bind: tuple[str, int] | None
 ) -> None:
     """
-    A literal goes straight to a socket, without a timeout of Twisted's, bound
-    where that was asked for; a port of one's own may just have been used.
+    A literal goes straight to a socket, without a timeout of Twisted's, bound to
+    the given address; a given port may just have been used.
     """
     reactor = MemoryReactorClock()
     hostTarget(reactor, host, 80, localAddress, localPort).connect(Factory.forProtocol(Peer))
@@ -348,8 +348,8 @@ def test_literal(
 
 def test_oneFamily() -> None:
     """
-    Whoever asks for names from an IPv4 address gets IPv4 addresses only, and
-    may install another resolver all the same.
+    From an IPv4 address the look-up gives IPv4 addresses only, even with another
+    resolver installed.
     """
     reactor, resolver = MemoryReactorClock(), Resolver()
     narrow = _OneFamily(reactor, IPv4Address)
@@ -363,7 +363,7 @@ def test_oneFamily() -> None:
 @pytest.mark.parametrize("prefix", [b"/", b"\0"], ids=["file", "abstract"])
 def test_longestPath(prefix: bytes) -> None:
     """
-    A path has room for 107 bytes, an abstract name, which no NUL ends, for one
+    A path has room for 107 bytes; an abstract name, which no NUL ends, for one
     more.
     """
     longest = prefix + b"x" * (106 if prefix == b"/" else 107)
@@ -375,8 +375,8 @@ def test_longestPath(prefix: bytes) -> None:
 
 async def test_socketIsLeftAlone(resources: ExitStack) -> None:
     """
-    A target looks at a descriptor without closing it, whether it will do or
-    not, and whether the connection is made or not.
+    A target looks at a descriptor without closing it, whether it is valid or not,
+    and whether the connection is made or not.
     """
     lone = resources.enter_context(socket.socket())
     before = os.listdir("/dev/fd")
