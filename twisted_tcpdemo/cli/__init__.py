@@ -1,7 +1,7 @@
 """
 The command line client, C{tcpdemo}: connect, show a status, control a server.
 
-It may import client, and all below; a server is asked over its endpoints.
+It may import client, and all below.  Its commands for a server reach it over HTTP.
 """
 
 from twisted_tcpdemo.cli.command import main

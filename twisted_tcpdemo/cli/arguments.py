@@ -1,7 +1,7 @@
 """
-What can be said on the command line.
+The command line: commands, options and their help.
 
-Nothing of what carries it out is imported until it is known what is wanted.
+This module imports no command, so that only the chosen one is imported.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ N = TypeVar("N", int, float)
 
 CONNECT = """
 Standard input goes to the socket, and the socket to standard output.  When the
-input ends, the sending half of the connection is closed, and what the peer
-still sends is read to its end.  When the peer ends first, what has been read
-of the input is sent, and the connection is closed.
+input ends, the client closes the sending half of the connection, and reads
+until the peer ends.  When the peer ends first, the client sends the input that
+it has read, and closes the connection.
 """
 
 CONNECT_EXAMPLES = """
@@ -51,20 +51,20 @@ examples:
 
 class Commands(Protocol):
     """
-    What C{add_subparsers} returns; its class has no public name.
+    The result of C{add_subparsers}; its class has no public name.
     """
 
     def add_parser(
         self, name: str, *, help: str, description: str, epilog: str
     ) -> argparse.ArgumentParser:
         """
-        Add one more command.
+        Add a command.
         """
 
 
 class Parser(argparse.ArgumentParser):
     """
-    A parser whose errors are one line.
+    A parser with errors of one line.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -74,7 +74,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """
-        Say what is wrong, in one line.
+        Raise an error as a L{CommandError} of one line.
         """
         raise CommandError(Outcome.BAD_INPUT, f"{message} (see {self.prog} --help)")
 
@@ -106,44 +106,47 @@ def _connect(commands: Commands) -> None:
     add = command.add_argument
     add("where", metavar="HOST", help="a name, an address, a client endpoint such as "
         "tls:HOST:PORT, or the path of a UNIX socket")  # fmt: skip
-    add("port", metavar="PORT", nargs="?", type=_port, help="with HOST: 1 to 65535")
+    add("port", metavar="PORT", nargs="?", type=_port, help="the port of HOST, 1 to 65535")
     add("--timeout", metavar="SECONDS", type=_seconds, default=30.0,
-        help="time to connect; 0: for ever [default: %(default)g]")  # fmt: skip
+        help="time to connect; 0: no limit [default: %(default)g]")  # fmt: skip
     add("--idle-timeout", metavar="SECONDS", type=_seconds, default=0.0,
-        help="end when nothing moves for so long; 0: never [default: %(default)g]")  # fmt: skip
+        help="end the connection after this time without a byte in either direction; 0: never "
+        "[default: %(default)g]")  # fmt: skip
     add("--linger", metavar="SECONDS", type=_seconds, default=None,
-        help="end so long after the end of the input, whether the peer has ended or not; under "
-        "TLS, which has no half-close here, it is what ends the connection [default: wait for "
-        "the peer]")  # fmt: skip
+        help="end the connection this time after the end of the input, even if the peer has not "
+        "ended; TLS has no half-close here, so under TLS the peer ends the connection, or this "
+        "does [default: wait for the peer]")  # fmt: skip
     add("--keep-sending", action="store_true",
-        help="when the peer ends first, send the rest of the input all the same")  # fmt: skip
-    add("--progress", action="store_true", help="show on standard error how it goes")
-    add("--quiet", "-q", action="store_true", help="no line about the connection at its end")
+        help="after the peer's end, send the rest of the input all the same")  # fmt: skip
+    add("--progress", action="store_true", help="show the progress on standard error")
+    add("--quiet", "-q", action="store_true",
+        help="print no line about the connection at its end")  # fmt: skip
     command.set_defaults(command="connect")
 
 
 def _status(commands: Commands) -> None:
     command = commands.add_parser(
         "status",
-        help="show what a server is doing",
-        description="The status of a server, from its status page or its control, as a table.",
+        help="show the status of a server",
+        description="Show the status of a server as a table, from its status page or its control.",
         epilog=STATUS_EXAMPLES.lstrip() + statuses(),
     )
     _server(command)
     add = command.add_argument
-    add("--watch", "-w", action="store_true", help="go on until Ctrl-C, with rates")
+    add("--watch", "-w", action="store_true", help="repeat until Ctrl-C, with rates")
     add("--interval", metavar="SECONDS", type=_interval, default=2.0,
-        help="how often to look [default: %(default)g]")  # fmt: skip
-    add("--all", "-a", action="store_true", help="all connections, not only what fits")
-    add("--json", action="store_true", help="as JSON, in one line")
+        help="pause of --watch between two requests [default: %(default)g]")  # fmt: skip
+    add("--all", "-a", action="store_true",
+        help="show all connections, even if they do not fit on the terminal")  # fmt: skip
+    add("--json", action="store_true", help="print the status as one line of JSON")
     command.set_defaults(command="status")
 
 
 def _control(commands: Commands) -> None:
     command = commands.add_parser(
         "control",
-        help="change what a server is doing",
-        description="Change what a server is doing, through its --control.",
+        help="control a running server",
+        description="Control a running server, through its --control.",
         epilog=CONTROL_EXAMPLES.lstrip() + statuses(),
     )
     _server(command)
@@ -154,29 +157,30 @@ def _control(commands: Commands) -> None:
         added.set_defaults(command="control", verb=name)
         return added
 
-    limit = verb("limit", "show or set how many may be connected")
+    limit = verb("limit", "show or set the limit of connections")
     limit.add_argument("limit", metavar="N", nargs="?", type=_limit, default=False,
                        help="a number, or none for no limit")  # fmt: skip
-    overflow = verb("overflow", "set what a client sees for whom there is no slot")
+    overflow = verb("overflow", "set the answer to a client over the limit")
     overflow.add_argument("overflow", choices=("refuse", "reset", "wait"))
     verb("suspend", "stop accepting; clients wait in the queue")
-    verb("resume", "go on accepting")
+    verb("resume", "accept again")
     drain = verb("drain", "stop listening, and let the connections end")
     drain.add_argument("deadline", metavar="SECONDS", nargs="?", type=_seconds, default=None,
-                       help="abort what is left then [default: wait as long as it takes]"
+                       help="abort the remaining connections after this time [default: never]"
                        )  # fmt: skip
     drain.add_argument("--spread", metavar="SECONDS", type=_seconds, default=0.0,
                        help="close idle connections over this time")  # fmt: skip
-    for name, about in {"close": "close one connection", "abort": "break one off"}.items():
+    for name, about in {"close": "close one connection", "abort": "abort one connection"}.items():
         verb(name, about).add_argument("id", metavar="ID", type=_identity)
     verb("connections", "list the connections")
 
 
 def _server(command: argparse.ArgumentParser) -> None:
-    command.add_argument("server", metavar="SERVER", help="http://HOST:PORT, or a UNIX socket")
-    command.add_argument("--token-file", metavar="FILE", help="the token that control asks for")
+    command.add_argument("server", metavar="SERVER",
+                         help="http://HOST:PORT, or the path of a UNIX socket")  # fmt: skip
+    command.add_argument("--token-file", metavar="FILE", help="file with the token for control")
     command.add_argument("--timeout", metavar="SECONDS", type=_interval, default=10.0,
-                         help="time for an answer [default: %(default)g]")  # fmt: skip
+                         help="time to wait for an answer [default: %(default)g]")  # fmt: skip
 
 
 # Values.
@@ -187,7 +191,7 @@ def _value(text: str, kind: Callable[[str], N], low: float, high: float, what: s
         value = kind(text)
         number("it", value, low, high)
     except ValueError:
-        # In words of its own: argparse puts the argument's name before them.
+        # The text is of our own: argparse puts the argument's name before it.
         raise argparse.ArgumentTypeError(f"it must be {what}, not {text!r}") from None
     return value
 

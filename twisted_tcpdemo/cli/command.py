@@ -1,5 +1,5 @@
 """
-Running a command: the entry point of C{tcpdemo}.
+The entry point of C{tcpdemo}: it runs one command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run a command.
 
-    @param arguments: those of the process, if none are given.
+    @param arguments: the words after the program's name; L{None} for those of the
+        process.
     @return: the exit status.
     """
     _fillStandardFiles()
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"tcpdemo: {failed}", file=sys.stderr)
         return failed.outcome
     except BrokenPipeError:
-        # Python flushes once more when it ends, and would complain.
+        # Python flushes standard output once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Outcome.CLOSED_OUTPUT
     except KeyboardInterrupt:
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: Namespace) -> int:
     """
-    Run the command that was chosen, and import nothing of the others.
+    Run the chosen command.  The modules of the others are not imported.
     """
     match options.command:
         case "connect":
@@ -60,8 +61,8 @@ def _run(options: Namespace) -> int:
 
 def _fillStandardFiles() -> None:
     """
-    Where the process was started with one of its three files closed, the next
-    socket would get its number, and be taken for it.
+    Open the null device for each standard file that is closed.  Otherwise the next
+    socket would get its number, and be used in its place.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:

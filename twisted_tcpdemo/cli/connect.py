@@ -28,7 +28,11 @@ from twisted_tcpdemo.values.text import printable
 
 def connect(options: Namespace) -> int:
     """
-    Connect, pipe, and say how it was.
+    Connect, and pipe until the connection is over.
+
+    @return: the exit status.
+    @raise CommandError: if there is no connection, or if standard input or output
+        fails.
     """
     from twisted.internet import reactor
 
@@ -78,9 +82,10 @@ _HOST_PORT = re.compile(r"(?!(tcp|ssl|tls):)[^:]+:\d+|\[.*\]:\d+")
 
 def endpointFor(reactor: AnyReactor, options: Namespace) -> ClientEndpoint:
     """
-    Where to connect to.
+    The endpoint for C{HOST} and C{PORT}.
 
-    @raise CommandError: if it makes no sense.
+    @raise CommandError: if they are wrong, or if they ask for TLS and it is not
+        installed.
     """
     where, port, timeout = options.where, options.port, options.timeout
     try:
@@ -102,9 +107,10 @@ def _run(
     reactor: AnyReactor, ended: Deferred[Outcome], interrupted: Callable[[Outcome], object]
 ) -> Outcome | Failure:
     """
-    Run the reactor until something has ended.
+    Run the reactor until C{ended} fires.
 
-    The reactor's own handlers would stop it in the middle of things.
+    A signal calls C{interrupted}.  The reactor's own handlers would stop the
+    reactor before the connection has ended.
     """
     results: list[Outcome | Failure] = []
 
@@ -128,7 +134,7 @@ def _run(
 
 def told(pipe: Pipe) -> str:
     """
-    A connection that is over, in one line.
+    The line about an ended connection.
     """
     report = pipe.report()
     assert report.closeReason is not None
@@ -141,7 +147,7 @@ def told(pipe: Pipe) -> str:
 
 def failed(failure: Failure, options: Namespace) -> CommandError:
     """
-    Why there is no connection.
+    The error of a failed attempt to connect.
     """
     where = printable(options.where if options.port is None else f"{options.where}:{options.port}")
     outcome, why = explained(failure.value)
@@ -175,7 +181,7 @@ _NUMBERS = {
 
 def explained(error: BaseException | None) -> tuple[Outcome, str]:
     """
-    What an error of Twisted's means, and how to say it.
+    The outcome that an error of Twisted's stands for, and its words.
     """
     for kinds, outcome, why in _KINDS:
         if isinstance(error, kinds):

@@ -1,5 +1,5 @@
 """
-How a command ends: its exit status, and its one line.
+The end of a command: its exit status, and its one line.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ MEANINGS = {
 
 def statuses() -> str:
     """
-    All of them, as C{--help} shows them.
+    The exit statuses, as text for C{--help}.
     """
     lines = [f"  {outcome.value:>3}  {meaning}" for outcome, meaning in MEANINGS.items()]
     return "exit status:\n" + "\n".join(lines)
@@ -54,7 +54,7 @@ def statuses() -> str:
 
 class CommandError(Exception):
     """
-    A command ends with a line on standard error.
+    A command has failed; the text is its line on standard error.
 
     @ivar outcome: the exit status.
     """

@@ -1,9 +1,9 @@
 """
-Two files and a connection, and nothing that piles up between them.
+Standard input and output, piped through a connection without a growing buffer.
 
 The socket is not read while standard output is full, and standard input is not
-read while the socket is: there is at most one piece on the way in either
-direction.
+read while the socket is full.  So little more than one piece is on the way in
+either direction.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _OUTCOMES = {
 
 class Pipe(TCPDemoProtocol):
     """
-    Standard input to the socket, the socket to standard output.
+    Sends standard input to the peer, and writes received bytes to standard output.
 
-    @ivar done: fires with the L{Outcome} when the connection is over and
-        standard output has taken all of it.
-    @ivar trouble: what went wrong with one of the two files, or L{None}.
+    @ivar done: fires with the L{Outcome} when the connection is over and no byte
+        waits for standard output.
+    @ivar trouble: the error of standard input or output in words, or L{None}.
     """
 
     def __init__(
@@ -52,11 +52,13 @@ class Pipe(TCPDemoProtocol):
     ) -> None:
         """
         @param input: the descriptor of standard input.
-        @param output: that of standard output.
-        @param idle: seconds in which something must move; C{0}: any number.
-        @param linger: seconds until the end of the connection after that of the
-            input; L{None} to wait for the peer.
-        @param keepSending: whether to go on after the peer's end.
+        @param output: the descriptor of standard output.
+        @param idle: seconds without a byte in either direction, after which the
+            connection is aborted; C{0} for no limit.
+        @param linger: seconds from the end of the input to the end of the
+            connection; L{None} to wait for the peer.
+        @param keepSending: whether to send the rest of the input after the peer's
+            end.
         """
         self.allowHalfOpen = keepSending
         self.done: Deferred[Outcome] = Deferred()
@@ -73,7 +75,7 @@ class Pipe(TCPDemoProtocol):
 
     def connectionMade(self) -> None:
         """
-        Begin.
+        Begin to read the input.
         """
         bottom = bottomOf(self.transport)
         if hasattr(bottom, "bufferSize"):
@@ -104,7 +106,7 @@ class Pipe(TCPDemoProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Hand it on.
+        Write the bytes to standard output, and pause while it is full.
         """
         if not self.sink.write(data):
             self.pause()
@@ -124,7 +126,8 @@ class Pipe(TCPDemoProtocol):
 
     def readConnectionLost(self) -> None:
         """
-        The peer has ended; unless told otherwise, so do we.
+        Stop reading the input, unless C{keepSending} holds.  The outcome is
+        L{Outcome.CUT_SHORT} if there was more.
         """
         if not self.allowHalfOpen:
             if self.source.hasMore():
@@ -133,13 +136,14 @@ class Pipe(TCPDemoProtocol):
 
     def timeoutConnection(self) -> None:
         """
-        Nothing has moved for too long.
+        Abort the connection.
         """
         self.transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        It is over; what is pending for the output still goes there.
+        Note the outcome.  Bytes that are pending for standard output still go
+        there.
         """
         if self._farewell is not None and self._farewell.active():
             self._farewell.cancel()
@@ -155,7 +159,8 @@ class Pipe(TCPDemoProtocol):
 
     def end(self, outcome: Outcome) -> None:
         """
-        End it now, whether standard output has taken everything or not.
+        End the connection now.  Bytes that are pending for standard output are
+        lost.
         """
         self._outcome = outcome
         self.sink.close()
@@ -169,7 +174,7 @@ class Pipe(TCPDemoProtocol):
 
     def _give(self, outcome: Outcome, trouble: str | None = None) -> None:
         """
-        Note how it ends; the first trouble counts.
+        Note the outcome; the first failure counts.
         """
         if self._outcome in (None, Outcome.DONE):
             self._outcome, self.trouble = outcome, trouble

@@ -1,5 +1,5 @@
 """
-How a long transfer goes, on standard error.
+The progress of a long transfer, on standard error.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from twisted.internet.task import LoopingCall
 from twisted_tcpdemo.cli.table import duration, size
 
 ON_TERMINAL, IN_FILE = 0.5, 5.0
-"""Seconds between two lines: on a terminal, where one replaces the other, and
-elsewhere."""
+"""Seconds between two lines: on a terminal, where each line replaces the last,
+and elsewhere."""
 
 
 class Transfer(Protocol):
     """
-    What is known of a transfer.
+    The figures of a transfer.
 
-    @ivar inputSize: bytes of the whole input; L{None} where nobody knows.
+    @ivar inputSize: bytes of the whole input; L{None} if the size is unknown.
     """
 
     inputSize: int | None
@@ -30,7 +30,7 @@ class Transfer(Protocol):
     @property
     def bytesRead(self) -> int:
         """
-        Bytes that have come.
+        Bytes received.
         """
 
     @property
@@ -42,25 +42,25 @@ class Transfer(Protocol):
     @property
     def bytesPending(self) -> int:
         """
-        Of those, bytes that wait to be sent.
+        Of C{bytesWritten}, bytes that wait to be sent.
         """
 
     @property
     def age(self) -> float:
         """
-        Seconds since it began.
+        Seconds since the transfer began.
         """
 
 
 class Progress:
     """
-    Tells how much has moved, and how fast.
+    Prints the bytes moved and their rates, at intervals.
     """
 
     def __init__(self, transfer: Transfer, reactor: IReactorTime) -> None:
         """
-        @param transfer: what is told about.
-        @param reactor: whose time.
+        @param transfer: the transfer.
+        @param reactor: the source of time.
         """
         self._transfer = transfer
         self._onTerminal = sys.stderr.isatty()
@@ -71,14 +71,14 @@ class Progress:
 
     def start(self) -> None:
         """
-        Begin.
+        Begin.  The first line comes after one interval.
         """
         self._last = (self._reactor.seconds(), 0, 0)
         self._loop.start(ON_TERMINAL if self._onTerminal else IN_FILE, now=False)
 
     def stop(self) -> None:
         """
-        Tell no more, and leave a clean line.
+        Stop, and clear the line of a terminal.
         """
         if self._loop.running:
             self._loop.stop()
@@ -91,7 +91,7 @@ class Progress:
 
     def line(self) -> str:
         """
-        How it goes: totals, and rates since the last time.
+        A line of totals, and of rates since the last call.
         """
         now, transfer = self._reactor.seconds(), self._transfer
         sent = transfer.bytesWritten - transfer.bytesPending

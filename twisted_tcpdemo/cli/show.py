@@ -15,7 +15,7 @@ from twisted_tcpdemo.cli.table import connections, summary
 from twisted_tcpdemo.cli.web import Client
 
 MOST = 300_000
-"""As many connections as an answer has room for."""
+"""The number of connections for which an answer has room."""
 
 HOME, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
 
@@ -30,7 +30,7 @@ def show(options: Namespace) -> int:
         return _look(client, options, onTerminal)
     except KeyboardInterrupt:
         if onTerminal:
-            print()  # the shell's prompt has a line of its own
+            print()  # so that the shell's prompt has a line of its own
         raise
 
 
@@ -60,12 +60,12 @@ def _look(client: Client, options: Namespace, onTerminal: bool) -> int:
 
 def statusFrom(client: Client, limit: int = MOST) -> dict[str, object]:
     """
-    The status with the connections in it, from the status page, or else from
-    control.
+    The status and the connections of a server, from its status page or else from
+    its control.
 
-    @param limit: how many connections are wanted.  A status page gives fewer if
-        that is too much for it, and says how many there are; control gives all.
-    @raise CommandError: if there is none.
+    @param limit: the most connections to ask for.  A status page may give fewer,
+        and says how many there are; control gives all.
+    @raise CommandError: if the server gives no status.
     """
     answer = client.ask("GET", f"/status.json?limit={limit}")
     if answer.status == 404:
@@ -81,8 +81,8 @@ def statusFrom(client: Client, limit: int = MOST) -> dict[str, object]:
 
 def _terminalSize() -> tuple[int, int]:
     """
-    Columns and lines.  A terminal that nobody has told its size says that it
-    has none, and Python before 3.11 believes it.
+    Columns and lines.  A terminal without a known size reports zero, and Python
+    before 3.11 believes it.
     """
     size = shutil.get_terminal_size()
     return size.columns or 80, size.lines or 24

@@ -13,7 +13,7 @@ from twisted_tcpdemo.cli.web import Client
 
 def steer(options: Namespace) -> int:
     """
-    Ask a server for one thing, and say what has come of it.
+    Send one request to a server, and print its answer.
     """
     method, path, body = requestFor(options)
     client = Client(options.server, options.timeout, options.token_file)
@@ -28,7 +28,7 @@ def requestFor(options: Namespace) -> tuple[str, str, dict[str, object] | None]:
     """
     The request for a command: method, path and body.
 
-    @raise CommandError: if it makes no sense.
+    @raise CommandError: for C{--spread} without a deadline.
     """
     match options.verb:
         case "limit" if options.limit is not False:
@@ -48,7 +48,7 @@ def requestFor(options: Namespace) -> tuple[str, str, dict[str, object] | None]:
 
 def _told(value: object) -> list[str]:
     """
-    An answer, for a person.
+    The lines that show an answer.
     """
     if isinstance(value, list):
         return connections(value)

@@ -1,18 +1,18 @@
 """
 Standard input and output in a reactor.
 
-Whoever has started the process shares these files with it.  O_NONBLOCK belongs
-to an open file and not to a descriptor, so setting it would break the shell, or
-the next program of a pipeline.  It is never set here:
+The process shares these files with other processes.  O_NONBLOCK belongs to an
+open file and not to a descriptor, so setting it would break the shell, or the next
+program of a pipeline.  It is never set on a shared file:
 
-  - a pipe, a terminal or a socket is read when the kernel says that it can be,
-    and such a read returns what there is;
-  - a pipe or a terminal is opened once more for writing, through /proc, which
-    gives an open file of our own; a socket can be written to without waiting by
-    a flag of the call; where neither works, pieces of PIPE_BUF bytes go when
-    the kernel says that there is room, for that is what room means (pipe(7));
-  - a regular file can always be read and written, and epoll refuses it; it is
-    read in pieces, as the other side takes them.
+  - A pipe, a terminal or a socket is read when the kernel reports it readable.
+    Such a read returns the bytes that are there, and does not wait.
+  - A pipe or a terminal is opened again for writing, through /proc, and this open
+    file is our own.  A socket is written with MSG_DONTWAIT.  Where neither works,
+    a piece of PIPE_BUF bytes is written when the kernel reports room, for room
+    means that many bytes (pipe(7)).
+  - A regular file can always be read and written, and epoll refuses it.  It is
+    read in pieces, as the peer takes them.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from zope.interface import implementer
 from twisted_tcpdemo.shapes import Reactor
 
 PIECE: Final = 2**18
-"""Bytes that are read at a time."""
+"""Bytes of one read."""
 
 PIECES: Final = 16
-"""Pieces of a file that are read before others have their turn."""
+"""Pieces of a file to read before the reactor has its turn."""
 
 PIPE_SIZE: Final = 2**20
-"""What a pipe is asked to hold; the most that Linux gives to everybody (pipe(7)).
-The more it holds, the less often the programs at its ends wake one another."""
+"""Bytes for a pipe to hold: the most that Linux gives without a privilege (pipe(7)).
+The larger a pipe is, the less often the programs at its ends wake one another."""
 
 
 class _Descriptor:
     """
-    What a reactor wants to know of a descriptor.
+    A descriptor for a reactor.
     """
 
     def __init__(self, reactor: Reactor, fd: int) -> None:
@@ -69,7 +69,7 @@ class _Descriptor:
 @implementer(IReadDescriptor)
 class Source(_Descriptor):
     """
-    A file that is read piece by piece, between C{resume} and C{pause}.
+    A file to read in pieces, between C{resume} and C{pause}.
     """
 
     def __init__(
@@ -80,10 +80,10 @@ class Source(_Descriptor):
         ended: Callable[[OSError | None], None],
     ) -> None:
         """
-        @param fd: its descriptor, which stays open.
-        @param received: is called with each piece.
-        @param ended: is called once, with what went wrong, or with L{None} at
-            the end of the file.
+        @param fd: the descriptor of the file; it stays open.
+        @param received: called with each piece.
+        @param ended: called once, with the error of a read, or with L{None} at the
+            end of the file.
         """
         super().__init__(reactor, fd)
         self._received = received
@@ -99,7 +99,7 @@ class Source(_Descriptor):
 
     def resume(self) -> None:
         """
-        Go on.
+        Read from now on.
         """
         if not self.open or self._wanted:
             return
@@ -111,7 +111,7 @@ class Source(_Descriptor):
 
     def pause(self) -> None:
         """
-        Wait.
+        Read nothing until C{resume}.
         """
         if self._wanted:
             self._wanted = False
@@ -120,7 +120,7 @@ class Source(_Descriptor):
 
     def stop(self) -> None:
         """
-        Read nothing any more.
+        Stop reading for good.
         """
         self.pause()
         self.open = False
@@ -130,8 +130,7 @@ class Source(_Descriptor):
 
     def hasMore(self) -> bool:
         """
-        Whether there is something to read at this moment; one byte of it is
-        lost.
+        Whether the file has a byte to read at this moment; this byte is lost.
         """
         if not self.open or (self._watchable and not select.select([self._fd], [], [], 0)[0]):
             return False
@@ -142,7 +141,7 @@ class Source(_Descriptor):
 
     def doRead(self) -> None:
         """
-        There is something, or it is the end.
+        Read a piece, or notice the end.
         """
         self._readOnce()
 
@@ -150,9 +149,9 @@ class Source(_Descriptor):
         try:
             data = os.read(self._fd, PIECE)
         except (BlockingIOError, InterruptedError):
-            return  # somebody else was faster
+            return  # another process has read the bytes
         except OSError as error:
-            # The other end of a terminal has gone.
+            # EIO: the other end of a terminal is closed.
             self._finish(None if error.errno == errno.EIO and self._watchable else error)
             return
         if data:
@@ -171,7 +170,7 @@ class Source(_Descriptor):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        The writers of a pipe have gone, and it is empty.
+        End: the pipe is empty, and its writers have closed it.
         """
         self._finish(None)
 
@@ -184,9 +183,9 @@ class Source(_Descriptor):
 @implementer(IWriteDescriptor)
 class Sink(_Descriptor):
     """
-    A file to write to, which says when it is full.
+    A file to write to, and the bytes that it has not taken.
 
-    @ivar pending: what it has not taken.
+    @ivar pending: these bytes.
     """
 
     def __init__(
@@ -197,9 +196,10 @@ class Sink(_Descriptor):
         failed: Callable[[OSError], None],
     ) -> None:
         """
-        @param fd: its descriptor, which stays open.
-        @param emptied: is called when all that was pending has been taken.
-        @param failed: is called once, when nothing can be written any more.
+        @param fd: the descriptor of the file; it stays open.
+        @param emptied: called when the file has taken all pending bytes.
+        @param failed: called once, with the first error; nothing can be written
+            afterwards.
         """
         super().__init__(reactor, fd)
         self._emptied = emptied
@@ -221,12 +221,12 @@ class Sink(_Descriptor):
 
     def write(self, data: bytes) -> bool:
         """
-        Write what can be written, and keep the rest.
+        Write the bytes that the file takes at once, and keep the rest.
 
-        Nothing is to be written while something is pending; what comes all the
-        same is kept too.
+        The caller should not write while bytes are pending.  If it does, these
+        bytes are kept too.
 
-        @return: whether all of it has been taken.
+        @return: whether no byte is pending.
         """
         if self._broken:
             return True
@@ -263,7 +263,7 @@ class Sink(_Descriptor):
 
     def doWrite(self) -> None:
         """
-        There is room.
+        Write pending bytes, and call C{emptied} after the last.
         """
         self._flush()
         if not self.pending and not self._broken:
@@ -272,7 +272,7 @@ class Sink(_Descriptor):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        The reader of a pipe has gone.
+        Fail: the reader of a pipe has closed it.
         """
         self._break(BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)))
 
@@ -285,7 +285,7 @@ class Sink(_Descriptor):
 
     def close(self) -> None:
         """
-        Give back what was opened.  What is pending is lost.
+        Close the descriptors that were opened here.  Pending bytes are lost.
         """
         self._reactor.removeWriter(self)
         if self._own is not None:
@@ -303,7 +303,7 @@ def _watchable(fd: int, mode: int) -> bool:
 
 def _enlarge(fd: int) -> None:
     """
-    Make a pipe larger, where that can be done.
+    Make a pipe larger, where the system can.
     """
     command = getattr(fcntl, "F_SETPIPE_SZ", None)
     if command is not None:

@@ -1,8 +1,8 @@
 """
 Status and connections as text for a terminal.
 
-All text that comes from a server is made safe first: it may be that of a
-hostile peer, or the server may be hostile itself.
+All text of a server is made safe first: a hostile peer may have chosen it, or the
+server may be hostile itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ COLUMNS = ("id", "peer", "host", "age", "idle", "read", "written", "pending", "r
 
 def size(value: object) -> str:
     """
-    A number of bytes: C{12.3 MB}.
+    A number of bytes in words: C{12.3 MB}.
     """
     number = _number(value)
     if number is None:
@@ -32,7 +32,7 @@ def size(value: object) -> str:
 
 def duration(value: object) -> str:
     """
-    A time: C{0.3s}, C{2m05s}, C{3h20m}, C{4d02h}.
+    A duration in words: C{0.3s}, C{2m05s}, C{3h20m}, C{4d02h}.
     """
     seconds = _number(value)
     if seconds is None or not 0 <= seconds < 1e12:
@@ -60,7 +60,7 @@ def count(value: object) -> str:
 
 def text(value: object) -> str:
     """
-    Anything else, safe and not too long.
+    Any other value in words, safe and not too long.
     """
     return "-" if value is None else printable(str(value), 120)
 
@@ -73,8 +73,7 @@ def _number(value: object) -> float | None:
 
 def limit(status: Mapping[str, object]) -> str:
     """
-    How many may be connected: C{limit 100}, C{limit 1,000 (descriptors)},
-    C{no limit}.
+    The limit in words: C{limit 100}, C{limit 1,000 (descriptors)}, C{no limit}.
     """
     given = status.get("maxConnections")
     holds = status.get("effectiveLimit", given)
@@ -85,7 +84,7 @@ def limit(status: Mapping[str, object]) -> str:
 
 def summary(status: Mapping[str, object], before: Mapping[str, object] | None = None) -> list[str]:
     """
-    The counters, a line each.
+    The counters, one a line.
 
     @param before: an earlier status, for rates.
     """
@@ -144,10 +143,10 @@ def _rate(status: Mapping[str, object], before: Mapping[str, object] | None, nam
 
 def connections(values: object, room: int | None = None, matching: object = None) -> list[str]:
     """
-    A table of connections, a line each.
+    A table of connections, one a line.
 
-    @param room: how many lines it may have; L{None} for any number.
-    @param matching: how many there are, if the server has not told of all.
+    @param room: the most lines of the table; L{None} for no limit.
+    @param matching: the number of all connections, where C{values} may hold fewer.
     """
     rows = [_row(value) for value in _list(values) if isinstance(value, dict)]
     total = max(len(rows), int(_number(matching) or 0))

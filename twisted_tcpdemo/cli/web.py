@@ -1,7 +1,7 @@
 """
-Asking a server over HTTP, on TCP or a UNIX socket, and waiting for the answer.
+Requests to a server over HTTP, on TCP or a UNIX socket.
 
-A reactor would only make it slower to start.
+Each request waits for its answer.  A reactor would only make the start slower.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.values.text import printable
 
 MAX_ANSWER = 64 * 2**20
-"""Bytes; 300,000 connections have room in it."""
+"""Bytes of an answer; 300,000 connections have room in them."""
 
 
 class _LocalConnection(http.client.HTTPConnection):
@@ -31,7 +31,7 @@ class _LocalConnection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """
-        Connect.
+        Connect to the path.
         """
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
@@ -44,10 +44,10 @@ class _LocalConnection(http.client.HTTPConnection):
 
 class Answer:
     """
-    What a server has answered.
+    The answer of a server.
 
-    @ivar status: the status of HTTP.
-    @ivar value: what its JSON says; L{None} if it is none.
+    @ivar status: the HTTP status.
+    @ivar value: the value of its JSON; L{None} if the body is no JSON.
     """
 
     def __init__(self, status: int, body: bytes) -> None:
@@ -59,7 +59,7 @@ class Answer:
     @property
     def error(self) -> str:
         """
-        What went wrong.
+        The server's message of an error, or else the HTTP status in words.
         """
         said = self.value.get("error") if isinstance(self.value, dict) else None
         known = http.client.responses.get(self.status, "an unknown status")
@@ -68,15 +68,16 @@ class Answer:
 
 class Client:
     """
-    Asks one server.
+    A client of one server.
     """
 
     def __init__(self, server: str, timeout: float, tokenFile: str | None) -> None:
         """
-        @param server: C{http://host:port}, with a path before the routes if
-            there is one; C{https:}; C{unix:/path}; or a path.
-        @param timeout: seconds for each step.
-        @raise CommandError: if one of them makes no sense.
+        @param server: C{http://host:port} or C{https://host:port}, with the path
+            before the routes, if any; C{unix:/path}; or the path of a UNIX socket.
+        @param timeout: seconds for each step of a request.
+        @param tokenFile: the path of a file with the token, or L{None}.
+        @raise CommandError: if the server or the token is wrong.
         """
         self._name = printable(server)
         self._timeout = timeout
@@ -113,8 +114,8 @@ class Client:
         """
         Send one request.
 
-        @param body: what is sent as JSON; L{None} for nothing.
-        @raise CommandError: if there is no answer.
+        @param body: the value to send as JSON; L{None} for no body.
+        @raise CommandError: if no answer comes, or one without an end.
         """
         data = None if body is None else json.dumps(body).encode()
         connection = self._connection()
