@@ -1,9 +1,9 @@
 """
-The status page: what a person, a program and a load balancer can see of a
-running server.  It is read-only.
+The status page: a read-only view of a running server, for people, programs and
+load balancers.
 
 It may import monitoring, service, and all below them, and twisted.web; so it is
-imported only when it is asked for.
+imported only when a status page is asked for.
 """
 
 from twisted_tcpdemo.status.service import StatusService

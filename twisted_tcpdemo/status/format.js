@@ -1,4 +1,4 @@
-// Numbers as a person reads them.
+// Numbers as text for people.
 
 const grouped = new Intl.NumberFormat("en");
 
@@ -22,7 +22,7 @@ export function bytes(number) {
   return bytesInParts(number).join(" ");
 }
 
-// Without the digits that a round number does not need: "4 MB".
+// The same without zeros at the end, for round numbers: "4 MB".
 export function roundBytes(number) {
   const [figure, unit] = bytesInParts(number);
   return number ? `${Number(figure)} ${unit}` : "0";

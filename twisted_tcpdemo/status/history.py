@@ -1,9 +1,9 @@
 """
-The last minutes of a server, while somebody looks.
+The last minutes of a server, sampled while a status page is open.
 
-Nothing is sampled before the first look, so at first the plots are empty and
-fill from then on.  Sampling ends when nobody has looked for a while, and what
-was collected is dropped: a history has no holes.
+Sampling begins with the first request for the history, so the plots are empty at
+first and fill from then on.  It ends some time after the last request.  The samples
+are then dropped, because a history has no holes.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 
 class History:
     """
-    How many were connected at the end of each interval, and how many bytes
-    moved in it; the oldest first.
+    The number of connections at the end of each interval, and the bytes moved in
+    it; the oldest first.
     """
 
     INTERVAL: Final = 1.0
     """Seconds between two samples."""
 
     LENGTH: Final = 300
-    """How many samples are kept: five minutes."""
+    """The most samples to keep: five minutes."""
 
     LINGER: Final = 60.0
-    """Seconds after the last look for which sampling goes on, so that somebody
-    who looks away for a moment finds no hole."""
+    """Seconds for which sampling goes on after the last request, so that a page
+    hidden for a moment has no hole."""
 
     def __init__(self, factory: TCPDemoFactory, clock: IReactorTime) -> None:
         self._factory = factory
@@ -47,13 +47,13 @@ class History:
     @property
     def sampling(self) -> bool:
         """
-        Whether it costs anything now.
+        Whether samples are taken now.
         """
         return self._sampling.running
 
     def look(self) -> dict[str, object]:
         """
-        The samples so far; there will be more, as somebody looks.
+        The samples so far.  A call starts sampling, or keeps it going.
         """
         self._lookedAt = self._clock.seconds()
         if not self._sampling.running:
@@ -68,7 +68,7 @@ class History:
 
     def stop(self) -> None:
         """
-        Sample no more, and forget what was sampled.
+        Stop sampling, and drop the samples.
         """
         if self._sampling.running:
             self._sampling.stop()
@@ -78,9 +78,11 @@ class History:
 
     def _sample(self, intervals: int) -> None:
         """
-        @param intervals: how many have passed, which is more than one if the
-            reactor was busy.  What has moved is spread over them, or a pause
-            would look like a burst.
+        Add the samples of the intervals that have passed.
+
+        @param intervals: the number of these intervals: more than one if the
+            reactor was busy.  The bytes moved are spread over them, because a pause
+            would look like a burst otherwise.
         """
         if self._clock.seconds() - self._lookedAt > self.LINGER:
             self.stop()
@@ -89,7 +91,7 @@ class History:
         now = (factory.bytesRead, factory.bytesWritten)
         read, written = now[0] - self._before[0], now[1] - self._before[1]
         self._before = now
-        # A machine that was asleep may have missed any number of them.
+        # A machine that was asleep may have missed any number of intervals.
         for left in range(min(intervals, self.LENGTH), 0, -1):
             self._connections.append(factory.connectionCount)
             self._bytesRead.append(read // left)

@@ -1,7 +1,6 @@
 // The status page: asks for status.json once a second, and shows it.
 //
-// Nothing is asked for while the page is hidden.  A server that takes its time
-// is asked less often.
+// A hidden page asks for nothing.  A slow server is asked less often.
 
 import { bytes, bytesInParts, count, duration, rate, roundBytes } from "./format.js";
 import { Plot } from "./plot.js";
@@ -30,7 +29,7 @@ const bytesPlot = new Plot(
 );
 const table = new Table(byId("rows"));
 
-// What is shown is part of the address, so that it survives a reload.
+// The order and the filter are part of the address, so that they survive a reload.
 const wanted = new URLSearchParams(location.search);
 let order = wanted.get("sort") || "-id";
 let timer = null;
@@ -55,7 +54,7 @@ async function ask() {
     const query = new URLSearchParams({ sort: order, filter: byId("filter").value });
     const response = await fetch(`status.json?${query}`, { signal: mine.signal });
     if (response.status === 400 && order !== "-id") {
-      setOrder("-id"); // an address that somebody has made up
+      setOrder("-id"); // the address names no known order
       return;
     }
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
@@ -65,7 +64,7 @@ async function ask() {
     show(status);
     setLost(null);
   } catch (error) {
-    if (mine !== asking) return; // another question took its place
+    if (mine !== asking) return; // a later request has taken its place
     setLost(error);
   } finally {
     clearTimeout(late);
@@ -81,7 +80,7 @@ function setLost(error) {
   document.body.classList.toggle("lost", error !== null);
   notice.hidden = error === null;
   if (error === null) return;
-  const since = lastSeen === null ? "" : ` What is shown is ${duration((Date.now() - lastSeen) / 1000)} old.`;
+  const since = lastSeen === null ? "" : ` The figures are ${duration((Date.now() - lastSeen) / 1000)} old.`;
   write("notice", `The server does not answer.${since}`);
   write("live", "offline");
   write("state", "unknown");
@@ -198,7 +197,7 @@ function showShown(status) {
   write("none", filtered && all ? "None matches the filter." : "Nobody is connected.");
 }
 
-// What the person wants.
+// The order and the filter.
 
 function setOrder(value) {
   order = value;

@@ -1,7 +1,7 @@
-// A plot of the last minutes, in SVG, that is redrawn when there is a new sample.
+// A plot of the last minutes, in SVG, redrawn with each new sample.
 //
-// The newest sample is at the right edge.  The axis spans a minute at first and
-// stretches with what has been collected.
+// The newest sample is at the right edge.  The axis spans a minute at first, and
+// stretches with the samples.
 
 const NAMESPACE = "http://www.w3.org/2000/svg";
 const TOP = 10;
@@ -16,7 +16,7 @@ function element(name, attributes, parent) {
   return made;
 }
 
-// A step of 1, 2 or 5 times a power of ten that divides the axis in a few parts.
+// A step for the axis: 1, 2 or 5 times a power of ten, for a few parts.
 function stepFor(greatest, parts) {
   const rough = Math.max(greatest, 1) / parts;
   const power = 10 ** Math.floor(Math.log10(rough));
@@ -25,8 +25,8 @@ function stepFor(greatest, parts) {
 }
 
 export class Plot {
-  // series: [{name, className, sign}], where a sign of -1 draws below the axis;
-  // format: a number as text, and for the axis; readout: where the values go.
+  // series: [{name, className, sign}]; a sign of -1 draws below the axis.
+  // format, axisFormat: turn a number into text.  readout: the element for the values.
   constructor(svg, readout, series, format, axisFormat = format) {
     this.svg = svg;
     this.format = format;

@@ -1,6 +1,6 @@
 """
-Which connections somebody wants to see: chosen here and not in the browser, so
-that ten thousand of them are neither sent nor shown.
+The choice of the connections to show.  The server chooses and not the browser, so
+that ten thousand connections are neither sent nor drawn.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _ROUND_TRIP_TIME: Final = "roundTripTime"
 
 DEFAULT_LIMIT: Final = 200
 MOST: Final = 1000
-"""How many connections one answer shows, at the most."""
+"""The most connections of one answer."""
 
 LONGEST_FILTER: Final = 100
 
 
 class QueryError(TCPDemoError, ValueError):
     """
-    The query cannot be answered; its text says why.
+    A query is wrong; the text says why.
     """
 
 
 def roundTripTime(connection: Connection) -> float | None:
     """
-    What the kernel takes for the time to the peer and back, in seconds, or
-    L{None} where it does not tell.
+    The round trip time of a connection in seconds, as the kernel estimates it;
+    L{None} where the kernel has no estimate.
     """
     known = getattr(connection.report(), "tcpInfo", None)
     time: float | None = getattr(known, "roundTripTime", None)
@@ -47,7 +47,7 @@ def roundTripTime(connection: Connection) -> float | None:
 
 class _Ends(NamedTuple):
     """
-    The two ends of a connection, made ready for sorting and filtering.
+    The two ends of a connection, prepared for sorting and filtering.
     """
 
     peer: IAddress
@@ -58,8 +58,8 @@ class _Ends(NamedTuple):
 
 
 _ends: WeakKeyDictionary[Connection, _Ends] = WeakKeyDictionary()
-"""Translating addresses is most of the cost of a look at many connections
-(90 ms for ten thousand, each second), and they hardly ever change."""
+"""The prepared ends.  To translate addresses is most of the cost of a look at many
+connections (90 ms for ten thousand, each second), and they hardly ever change."""
 
 
 def _endsOf(connection: Connection) -> _Ends:
@@ -75,7 +75,7 @@ def _endsOf(connection: Connection) -> _Ends:
 
 def _addressKey(end: Endpoint) -> tuple[str, bytes, int]:
     """
-    Addresses in the order of their numbers: 10.0.0.9 before 10.0.0.10.
+    A key that sorts addresses by their numbers: 10.0.0.9 before 10.0.0.10.
     """
     address = end.address or ""
     family = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}.get(end.family or "")
@@ -87,18 +87,18 @@ def _addressKey(end: Endpoint) -> tuple[str, bytes, int]:
 
 
 ASKED_AT_ONCE: Final = 500
-"""How many connections the kernel is asked about for one sorting: 18 us each,
-measured, would hold up a server of ten thousand for too long."""
+"""The most connections about which one sorting asks the kernel.  One question takes
+18 us, measured; ten thousand questions would hold the server up for too long."""
 
 _looks = count(1)
 _asked: WeakKeyDictionary[Connection, tuple[int, float]] = WeakKeyDictionary()
-"""In which look the kernel was asked last, and its answer."""
+"""The last look that asked the kernel about a connection, and the answer."""
 
 
 def _byRoundTripTime(connections: list[Connection], descending: bool) -> list[Connection]:
     """
-    Sort by round trip times, of which those asked for longest ago are renewed:
-    with many connections the order is a few looks late.
+    Sort by round trip times.  A look renews only the oldest of these times, so with
+    many connections the order is a few looks late.
     """
     look, unknown = next(_looks), (0, 0.0)
     for connection in nsmallest(
@@ -123,13 +123,13 @@ _KEYS: Final[dict[str, Callable[[Connection], float | tuple[object, ...]]]] = {
 @dataclass(frozen=True, slots=True)
 class Query:
     """
-    Which connections, in which order, and how many of them.
+    A choice of connections, their order and their number.
 
-    @ivar limit: how many, at the most.
-    @ivar sort: a name of a column.
+    @ivar limit: the most connections to show.
+    @ivar sort: the name of a column.
     @ivar descending: whether the greatest come first.
-    @ivar filter: text that the number of the connection, its peer or its host
-        must contain, in capitals or not.
+    @ivar filter: part of the peer or of the host, without regard to case, or the
+        whole number of a connection.  Empty for all.
     """
 
     limit: int = DEFAULT_LIMIT
@@ -140,10 +140,10 @@ class Query:
     @classmethod
     def fromArguments(cls, arguments: Mapping[bytes, Sequence[bytes]]) -> Query:
         """
-        Read it from the query of a request: C{limit}, C{sort} (with C{-} in
-        front for descending) and C{filter}.
+        Read a query from the arguments of a request: C{limit}, C{sort} (with C{-}
+        in front for descending) and C{filter}.
 
-        @raise QueryError: if it makes no sense.
+        @raise QueryError: if C{limit} or C{sort} is wrong.
         """
 
         def text(name: bytes, default: str) -> str:
@@ -165,17 +165,17 @@ class Query:
 
     def choose(self, connections: list[Connection]) -> tuple[list[Connection], int]:
         """
-        Choose.
+        Choose among connections.
 
-        @param connections: all of them, the oldest first.
-        @return: those to show, and how many match the filter.
+        @param connections: all connections, the oldest first.
+        @return: the connections to show, and the number that match the filter.
         """
         if self.filter:
             connections = [c for c in connections if self._matches(c)]
         if not self.limit:
             return [], len(connections)
         if self.sort in ("id", "age"):
-            # They are in that order already, however many they are.
+            # The connections are in that order already: no sorting, however many.
             oldestFirst = self.descending == (self.sort == "age")
             ordered = connections if oldestFirst else connections[: -self.limit - 1 : -1]
         elif self.sort == _ROUND_TRIP_TIME:

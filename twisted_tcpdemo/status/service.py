@@ -1,5 +1,5 @@
 """
-Listening for the status page.
+The status page as a service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted_tcpdemo.status.site import StatusSite
 
 class StatusService(Companion):
     """
-    Shows the status of a factory on an endpoint, from start to stop.
+    Serves the status page of a server on an endpoint, from start to stop.
     """
 
     def __init__(
@@ -27,7 +27,9 @@ class StatusService(Companion):
         reactor: AnyReactor,
     ) -> None:
         """
-        @param where: the endpoint as its user calls it.
+        @param factory: the server to show.
+        @param where: the endpoint in its user's words, for messages.
+        @param endpoint: the endpoint.
         """
         site = StatusSite(factory, reactor)
         server = cast(IStreamServerEndpoint, endpoint)
@@ -36,6 +38,6 @@ class StatusService(Companion):
     @property
     def address(self) -> IAddress | None:
         """
-        Where it can be seen, or L{None} if it can not.
+        The address of the page, or L{None} while it does not listen.
         """
         return None if self.port is None else self.port.getHost()

@@ -1,15 +1,17 @@
 """
-What the status page answers, and to whom.
+The resources of the status page, and their protection from other pages.
 
 A browser on the same machine runs pages of strangers.  Such a page can send
-requests here, but can read an answer only if it can make the browser believe
-that this is its own site: by pointing a name of its own at a loopback address
-(DNS rebinding).  So on loopback only names that mean this machine are
-answered.  Everything a peer has chosen goes out as JSON, is declared as such,
-and becomes text nodes only; should markup slip through all the same, the
-Content-Security-Policy lets it run nothing.
+requests here.  The browser lets it read an answer only from its own site, and the
+page can make this server look like its own site: it points a name of its own at a
+loopback address (DNS rebinding).  So on loopback only requests to a name of this
+machine are answered.
 
-Nothing can be changed from here: there is GET, and HEAD.
+Text that a peer has chosen leaves as JSON, is declared as JSON, and becomes text
+nodes only.  If markup came through all the same, the Content-Security-Policy would
+let it run nothing.
+
+The methods are GET and HEAD; no request changes anything.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from twisted_tcpdemo.status.snapshot import Snapshots
 from twisted_tcpdemo.values.addresses import endpointOf
 
 TIMEOUT: Final = 30.0
-"""Seconds without a request after which a connection to the page is closed."""
+"""Seconds without a request, after which a connection to the page is closed."""
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 
@@ -63,7 +65,7 @@ _FILES: Final = {
 
 class Fixed(Resource):
     """
-    An answer that is always the same.
+    A constant answer.
     """
 
     isLeaf = True
@@ -84,7 +86,7 @@ class Fixed(Resource):
 
 
 _REASONS: Final = {421: b"Misdirected Request"}
-"""Those that Twisted does not know."""
+"""Reason phrases that Twisted lacks."""
 
 _WRONG_METHOD = Fixed(b"The status page is read-only: GET and HEAD.\n", code=405)
 _NOT_FOUND = Fixed(b"There are /, /status.json, /metrics and /healthz.\n", code=404)
@@ -108,7 +110,7 @@ class StatusData(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         """
-        Answer with a snapshot.
+        Answer with a snapshot, or with 400 for a wrong query.
         """
         try:
             query = Query.fromArguments(request.args or {})
@@ -132,7 +134,7 @@ class Health(Resource):
 
     def render_GET(self, request: Request) -> bytes:
         """
-        Answer with the state, which is a failure if nobody is accepted.
+        Answer with the state; the HTTP status is 503 unless the server accepts.
         """
         state = stateOf(self._factory)
         code = 200 if state == "accepting" else 503
@@ -141,7 +143,7 @@ class Health(Resource):
 
 class Metrics(Resource):
     """
-    C{/metrics}, if prometheus_client is there.
+    C{/metrics}, if prometheus_client is installed.
     """
 
     isLeaf = True
@@ -155,7 +157,7 @@ class Metrics(Resource):
             from twisted_tcpdemo.monitoring.metrics import collectorFor
         except ImportError:
             return
-        # Now and not at the first request: what it measures begins with it.
+        # Now and not at the first request: the collector measures from here on.
         self._registry = CollectorRegistry()
         self._registry.register(collectorFor(factory))
 
@@ -177,29 +179,30 @@ class Metrics(Resource):
 
 class StatusRequest(Request):
     """
-    A request whose body is not kept: Twisted would spool it to a file.
+    A request that drops its body; Twisted would spool it to a file.
     """
 
     def gotLength(self, length: int | None) -> None:
         """
-        Keep nothing.
+        Prepare no file for the body.
         """
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
         """
-        Throw it away.
+        Drop the data.
         """
 
 
 class StatusSite(Site):
     """
-    The status pages of a factory, as a factory of its own for any endpoint.
+    The status page of a server, as a factory for any endpoint.
     """
 
     def __init__(self, factory: TCPDemoFactory, reactor: IReactorTime) -> None:
         """
-        @param factory: whose status is shown.
+        @param factory: the server to show.
+        @param reactor: the source of time.
         """
         self.snapshots = Snapshots(factory, reactor)
         root = Resource()
@@ -212,28 +215,29 @@ class StatusSite(Site):
         super().__init__(root, requestFactory=StatusRequest, timeout=TIMEOUT, reactor=reactor)
         self.noisy = False
 
-    # Twisted's own start a timer that wakes every second for the time stamps of
-    # an access log, and there is none.
+    # Twisted's own methods run a timer that wakes every second, for the time stamps
+    # of an access log.  This site has no such log.
 
     def startFactory(self) -> None:
         """
-        Nothing has to be started.
+        Start nothing.
         """
 
     def stopFactory(self) -> None:
         """
-        Sample no more.
+        Stop sampling for the history.
         """
         self.snapshots.history.stop()
 
     def log(self, request: object) -> None:
         """
-        There is no access log.
+        Write nothing: there is no access log.
         """
 
     def getResourceFor(self, request: Request) -> Resource:
         """
-        Find what answers a request, if it may be answered at all.
+        Find the resource that answers a request, or that rejects it, and set the
+        headers of every answer.
         """
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
@@ -249,11 +253,12 @@ class StatusSite(Site):
 
 def _meantForUs(request: Request) -> bool:
     """
-    Whether the name under which this server was reached is its own.
+    Whether a request is meant for this server: on a loopback address, its C{Host}
+    must mean this machine.
     """
     here = endpointOf(request.getHost())
     if here.family not in ("IPv4", "IPv6") or not _isLoopback(here.address or ""):
-        return True  # nobody's browser but its users' is on this side of it
+        return True  # no browser but its users' is on this side of such an address
     names = request.requestHeaders.getRawHeaders("host", [])
     # Every browser names the host; health checks in HTTP/1.0 need not.
     return len(names) < 2 and all(map(_isOurName, names))
@@ -261,8 +266,8 @@ def _meantForUs(request: Request) -> bool:
 
 def _isOurName(name: str) -> bool:
     """
-    Whether a C{Host} means this machine, whatever the port: it is another one
-    behind an SSH tunnel.
+    Whether a C{Host} means this machine.  Its port may be any: an SSH tunnel has a
+    port of its own.
     """
     name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
     return name.lower() == "localhost" or _isLoopback(name)

@@ -1,5 +1,5 @@
 """
-A server at one moment, as data: what C{/status.json} says.
+A server at one moment, as the data of C{/status.json}.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from twisted_tcpdemo.status.query import Query, roundTripTime
 
 class Snapshots:
     """
-    Takes snapshots of a factory.
+    Takes snapshots of a server.
     """
 
     def __init__(self, factory: TCPDemoFactory, clock: IReactorTime) -> None:
         """
-        @param clock: what time is read from; the uptime begins now.
+        @param factory: the server.
+        @param clock: the source of time; the uptime begins now.
         """
         self.factory = factory
         self.history = History(factory, clock)
@@ -31,7 +32,7 @@ class Snapshots:
 
     def take(self, query: Query) -> dict[str, object]:
         """
-        Everything, and those connections that the query asks for.
+        The figures of this moment, and the connections that a query chooses.
         """
         factory = self.factory
         records = factory.records

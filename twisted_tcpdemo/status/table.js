@@ -1,6 +1,6 @@
 // The table of live connections.  Each connection keeps its row as long as it
-// is shown, and a cell is touched only when its text changes: nothing flickers,
-// and what somebody has selected stays selected.
+// is shown, and a cell is touched only when its text changes.  So nothing flickers,
+// and selected text stays selected.
 
 import { bytes, duration, milliseconds } from "./format.js";
 
