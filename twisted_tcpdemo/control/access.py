@@ -1,7 +1,7 @@
 """
-Who may control a server: where it listens, the token, and who has asked.
+Access to control: the endpoint, the token, and the sender of a request.
 
-A UNIX socket is protected by its mode, from before it listens.  Anything else
+The mode of a UNIX socket protects it, from before it listens.  Any other endpoint
 can be reached by more people than its owner thinks of, so it takes a token.
 """
 
@@ -29,7 +29,7 @@ from twisted_tcpdemo.values.addresses import endpointOf
 MAX_TOKEN_FILE = 4096
 
 _TOKEN = re.compile(rb"[\x21-\x7e]+")
-"""What fits into an C{Authorization} header as one word."""
+"""One word of an C{Authorization} header."""
 
 _CREDENTIALS = struct.Struct("3i")
 """C{struct ucred}: pid, uid, gid (unix(7))."""
@@ -37,16 +37,16 @@ _CREDENTIALS = struct.Struct("3i")
 
 class AccessError(ValueError):
     """
-    Control cannot be had in this way.
+    The endpoint or the token of control is unusable; the text says why.
     """
 
 
 class Access(NamedTuple):
     """
-    Where control listens.
+    The endpoint of control, and its protection.
 
     @ivar endpoint: the endpoint.
-    @ivar isPrivate: whether its file mode decides who can connect.
+    @ivar isPrivate: whether a file mode protects it.
     """
 
     endpoint: IStreamServerEndpoint
@@ -55,17 +55,17 @@ class Access(NamedTuple):
 
 def controlEndpoint(reactor: AnyReactor, text: str) -> Access:
     """
-    Understand C{--control}.
+    Build the endpoint that C{--control} names.
 
-    @param text: the path of a UNIX socket, or the string of an endpoint.  The
-        socket has mode 600, if the string gives no other.
-    @raise AccessError: if it is no endpoint.
+    @param text: the path of a UNIX socket, or the string of an endpoint.  A UNIX
+        socket has mode 600, unless the string gives another.
+    @raise AccessError: if the text is no endpoint.
     """
     if "/" in text.partition(":")[0]:
         return Access(_PathEndpoint(reactor, text), True)
     kind, _, rest = text.partition(":")
     if kind == "unix":
-        # Of two arguments with one name, Twisted takes the later.
+        # Twisted takes the later of two arguments with one name.
         text = f"unix:mode=600:{rest}"
     try:
         endpoint = serverEndpoint(reactor, text)
@@ -77,8 +77,8 @@ def controlEndpoint(reactor: AnyReactor, text: str) -> Access:
 @implementer(IStreamServerEndpoint)
 class _PathEndpoint:
     """
-    A UNIX socket of mode 600 that takes the place of one nobody listens on,
-    without a lock beside it.
+    A UNIX socket of mode 600, without a lock file.  It replaces a socket on which
+    no process listens.
     """
 
     def __init__(self, reactor: AnyReactor, path: str) -> None:
@@ -87,7 +87,7 @@ class _PathEndpoint:
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """
-        Listen.
+        Listen, unless another process listens on the path.
         """
         if not vacate(self._path):
             taken = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
@@ -98,12 +98,13 @@ class _PathEndpoint:
 
 def tokenFrom(path: str) -> bytes:
     """
-    Read a token from a file that nobody but its owner and group can read.
+    Read a token from a file.  Nobody but its owner and group may be able to read
+    it.
 
-    @raise AccessError: if others can, or there is no token in it.
+    @raise AccessError: if others can, or if the file holds no token.
     """
     try:
-        # Not to wait for the writer of a FIFO.
+        # O_NONBLOCK: a FIFO without a writer must not block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
@@ -125,11 +126,11 @@ def tokenFrom(path: str) -> bytes:
 
 class Asker(NamedTuple):
     """
-    Who has sent a request.
+    The sender of a request.
 
-    @ivar uid: the user, on a UNIX socket, where the system tells.
-    @ivar pid: the process.
-    @ivar address: the address, where there is one.
+    @ivar uid: the user, on a UNIX socket where the system tells.
+    @ivar pid: the process, likewise.
+    @ivar address: the address, on any other socket.
     """
 
     uid: int | None
@@ -144,10 +145,10 @@ class Asker(NamedTuple):
 
 def askerOf(transport: Transport) -> Asker:
     """
-    Find out who is at the other end.
+    Find the sender at the other end of a transport.
 
-    The process is the one that has connected; it may have handed the socket to
-    another one since.
+    On a UNIX socket the sender is the process that has connected.  It may have
+    passed the socket to another process since.
     """
     connection = getattr(bottomOf(transport), "socket", None)
     isLocal = getattr(connection, "family", None) == getattr(socket, "AF_UNIX", object())

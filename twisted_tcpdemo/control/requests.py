@@ -1,8 +1,8 @@
 """
-What control is asked, checked to the end before anything is changed.
+The requests of control, each checked as a whole before anything is changed.
 
-Nothing here touches a server: bytes go in, values or a L{BadRequestError} come
-out.
+Nothing here touches a server: the functions turn bytes and fields of JSON into
+values, or raise L{BadRequestError}.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST = 10**9
 
 class BadRequestError(TCPDemoError):
     """
-    Something was asked that makes no sense.
+    A request is wrong; the text says why.
     """
 
 
@@ -38,9 +38,10 @@ class Limits(TypedDict, total=False):
 
 class DrainRequest(NamedTuple):
     """
-    How to drain.
+    The values of a drain.
 
-    @ivar deadline: seconds until what is left is aborted, or L{None}.
+    @ivar deadline: seconds until the remaining connections are aborted; L{None}
+        for no limit.
     @ivar spread: seconds over which idle connections are closed.
     """
 
@@ -50,10 +51,10 @@ class DrainRequest(NamedTuple):
 
 def parsed(body: bytes) -> dict[str, object]:
     """
-    A JSON object; no bytes at all are an empty one.
+    Parse a JSON object; an empty body is an empty object.
 
-    @raise BadRequestError: if it is anything else, or names a field twice: the
-        one that counts would not be the one that its reader sees.
+    @raise BadRequestError: if the body is anything else, or names a field twice.  A
+        reader of such a body might see the field that does not count.
     """
     if not body.strip():
         return {}
@@ -81,9 +82,9 @@ def _noNumber(text: str) -> float:
 
 def nothing(fields: Mapping[str, object]) -> None:
     """
-    Check that a request says nothing more than its path.
+    Check that a request has no fields.
 
-    @raise BadRequestError: if it does.
+    @raise BadRequestError: if it has any.
     """
     _checkNames(fields)
 
@@ -92,7 +93,7 @@ def limits(fields: Mapping[str, object]) -> Limits:
     """
     Changes of limits: C{maxConnections}, C{overflow}, or both.
 
-    @raise BadRequestError: if one of them is wrong, or there is none.
+    @raise BadRequestError: if a field is wrong or unknown, or if there is none.
     """
     _checkNames(fields, "maxConnections", "overflow")
     if not fields:
@@ -110,7 +111,7 @@ def _limit(value: object) -> int | None:
     try:
         return wholeOrNone("maxConnections", value, 0, MOST_CONNECTIONS)
     except (TypeError, ValueError):
-        # In the words of JSON: its null, true and quotes are not Python's.
+        # The text is in JSON: its null, true and quotes are not Python's.
         raise BadRequestError(
             "maxConnections must be null or a whole number, 0 to "
             f"{MOST_CONNECTIONS}, not {_shown(value)}"
@@ -126,9 +127,10 @@ def _overflow(value: object) -> Overflow:
 
 def drain(fields: Mapping[str, object]) -> DrainRequest:
     """
-    How to drain: C{deadline} and C{spread}, neither of which must be given.
+    The values of a drain: C{deadline} and C{spread}, both optional.
 
-    @raise BadRequestError: if one of them is wrong.
+    @raise BadRequestError: if a field is wrong or unknown, or for C{spread} without
+        a deadline.
     """
     _checkNames(fields, "deadline", "spread")
     given = fields.get("deadline")

@@ -1,9 +1,9 @@
 """
 The routes of control.
 
-Each is one method of L{ControlResource}, which takes the request's JSON and
-returns a status and a value.  All that is asked is checked before anything is
-changed, and all that is changed is logged with who has asked.
+Each route is one method of L{ControlResource}.  It takes the fields of a request's
+JSON and the sender, and returns an L{Answer}.  A request is checked as a whole
+before it changes anything, and each change is logged with its sender.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from twisted_tcpdemo.values.report import DRAIN_SUMMARY, CloseReason, DrainRepor
 _log = Logger(namespace="tcpdemo")
 
 MAX_BODY = 4096
-"""Bytes of a request's body that are kept."""
+"""The most bytes of a request's body to keep."""
 
 MAX_IGNORED = 2**20
-"""Bytes of a body that are read to the end, so that the answer arrives: closing
-a socket with unread data would make the kernel send RST."""
+"""The most bytes of a body to read and drop, so that the answer arrives: for a
+socket that is closed with unread data the kernel sends RST."""
 
 
 class Answer(NamedTuple):
     """
-    What a request is answered.
+    The answer to a request.
     """
 
     status: int
@@ -51,7 +51,7 @@ class Answer(NamedTuple):
 
 class BoundedRequest(Request):
     """
-    A request whose body cannot use up memory or disk.
+    A request with a bounded body, which cannot use up memory or disk.
     """
 
     transport: Transport  # type: ignore[assignment]
@@ -59,7 +59,8 @@ class BoundedRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """
-        Keep it, up to a limit.
+        Keep the data up to L{MAX_BODY}, and drop the rest up to L{MAX_IGNORED}.
+        Beyond that, abort the connection.
         """
         self.bodySize += len(data)
         if self.bodySize <= MAX_BODY:
@@ -73,7 +74,7 @@ Route = Callable[[dict[str, object], Asker], Answer]
 
 class ControlResource(Resource):
     """
-    Everything below C{/}.
+    All routes of control.
     """
 
     isLeaf = True
@@ -83,9 +84,9 @@ class ControlResource(Resource):
     ) -> None:
         """
         @param factory: the server.
-        @param clock: what the time is read from.
-        @param token: what requests must bear; L{None} where the socket's mode
-            is enough.
+        @param clock: the source of time; the uptime begins now.
+        @param token: the token that requests must bear; L{None} where the mode of
+            the socket is enough.
         """
         super().__init__()
         self._factory = factory
@@ -104,7 +105,7 @@ class ControlResource(Resource):
 
     def render(self, request: BoundedRequest) -> bytes:
         """
-        Answer a request.
+        Answer a request, in JSON.
         """
         answer = self._answer(request)
         request.setResponseCode(answer.status)
@@ -143,10 +144,10 @@ class ControlResource(Resource):
             return True
         header = request.getHeader(b"authorization") or b""
         scheme, _, given = header.partition(b" ")
-        # In constant time: a byte that is right must not show.
+        # In constant time: a right byte must not show.
         return compare_digest(given.strip(), self._token) and scheme.lower() == b"bearer"
 
-    # What is.
+    # Requests that change nothing.
 
     def _status(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
@@ -161,7 +162,7 @@ class ControlResource(Resource):
         values.nothing(fields)
         return Answer(200, _limitsOf(self._factory))
 
-    # What is to be.
+    # Requests that change the server.
 
     def _changeLimits(self, fields: dict[str, object], asker: Asker) -> Answer:
         changes = values.limits(fields)
@@ -192,7 +193,7 @@ class ControlResource(Resource):
         until = "without a deadline" if deadline is None else f"within {deadline:g} s"
         _changed(asker, f"drains {until}")
         drained: Deferred[DrainReport] = self._factory.drain(deadline, spread)
-        if not self._drains:  # who asks for it again hastens it, and it ends once
+        if not self._drains:  # a second request may hasten the drain, which ends once
             self._drains = True
             drained.addCallback(self._drained)
         return self._stateNow(202)
@@ -209,7 +210,7 @@ class ControlResource(Resource):
 
     def _routesOfOne(self, path: str) -> dict[str, Route] | None:
         """
-        C{/connections/ID/close} and C{/connections/ID/abort}.
+        The routes C{/connections/ID/close} and C{/connections/ID/abort}.
         """
         match path.split("/"):
             case ["", "connections", number, "close" | "abort" as verb]:
@@ -235,8 +236,8 @@ class ControlSite(Site):
     """
     The HTTP server of control.
 
-    It keeps no log of requests: what changes something is logged by its route,
-    and somebody who looks once a second must not fill the log.
+    It keeps no log of requests.  Routes log their changes, and a client that asks
+    once a second must not fill the log.
     """
 
     noisy = False
@@ -246,20 +247,20 @@ class ControlSite(Site):
     ) -> None:
         """
         @param factory: the server to control.
-        @param reactor: whose time counts.
-        @param token: what requests must bear, or L{None}.
+        @param reactor: the source of time.
+        @param token: the token that requests must bear, or L{None}.
         """
         root = ControlResource(factory, reactor, token)
         super().__init__(root, BoundedRequest, reactor=reactor, parsePOSTFormSubmission=False)
 
     def startFactory(self) -> None:
         """
-        Start without a log; Twisted's would read the clock every second.
+        Start nothing; Twisted's own method would start a clock for an access log.
         """
 
     def log(self, request: object) -> None:
         """
-        Write nothing.
+        Write nothing: there is no access log.
         """
 
 
@@ -284,7 +285,7 @@ def _changed(asker: Asker, what: str) -> None:
 
 def _limitsOf(factory: TCPDemoFactory) -> dict[str, object]:
     """
-    The limits that can be changed, and the one that holds.
+    The limits that can be changed, and the limit in force.
     """
     return {
         "maxConnections": factory.maxConnections,

@@ -1,5 +1,5 @@
 """
-From the command line to what listens.
+The listener of control, from the words of the command line.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ def companionFor(
     reactor: AnyReactor, factory: TCPDemoFactory, where: str, tokenFile: str | None
 ) -> Companion:
     """
-    What C{--control} asks for.
+    Build the companion that C{--control} asks for.
 
+    @param factory: the server to control.
     @param where: see L{controlEndpoint}.
-    @param tokenFile: the path of the file with the token, if there is one.
-    @raise StartError: if it cannot be had, or would be open to everybody.
+    @param tokenFile: the path of the file with the token, or L{None}.
+    @raise StartError: if the endpoint or the token is unusable, or if the endpoint
+        is no UNIX socket and there is no token.
     """
     try:
         endpoint, isPrivate = controlEndpoint(reactor, where)
