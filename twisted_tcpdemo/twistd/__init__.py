@@ -1,6 +1,6 @@
 """
-What C{twistd tcpdemo} runs: the options of its command line made into objects,
-and the small servers that C{--protocol} names.
+The command C{twistd tcpdemo}: its options, the objects built from them, and the
+small servers for C{--protocol}.
 
 It may import everything but the command line client; status and control only
 when they are asked for.

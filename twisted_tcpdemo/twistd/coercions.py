@@ -1,8 +1,8 @@
 """
-What a word of the command line may stand for: strings to values.
+Coercions: from a word of the command line to a value.
 
-A coercion is called with the word.  It raises a L{ValueError} whose text goes
-on after the name of the option, such as C{"must be a number, not 'x'"}.
+A coercion is called with the word.  For a wrong word it raises a L{ValueError}.
+The text goes on after the name of the option: C{"must be a number, not 'x'"}.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ def network(word: str) -> str:
     Check an IPv4 or IPv6 network or address.
 
     @return: the network with its prefix, such as C{"192.0.2.1/32"}.
-    @raise ValueError: if it is none.
+    @raise ValueError: if the word is neither.
     """
     return str(ip_network(word))
 
 
 def utf8(word: str) -> bytes:
     """
-    Encode text; the shell may have passed on another encoding.
+    Encode text.  The shell may have passed bytes of another encoding.
 
-    @raise ValueError: if it is not UTF-8.
+    @raise ValueError: if these bytes were not UTF-8.
     """
     try:
         return word.encode()

@@ -1,8 +1,8 @@
 """
-What an option is, and a command line that is made of a table of them.
+Options, and a command line made of a table of them.
 
-All that is known of an option stands in its record: how it is written, what it
-takes, what holds without it, what it has no effect without, and what it sets.
+The record of an option holds all its facts: its name, its word, its default, the
+options that it needs, and the keyword that it sets.
 """
 
 from __future__ import annotations
@@ -22,26 +22,27 @@ class Option:
     """
     An option of a command line.
 
-    @ivar name: as it is written, without the dashes.
-    @ivar short: one letter that means the same, if there is one.
-    @ivar help: what it does; the default is added to it.
+    @ivar name: the name, without the dashes.
+    @ivar short: one letter with the same meaning, if any.
+    @ivar help: the effect in a sentence; C{--help} adds the default.
     @ivar takes: the coercion of its word, see
-        L{twisted_tcpdemo.twistd.coercions}; L{None} for a flag, which takes
-        none, and is off by default.
-    @ivar default: the word that has the same effect as no option at all; L{None}
-        if there is no such word.
-    @ivar shown: the default in words, where the word itself would tell nothing.
+        L{twisted_tcpdemo.twistd.coercions}; L{None} for a flag, which takes no
+        word, and is off by default.
+    @ivar default: the word with the same effect as no option at all; L{None} if
+        there is no such word.
+    @ivar shown: the default in words, where C{default} would explain nothing.
     @ivar isRepeatable: whether it may be given several times.  Its value is the
-        list of all of them, and has no default.
-    @ivar unless: another option that takes the place of the default.
-    @ivar needs: options of which one has to be on.  Without them this one would
-        have no effect, and its user would believe that it had.
-    @ivar isOnAtZero: whether C{0} is a value like any other.  Otherwise it
+        list of all its words, empty by default.
+    @ivar unless: another option; where it is given, this option has no default.
+    @ivar needs: options; one of them has to be on.  Otherwise this option would have
+        no effect, and its user would expect one.
+    @ivar isOnAtZero: whether C{0} is a value like any other.  Otherwise C{0}
         switches the option off.
-    @ivar target: what it helps to build; see L{DeclaredOptions.settings}.
-    @ivar sets: the keyword of C{target} that takes its value; empty for an
-        option that is read by its name.
-    @ivar isInverse: whether a flag switches off what it sets.
+    @ivar target: the class or function that takes its value; see
+        L{DeclaredOptions.settings}.
+    @ivar sets: the keyword of C{target} for its value; empty for an option that is
+        read by its name.
+    @ivar isInverse: whether a flag switches its keyword off.
     """
 
     name: str
@@ -62,7 +63,7 @@ class Option:
     @property
     def about(self) -> str:
         """
-        What C{--help} says of it.
+        The text for C{--help}.
         """
         default = self.shown or self.default or ("none" if self.takes else "off")
         unless = f", unless --{self.unless}" if self.unless else ""
@@ -70,7 +71,7 @@ class Option:
 
     def initial(self) -> object:
         """
-        The value that holds when it is not given.
+        The value without the option.
         """
         if self.isRepeatable:
             return []
@@ -80,9 +81,9 @@ class Option:
 
     def coerce(self, word: str) -> object:
         """
-        The value that a word stands for.
+        The value of a word.
 
-        @raise UsageError: if it stands for none.
+        @raise UsageError: if the word is wrong.
         """
         assert self.takes is not None
         try:
@@ -93,16 +94,16 @@ class Option:
 
 def setting(target: Callable[..., object], *options: Option) -> tuple[Option, ...]:
     """
-    Options that set keywords of one target.
+    Give some options their common target.
     """
     return tuple(replace(option, target=target) for option in options)
 
 
 class DeclaredOptions(UsageOptions):
     """
-    A command line whose options are declared in a table.
+    A command line with a table of options.
 
-    A subclass names the table.  Each value is found by the option's name, as
+    A subclass gives the table.  The name of an option is the key of its value, as
     with all of Twisted's options.
 
     @cvar table: the options.
@@ -112,7 +113,7 @@ class DeclaredOptions(UsageOptions):
 
     def __init_subclass__(cls) -> None:
         """
-        Make of each option the method for which Twisted looks.
+        Add a method for each option, under the name that Twisted looks for.
         """
         super().__init_subclass__()
         for option in cls.table:
@@ -138,20 +139,20 @@ class DeclaredOptions(UsageOptions):
 
     def parseArgs(self, *arguments: str) -> None:
         """
-        There are none.
+        Allow no arguments but options.
 
-        @raise UsageError: if there are.
+        @raise UsageError: if there are any.
         """
         if arguments:
             raise UsageError(f"unexpected argument {arguments[0]!r}")
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         """
-        Parse, or end the process with one line.
+        Parse the command line, or end the process with one line.
 
-        C{twistd} would answer a L{UsageError} with all of its help.
+        For a L{UsageError} C{twistd} would print all of its help.
 
-        @raise StartError: if something is wrong.
+        @raise StartError: if the command line is wrong.
         """
         try:
             super().parseOptions(options)
@@ -160,7 +161,7 @@ class DeclaredOptions(UsageOptions):
 
     def postOptions(self) -> None:
         """
-        Complete and check what has to do with more than one option.
+        Apply and check the relations between options: C{unless} and C{needs}.
 
         @raise UsageError: if an option would have no effect.
         """
@@ -190,10 +191,10 @@ class DeclaredOptions(UsageOptions):
 
     def settings(self, target: Callable[..., object]) -> dict[str, Any]:
         """
-        What the command line says of a target.
+        The values of the options with one target.
 
-        @param target: the class or function that is to be called.
-        @return: the keywords to call it with.
+        @param target: the class or function to call.
+        @return: the keywords of the call.
         """
         return {
             option.sets: not self[option.name] if option.isInverse else self[option.name]

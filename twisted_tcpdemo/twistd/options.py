@@ -1,9 +1,9 @@
 """
 The options of the command line, each declared in one place.
 
-To add one, add an entry among those that set the same target: L{makeService
-<twisted_tcpdemo.twistd.tap.makeService>} passes on all that they say.  An option
-without a target is read by its name.
+A new option is one more entry.  If its target is the same as that of other options,
+it stands among them, and L{makeService <twisted_tcpdemo.twistd.tap.makeService>}
+passes its value on.  An option without a target is read by its name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
 from twisted_tcpdemo.values.budgets import Budgets
 
 RULES: Final = ("allow", "deny", "max-per-peer", "peer-rate")
-"""The options that make a rule about peers and networks."""
+"""The options for rules about peers and networks."""
 
 # fmt: off
 LISTENING: Final = (
@@ -45,7 +45,7 @@ LISTENING: Final = (
            help="Twisted server endpoint (tcp: ssl: tls: unix: systemd: haproxy:) to listen on; "
            "repeatable."),
 )
-"""Where it listens."""
+"""Options for the ports and endpoints of the server."""
 
 SERVING: Final = (
     *setting(
@@ -78,7 +78,7 @@ SERVING: Final = (
                help="Received bytes to show in a log line of the protocol report."),
     ),
 )
-"""What it does with its clients."""
+"""Options for the service to its clients."""
 
 BUDGETS: Final = setting(
     Budgets,
@@ -97,7 +97,7 @@ BUDGETS: Final = setting(
     Option("max-pending", sets="maxPending", takes=wholeNumber(), default=str(2**24),
            help="Reset a connection with more waiting bytes than this; 0: no limit."),
 )
-"""How long a connection may take, and how much it may hold."""
+"""Options for the time and the memory of a connection."""
 
 ADMISSION: Final = (
     Option("allow", takes=network, isRepeatable=True, shown="all",
@@ -126,7 +126,7 @@ ADMISSION: Final = (
                help="Admit clients that a peer or network rule would refuse, and count them."),
     ),
 )
-"""Who may come in."""
+"""Options for admission."""
 
 OPERATING: Final = (
     *setting(
@@ -146,7 +146,7 @@ OPERATING: Final = (
     Option("control-token-file", takes=str, needs=("control",),
            help="File with the token for --control; TCP needs one."),
 )
-"""How it is run, watched and steered."""
+"""Options for the operator: draining, the log, the status page and control."""
 # fmt: on
 
 

@@ -1,5 +1,5 @@
 """
-What C{--protocol} names: small servers, each a few lines on
+The protocols for C{--protocol}: small servers, each a few lines on
 L{TCPDemoProtocol}, or a protocol class of the user's.
 """
 
@@ -29,7 +29,8 @@ _log = Logger(namespace="tcpdemo")
 @lru_cache(maxsize=64)
 def _greeting(server: Endpoint) -> str:
     """
-    What a client is told.  A server has few addresses and many clients.
+    The greeting of a client.  It is cached: a server has few addresses and many
+    clients.
     """
     where = {"address": server.address, "family": server.family, "port": server.port}
     return f"client, the server address is {json.dumps(where)}\n"
@@ -37,13 +38,13 @@ def _greeting(server: Endpoint) -> str:
 
 class ReportProtocol(TCPDemoProtocol):
     """
-    Greets each client with the server's address, and logs all that happens.
+    Greets each client with the server's address, and logs every event.
     """
 
     def __init__(self, preview: int = 256, budget: LogBudget = UNBOUNDED) -> None:
         """
-        @param preview: how many bytes of received data to show.
-        @param budget: bounds the lines.
+        @param preview: the most received bytes to show in a line.
+        @param budget: the budget of log lines.
         """
         self._preview = preview
         self._budget = budget
@@ -58,7 +59,8 @@ class ReportProtocol(TCPDemoProtocol):
 
     def _server(self) -> Endpoint:
         """
-        Where the server listens, or, without one that tells, where it is.
+        The address of the listener; this side of the connection, if the factory
+        knows no listener.
         """
         listenerOf = getattr(self.factory, "listenerOf", lambda host: None)
         return listenerOf(self.host) or endpointOf(self.host)
@@ -84,7 +86,7 @@ class ReportProtocol(TCPDemoProtocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Show what came.
+        Log the received bytes.
         """
         shown, self._partial = splitCharacter(self._partial + data)
         if not self._budget.shows("received", len(data)):
@@ -98,14 +100,14 @@ class ReportProtocol(TCPDemoProtocol):
 
     def readConnectionLost(self) -> None:
         """
-        Tell of the peer's FIN.
+        Log the client's FIN.
         """
         if self._budget.shows("ended by the client"):
             _log.info("end {connectionID}: the client has sent FIN", connectionID=self.connectionID)
 
     def timeoutConnection(self) -> None:
         """
-        Tell of the timeout, and close.
+        Log the timeout, and close.
         """
         if self._budget.shows("timed out"):
             _log.info(
@@ -118,12 +120,13 @@ class ReportProtocol(TCPDemoProtocol):
 
 class Echo(TCPDemoProtocol):
     """
-    Sends back what comes (RFC 862), and does not read what it could not hold.
+    Sends back received bytes (RFC 862), and does not read while many wait to be
+    sent.
     """
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Send it back.
+        Send the bytes back, and pause while the client does not take them.
         """
         self.transport.write(data)
         if self.bytesPending > LOW_WATER:
@@ -133,7 +136,7 @@ class Echo(TCPDemoProtocol):
 
 class Discard(TCPDemoProtocol):
     """
-    Throws away what comes (RFC 863).
+    Drops received bytes (RFC 863).
     """
 
 
@@ -146,12 +149,12 @@ PROGRAMS: Final[dict[str, type[TCPDemoProtocol]]] = {
 
 def programNamed(name: str) -> Callable[[], TCPDemoProtocol]:
     """
-    What builds the protocols that a name stands for.
+    The builder of a protocol, by the protocol's name.
 
-    @param name: one of L{PROGRAMS}, or the dotted name of a protocol class; a
-        class that knows nothing of ours is hosted.
-    @raise ValueError: if there is no such protocol; the text is as that of
-        L{twisted_tcpdemo.twistd.coercions}.
+    @param name: one of L{PROGRAMS}, or the dotted name of a protocol class.  A
+        class that is no L{TCPDemoProtocol} is hosted.
+    @raise ValueError: if there is no such protocol.  The text goes on after the name
+        of the option, as in L{twisted_tcpdemo.twistd.coercions}.
     """
     if name in PROGRAMS:
         return PROGRAMS[name]
@@ -183,6 +186,6 @@ def _takesNoArguments(protocol: type) -> bool:
         signature(protocol).bind()
     except TypeError:
         return False
-    except ValueError:  # a class that does not tell
+    except ValueError:  # a class without a signature
         return True
     return True

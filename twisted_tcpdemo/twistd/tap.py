@@ -1,5 +1,5 @@
 """
-What C{twistd tcpdemo} runs: its options, made into a service.
+The service of C{twistd tcpdemo}, built from its options.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ from twisted_tcpdemo.twistd.programs import ReportProtocol
 from twisted_tcpdemo.values.budgets import Budgets
 
 LIFETIME_JITTER = 0.1
-"""So that connections made together do not all return together."""
+"""The share of C{--max-lifetime} by which a connection may end earlier, so that
+clients that came together do not return together."""
 
 _NamedEndpoint: TypeAlias = tuple[str, IStreamServerEndpoint]
-"""With the name that an error is to call it by."""
+"""An endpoint, after its name in errors."""
 
 
 def makeService(options: Options) -> IService:
     """
     Build the service that the options describe.
 
-    @raise StartError: if an endpoint's string is wrong.
+    @raise StartError: if the string of an endpoint is wrong, or if control cannot
+        be protected.
     """
     from twisted.internet import reactor
 
@@ -107,7 +109,7 @@ def _endpoint(reactor: Any, option: str, text: str) -> _NamedEndpoint:
 
 def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
     """
-    The status page and the control; neither is imported unless it is asked for.
+    The status page and control; each is imported only if it is asked for.
     """
     companions: list[Companion] = []
     if options["status"] is not None:
