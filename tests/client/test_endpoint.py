@@ -138,9 +138,9 @@ def test_connectWithoutTLS() -> None:
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({}, ValueError, "where to"),
-    ({"host": "h", "port": 1, "path": "/p"}, ValueError, "where to"),
-    ({"path": "/p", "fd": 0}, ValueError, "where to"),
+    ({}, ValueError, "give exactly one"),
+    ({"host": "h", "port": 1, "path": "/p"}, ValueError, "give exactly one"),
+    ({"path": "/p", "fd": 0}, ValueError, "give exactly one"),
     ({"host": "h"}, ValueError, "together"),
     ({"path": "/p", "port": 1}, ValueError, "together"),
     ({"host": b"h", "port": 1}, TypeError, "host"),

@@ -1,5 +1,5 @@
 """
-Connecting: where to, how, and what to do when it fails.
+The client side: targets, attempts to connect, and retries.
 
 It may import one connection, the fast lane, and all below them.
 """

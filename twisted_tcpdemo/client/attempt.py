@@ -1,18 +1,18 @@
 """
-One attempt to connect: from an endpoint of Twisted's to a transport that is
-ready, or to nothing at all.
+One attempt to connect: from an endpoint of Twisted's to a transport that is ready,
+or to a failure that leaves nothing behind.
 
 Twisted's endpoints connect the application's protocol while they are at work
-themselves: what C{connectionMade} raises goes to the log and their Deferred
-never fires, and under TLS they are content before the handshake has begun.
-Here a L{Placeholder} stands at the transport until nothing can fail any more,
-and then gives place:
+themselves.  An exception of C{connectionMade} goes to the log, and their Deferred
+never fires.  Under TLS their Deferred fires before the handshake has begun.  Here a
+L{Placeholder} holds the transport until nothing can fail any more, and then gives
+way to the protocol:
 
-  - what C{buildProtocol} or C{connectionMade} raises fails the Deferred;
-  - a certificate that is not trusted fails it too, and one that is can be
-    looked at in C{connectionMade};
-  - of an attempt that fails, or is cancelled, the application's protocol hears
-    nothing, so the next attempt can use the same one.
+  - An exception of C{buildProtocol} or C{connectionMade} fails the Deferred.
+  - An untrusted certificate fails it too.  C{connectionMade} can inspect a trusted
+    one.
+  - The application's protocol hears nothing of an attempt that fails or is
+    cancelled, so the next attempt can use the same protocol.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ from twisted_tcpdemo.transports.layers import bottomOf, isHandshaking, replacePr
 @implementer(IHandshakeListener)
 class Placeholder(Protocol):
     """
-    Has the transport until the connection is ready.
+    Holds the transport until the connection is ready.
 
-    It goes on forwarding afterwards, for transports that cannot be made to
-    deliver elsewhere, such as those of unit tests.
+    Afterwards it forwards events, for transports that cannot deliver them to
+    another protocol, such as those of unit tests.
 
-    @ivar address: what the endpoint has given to C{buildProtocol}.
+    @ivar address: the address that the endpoint gave to C{buildProtocol}.
     @ivar ready: whether there is a connection, and its TLS handshake is done.
-    @ivar reason: why it was lost before it was given away, or L{None}.
+    @ivar reason: the reason for the loss of the connection, or L{None}.
     """
 
     transport: Any
@@ -66,7 +66,7 @@ class Placeholder(Protocol):
 
     def connectionMade(self) -> None:
         """
-        It is ready, unless TLS has to shake hands.
+        The connection is ready, unless a TLS handshake comes first.
         """
         if self._unwanted:
             self.abort()
@@ -75,14 +75,14 @@ class Placeholder(Protocol):
 
     def handshakeCompleted(self) -> None:
         """
-        TLS is done.
+        The connection is ready.
         """
         self.ready = self.secured = True
         self._attempt.progress()
 
     def abort(self) -> None:
         """
-        Break it off, as soon as there is something to break off.
+        Abort the connection, now or as soon as it is made.
         """
         self._unwanted = True
         if self.transport is not None and self.reason is None:
@@ -90,9 +90,10 @@ class Placeholder(Protocol):
 
     def giveWay(self, successor: Any, listener: object) -> None:
         """
-        Connect the protocol that all this is for.
+        Connect the application's protocol.
 
-        @param listener: the same, without a proxy that may be before it.
+        @param successor: the protocol, or a proxy before it.
+        @param listener: the protocol itself.
         """
         transport, self._successor = self.transport, successor
         if IHalfCloseableProtocol.providedBy(successor):
@@ -112,11 +113,10 @@ class Placeholder(Protocol):
 
     def takeBack(self) -> None:
         """
-        It was all in vain: break the connection off.
+        Abort the connection after all.
 
-        The protocol has to hear of the loss.  A proxy before it has not: the
-        C{ClientService} of Twisted knows of no connection, and would be told of
-        its end.
+        The protocol has to hear of the loss.  A proxy before it must not: Twisted's
+        C{ClientService} knows of no connection, and would be told of its end.
         """
         if self._successor is not None:
             replaceProtocol(self.transport, self._successor, self)
@@ -125,7 +125,7 @@ class Placeholder(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Forward it, or keep it for the one who comes.
+        Forward the data, or keep it for the protocol to come.
         """
         if self._successor is not None:
             self._successor.dataReceived(data)
@@ -134,19 +134,19 @@ class Placeholder(Protocol):
 
     def readConnectionLost(self) -> None:
         """
-        Forward it.
+        Forward the peer's FIN.
         """
         self._successor.readConnectionLost()
 
     def writeConnectionLost(self) -> None:
         """
-        Forward it.
+        Forward the end of this side.
         """
         self._successor.writeConnectionLost()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Forward it, or let the attempt fail.
+        Forward the loss, or let the attempt fail.
         """
         self.reason = reason
         if self._successor is not None:
@@ -157,7 +157,7 @@ class Placeholder(Protocol):
 
 class Attempt(Factory[Placeholder]):
     """
-    One try.  For the endpoint it is the factory.
+    One attempt to connect; for the endpoint it is the factory.
     """
 
     noisy = False
@@ -169,9 +169,12 @@ class Attempt(Factory[Placeholder]):
         failed: Callable[[Failure], None],
     ) -> None:
         """
-        @param factory: the application's; it is told only of start and stop.
-        @param succeeded: called when a connection is ready,
-        @param failed: or when there will be none; one of them, once.
+        Either C{succeeded} or C{failed} is called, once, unless the attempt is
+        abandoned.
+
+        @param factory: the application's factory; it hears only of start and stop.
+        @param succeeded: called when a connection is ready.
+        @param failed: called when there will be no connection.
         """
         self._factory = factory
         self._succeeded = succeeded
@@ -188,7 +191,7 @@ class Attempt(Factory[Placeholder]):
         """
         Begin.
 
-        @param timeout: seconds for all of it, or L{None}.
+        @param timeout: seconds for all stages together; L{None} for no limit.
         """
         if timeout is not None:
             late = Failure(TimeoutError(string=f"no connection within {timeout} s"))
@@ -200,13 +203,13 @@ class Attempt(Factory[Placeholder]):
 
     def doStart(self) -> None:
         """
-        Tell the application's factory.
+        Start the application's factory.
         """
         self._factory.doStart()
 
     def doStop(self) -> None:
         """
-        Tell the application's factory.
+        Stop the application's factory.
         """
         self._factory.doStop()
 
@@ -216,7 +219,7 @@ class Attempt(Factory[Placeholder]):
         """
         placeholder = Placeholder(self, addr)
         if self._over:
-            # An endpoint that cannot be cancelled has come through.
+            # The endpoint could not be cancelled, and has connected.
             placeholder.abort()
         self._made.append(placeholder)
         return placeholder
@@ -227,7 +230,7 @@ class Attempt(Factory[Placeholder]):
 
     def progress(self) -> None:
         """
-        Something has happened to a placeholder.
+        Succeed if the connection is ready, and fail if it is lost.
         """
         placeholder = self._placeholder
         if placeholder is None:
@@ -250,7 +253,7 @@ class Attempt(Factory[Placeholder]):
 
     def abandon(self) -> None:
         """
-        Stop at whatever stage it is, and leave nothing behind.
+        Stop at any stage, and leave nothing behind.
         """
         self._finish()
         if self._connecting is not None:

@@ -31,13 +31,13 @@ from twisted_tcpdemo.transports.socketoptions import SocketOptions
 _log = Logger(namespace="tcpdemo")
 
 TRANSIENT = (ConnectError, ConnectionClosed, DNSLookupError)
-"""Failures that may be over the next time.  A certificate that is wrong now is
-wrong in a second, and so is a protocol that raises."""
+"""Failures that may pass.  A wrong certificate stays wrong, and a protocol that
+raises will raise again."""
 
 
 class Connecting:
     """
-    One call of C{connect()}: attempts, until one succeeds.
+    One call of C{connect()}: attempts, until one succeeds or a failure is final.
 
     @ivar result: fires with the connected protocol.
     """
@@ -56,7 +56,7 @@ class Connecting:
         delays: Iterator[float],
     ) -> None:
         """
-        @param name: what the log is to call the other side.
+        @param name: the name of the other side, for the log.
         @param delays: seconds to wait after each failure; the failure after the
             last of them is final.
         """
@@ -76,7 +76,7 @@ class Connecting:
 
     def attempt(self) -> None:
         """
-        Try, for the first time or again.
+        Begin the first attempt, or another.
         """
         self._waiting = None
         self._attempt = Attempt(self._factory, self._ready, self._failed)
@@ -85,7 +85,7 @@ class Connecting:
     def _failed(self, failure: Failure) -> None:
         try:
             delay = next(self._delays, None) if failure.check(*TRANSIENT) else None
-        except Exception:  # of the jitter, which is the application's
+        except Exception:  # the jitter is the application's
             delay, failure = None, Failure()
         if delay is None:
             self.result.errback(failure)
@@ -121,7 +121,7 @@ class Connecting:
         """
         Build the application's protocol and connect it.
 
-        @raise NoProtocol: if the factory gives none, or has no slot for it.
+        @raise NoProtocol: if the factory builds no protocol, or has no slot.
         """
         transport = placeholder.transport
         self._options.apply(transport)
@@ -143,7 +143,7 @@ class Connecting:
 
 def _identity(protocol: TCPDemoProtocol) -> int | None:
     """
-    The number of its latest connection, or L{None} if it never had one.
+    The number of a protocol's latest connection, or L{None} before the first.
     """
     try:
         return protocol.connectionID
@@ -153,8 +153,8 @@ def _identity(protocol: TCPDemoProtocol) -> int | None:
 
 def _behind(protocol: object) -> object:
     """
-    The protocol that gets the data: the C{ClientService} of Twisted puts a
-    proxy before each.
+    The protocol that gets the data.  Twisted's C{ClientService} puts a proxy before
+    each protocol.
     """
     if isinstance(protocol, TCPDemoProtocol):
         return protocol

@@ -1,5 +1,5 @@
 """
-Connecting to a server.
+The endpoint of a client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ P = TypeVar("P", bound="Connectable | IProtocol")
 @implementer(IStreamClientEndpoint)
 class ClientEndpoint:
     """
-    Connects to a host, a UNIX socket, or over a socket that is open already.
+    Connects to a host, to a UNIX socket, or over an open socket.
 
     The same object can connect any number of times.  It takes any protocol;
     a L{TCPDemoProtocol<twisted_tcpdemo.TCPDemoProtocol>} has the same counts
@@ -66,50 +66,50 @@ class ClientEndpoint:
         retry: Retry | int | None = None,
     ) -> None:
         """
-        Where to: C{host} and C{port}, or C{path}, or C{fd}.
+        Give exactly one of: C{host} and C{port}, C{path}, or C{fd}.
 
         @param host: a name or an IP address, without brackets.  The addresses
             of a name race one another, 0.3 seconds apart, and the first to
             connect wins (RFC 8305).
         @param port: 1 to 65535.
-        @param path: the path of a UNIX socket; on Linux one that begins with
-            NUL names an abstract one.
+        @param path: the path of a UNIX socket; on Linux a path that begins with
+            NUL names an abstract socket.
         @param fd: the descriptor of a connected stream socket, TCP or UNIX.
-            C{connect()} duplicates it: close your own when you like.  Both name
-            the same socket, which becomes non-blocking, and which ends for both
-            when the connection is closed.
+            C{connect()} duplicates it, so you may close yours at any time.  Both
+            descriptors name one socket: it becomes non-blocking, and it ends for
+            both when the connection is closed.
         @param readable: C{False} ends the reading side of C{fd}: nothing is
             read, and the peer's end is noticed only when a write fails.
-        @param writable: C{False} ends the writing side of C{fd}: when
-            C{connectionMade} has returned, the peer gets a FIN.
+        @param writable: C{False} ends the writing side of C{fd}: the peer gets a
+            FIN when C{connectionMade} has returned.
         @param localAddress: the IP address to connect from.
         @param localPort: the port to connect from; C{0} for any.
-        @param timeout: seconds that an attempt may take, from the look-up of
-            the name to the end of the TLS handshake; L{None} or C{0} for as
-            long as it takes.
-        @param tls: encrypt, with what
-            L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>}
-            returns; C{True} for the system's trust and the name C{host}.
-        @param allowHalfOpen: what a L{TCPDemoProtocol
-            <twisted_tcpdemo.TCPDemoProtocol>} does at the peer's FIN, whatever
-            itself or its factory says; L{None} leaves it to them.
-        @param noDelay: TCP_NODELAY; like the next two, a
-            L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} has its own, which
-            comes later and prevails.
+        @param timeout: seconds for one attempt, from the look-up of the name to the
+            end of the TLS handshake; L{None} or C{0} for no limit.
+        @param tls: the options of TLS, from
+            L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>};
+            C{True} for the system's trust and the name C{host}.
+        @param allowHalfOpen: whether a L{TCPDemoProtocol
+            <twisted_tcpdemo.TCPDemoProtocol>} keeps its side open at the peer's
+            FIN.  This value prevails over the protocol's and its factory's;
+            L{None} leaves it to them.
+        @param noDelay: TCP_NODELAY.  A
+            L{TCPDemoFactory<twisted_tcpdemo.TCPDemoFactory>} has its own values of
+            this and of the next two; they are set later and prevail.
         @param keepAlive: SO_KEEPALIVE.
         @param keepAliveInitialDelay: seconds of silence before the first probe;
             C{0} leaves the system's own.
-        @param retry: how often to try in all, or a L{Retry}; L{None}: once.
-            What is tried again is a failure of the network, of the look-up and
-            a timeout; not a certificate that is not trusted.
+        @param retry: the number of attempts in all, or a L{Retry}; L{None} for one
+            attempt.  Another attempt follows a failure of the network or of the
+            look-up, and a timeout, but not an untrusted certificate.
         @raise TypeError: for a value of the wrong type.
-        @raise ValueError: for one that is out of range, or does not go with
+        @raise ValueError: for a value out of range, or one that does not go with
             another.
         @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
         """
         given = {"host": host, "path": path, "fd": fd}
         if sum(value is not None for value in given.values()) != 1:
-            raise ValueError("where to: host and port, or path, or fd; one of them")
+            raise ValueError("give exactly one of: host and port, path, or fd")
         if (host is None) != (port is None):
             raise ValueError("host and port go together")
         if host is None and not (localAddress is None and localPort is None):
@@ -158,15 +158,17 @@ class ClientEndpoint:
         retry: Retry | int | None = None,
     ) -> ClientEndpoint:
         """
-        Connect to what a string of Twisted's describes.
+        The endpoint that a string of Twisted's describes.
 
         @param description: such as C{"tls:example.org:443"}; see
             L{clientFromString<twisted.internet.endpoints.clientFromString>}.
         @param reactor: the reactor; L{None} for the installed one.
-        @param timeout: see C{__init__}, as for all the rest; what the string
-            says of timeouts counts too, for each address.
+        @param timeout: see C{__init__}, as for all further parameters.  A timeout
+            in the string holds too, for each address.
+        @raise TypeError: for a value of the wrong type.
         @raise ValueError: if the string is no client endpoint.
-        @raise TLSNotInstalledError: for one with TLS, without the extra C{tls}.
+        @raise TLSNotInstalledError: for a string with TLS, without the extra
+            C{tls}.
         """
         if reactor is None:
             from twisted.internet import reactor
@@ -178,7 +180,7 @@ class ClientEndpoint:
         except TLSNotInstalledError:
             raise
         except TypeError as error:
-            # It would tell of Python's functions inside Twisted.
+            # Its text names functions inside Twisted.
             raise ValueError(f"{description!r} is no client endpoint: wrong arguments") from error
         except Exception as error:
             raise ValueError(f"{description!r} is no client endpoint: {error}") from error
@@ -208,7 +210,7 @@ class ClientEndpoint:
         halves: Halves,
     ) -> None:
         """
-        What both ways to make one have in common.
+        The common part of C{__init__} and C{fromString}.
         """
         if not IReactorTime.providedBy(reactor):
             raise TypeError(f"reactor must be one that has the time, not {reactor!r}")
@@ -233,12 +235,12 @@ class ClientEndpoint:
         Connect a protocol that a factory builds.
 
         @return: fires with the protocol, when C{connectionMade} has returned.
-            It fails with what C{buildProtocol} or C{connectionMade} has raised;
+            It fails with the exception of C{buildProtocol} or C{connectionMade};
             with L{NoProtocol<twisted.internet.error.NoProtocol>} if the factory
-            gives none, or has no slot; else with what kept the last attempt
-            from connecting: most often a
-            L{ConnectError<twisted.internet.error.ConnectError>} (the
-            L{TimeoutError<twisted.internet.error.TimeoutError>} is one) or a
+            builds no protocol, or has no slot; otherwise with the failure of the
+            last attempt: most often a
+            L{ConnectError<twisted.internet.error.ConnectError>} (of which
+            L{TimeoutError<twisted.internet.error.TimeoutError>} is a subclass) or a
             L{DNSLookupError<twisted.internet.error.DNSLookupError>}, under TLS
             an error of pyOpenSSL or service_identity.  Cancelling it, at any
             stage, leaves nothing behind; it then fails with
@@ -274,7 +276,7 @@ class ClientEndpoint:
 
 class _One(Factory[Any]):
     """
-    Gives one protocol, which is there already.
+    A factory for one existing protocol.
     """
 
     noisy = False
@@ -284,15 +286,18 @@ class _One(Factory[Any]):
 
     def buildProtocol(self, addr: IAddress | None) -> Connectable:
         """
-        Give it.
+        Return the protocol.
         """
         return self._protocol
 
 
 def _creator(tls: object, host: str | None) -> IOpenSSLClientConnectionCreator:
     """
-    @raise TypeError: if it is nothing that TLS can use.
-    @raise ValueError: if it needs a host name, and there is none.
+    The options that C{tls} stands for.
+
+    @raise TypeError: if C{tls} is neither C{True} nor such options.
+    @raise ValueError: for C{True} without a host.
+    @raise TLSNotInstalledError: see L{needTLS}.
     """
     needTLS()
     if tls is True:

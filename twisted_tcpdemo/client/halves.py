@@ -1,6 +1,6 @@
 """
-The two halves of a client's connection: which of them there are to be, and
-whether one outlives the other.
+The two halves of a client's connection: whether each is wanted, and whether one
+outlives the other.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from twisted_tcpdemo.values.checks import flag
 @dataclass(frozen=True, slots=True)
 class Halves:
     """
-    What is to be of the two halves; see L{ClientEndpoint
-    <twisted_tcpdemo.client.endpoint.ClientEndpoint>} for each of the three.
+    The wanted halves of a connection.  For each of the three values see
+    L{ClientEndpoint <twisted_tcpdemo.client.endpoint.ClientEndpoint>}.
 
     @raise TypeError: for a value of the wrong type.
-    @raise ValueError: if there are to be none.
+    @raise ValueError: if neither half is wanted.
     """
 
     allowHalfOpen: bool | None = None
@@ -38,9 +38,11 @@ class Halves:
 
     def prepare(self, protocol: Any) -> None:
         """
-        Tell a protocol that is not yet connected what to do at the peer's FIN.
+        Set C{allowHalfOpen} of a protocol that is not yet connected, if a value is
+        given here.
 
-        @raise TypeError: if it is to be told, and is no L{TCPDemoProtocol}.
+        @raise TypeError: if a value is given, and the protocol is no
+            L{TCPDemoProtocol}.
         """
         if self.allowHalfOpen is None:
             return
@@ -53,7 +55,7 @@ class Halves:
 
     def apply(self, transport: Any) -> None:
         """
-        End the halves of a connection that are not to be.
+        End the halves of a connection that are not wanted.
         """
         if not self.readable:
             transport.pauseProducing()

@@ -1,5 +1,5 @@
 """
-Trying again.
+Further attempts to connect, after failures.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from twisted_tcpdemo.values.checks import nonNegative, number, wholeOrNone
 @dataclass(frozen=True, slots=True)
 class Retry:
     """
-    How often to try, and how long to wait in between:
+    The number of attempts to connect, and the delays between them:
     L{backoffPolicy<twisted.application.internet.backoffPolicy>}.
 
-    @ivar attempts: how often to try in all; L{None}: until it is cancelled.
+    @ivar attempts: the number of attempts in all; L{None} for attempts until
+        C{connect()} is cancelled.
     @ivar initialDelay: seconds to wait after the first failure.
-    @ivar maxDelay: seconds to wait at the most, before the jitter is added.
-    @ivar factor: by what the delay grows each time; 1 or more.
-    @ivar jitter: returns the seconds to add to each delay, so that clients
-        which have lost the same server do not return together.  If it
-        raises, it is not tried again, and C{connect()} fails with that.
+    @ivar maxDelay: the most seconds to wait, before the jitter is added.
+    @ivar factor: the factor between a delay and the next; 1 or more.
+    @ivar jitter: returns the seconds to add to each delay, so that the clients of a
+        lost server do not return together.  If it raises, there is no further
+        attempt, and C{connect()} fails with this exception.
     @raise TypeError: for a value of the wrong type.
-    @raise ValueError: for one that is out of range.
+    @raise ValueError: for a value out of range.
     """
 
     attempts: int | None = None

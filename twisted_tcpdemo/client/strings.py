@@ -1,10 +1,9 @@
 """
-The strings of Twisted's endpoints, and what Twisted does not say of them.
+Checks of the strings of client endpoints, before Twisted has them.
 
-Of a client's it looks at little: a wrong host would raise in a thread, a path
-that is too long in the reactor, and neither would ever be told of; a port out
-of range only fails to connect.  Of a server's, what it says where something is
-not there is for those who know its code.
+Twisted checks little of them.  A wrong host would raise in a thread, and a path that
+is too long in the reactor; in neither case would C{connect()} ever fail.  A port out
+of range would only fail to connect.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def checkString(description: str) -> None:
 
 def _named(arguments: list[str], *order: str) -> dict[str, str]:
     """
-    The arguments by their names; those without one have it from their order.
+    The arguments by their names.  An argument without a name has it from the order.
     """
     named = dict(part.split("=", 1) for part in arguments if "=" in part)
     inOrder = [part for part in arguments if part and "=" not in part]

@@ -1,9 +1,8 @@
 """
-What a client connects to: a host, a UNIX socket, an open descriptor.
+The targets of a client: a host, a UNIX socket, an open descriptor.
 
-Each function checks what it is given and returns an endpoint of Twisted's
-interface.  None of these has a timeout: L{twisted_tcpdemo.client.connecting} has one
-for all stages together.
+Each target checks its arguments and has the interface of Twisted's endpoints.  It
+has no timeout: L{twisted_tcpdemo.client.attempt} has one for all stages together.
 """
 
 from __future__ import annotations
@@ -56,10 +55,10 @@ def hostTarget(
     reactor: AnyReactor, host: str, port: int, localAddress: str | None, localPort: int | None
 ) -> IStreamClientEndpoint:
     """
-    A host by name or address.
+    An endpoint for a host, by name or address.
 
-    A literal goes straight to a socket: Twisted's L{HostnameEndpoint} would
-    have a thread look it up, behind whatever slow names are in the queue.
+    An address goes straight to a socket.  Twisted's L{HostnameEndpoint} would have
+    a thread look it up, and slow names may be before it in the queue.
     """
     _require(reactor, IReactorTCP, "connect over TCP")
     whole("port", port, 1, 65535)
@@ -68,7 +67,7 @@ def hostTarget(
     bind = None
     if localAddress is not None or localPort is not None:
         number = 0 if localPort is None else whole("localPort", localPort, 0, 65535)
-        # A port of one's own choice is often in TIME_WAIT from the last time.
+        # A chosen port is often in TIME_WAIT from the connection before.
         bind = makeBinding(localAddress or "", number, reuseAddress=bool(number))
     if family is None:
         if local is not None:
@@ -88,9 +87,9 @@ def checkHost(host: object) -> type[IAddress] | None:
     """
     Check a host's name or address.
 
-    @return: the family of a literal, or L{None} for a name.
-    @raise TypeError: if it is no text.
-    @raise ValueError: if it is neither.
+    @return: the family of an address, or L{None} for a name.
+    @raise TypeError: if the host is no C{str}.
+    @raise ValueError: if it is neither a name nor an address.
     """
     if not isinstance(host, str):
         raise TypeError(f"host must be a str, not {host!r}")
@@ -126,10 +125,10 @@ def _localFamily(localAddress: object) -> type[IAddress] | None:
 @implementer(IReactorPluggableNameResolver, IHostnameResolver)
 class _OneFamily:
     """
-    A reactor whose names have addresses of one family.
+    A reactor that resolves names to addresses of one family.
 
-    A socket bound to an IPv4 address cannot reach an IPv6 one.  Twisted would
-    try all the same, and lose an open socket in the attempt.
+    A socket bound to an IPv4 address cannot reach an IPv6 address.  Twisted would
+    try all the same, and leak an open socket.
     """
 
     def __init__(self, reactor: AnyReactor, family: type[IAddress]) -> None:
@@ -145,7 +144,7 @@ class _OneFamily:
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
         """
-        Install it in the reactor.
+        Install a resolver in the reactor.
         """
         old: IHostnameResolver = self._reactor.installNameResolver(resolver)
         return old
@@ -159,7 +158,7 @@ class _OneFamily:
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
         """
-        Ask the reactor's resolver.
+        Ask the reactor's resolver for addresses of the family.
         """
         resolver: IHostnameResolver = self._reactor.nameResolver
         return resolver.resolveHostName(
@@ -174,9 +173,9 @@ def pathTarget(
     reactor: AnyReactor, path: str | bytes | os.PathLike[str]
 ) -> tuple[bytes, IStreamClientEndpoint]:
     """
-    A UNIX socket.
+    An endpoint for a UNIX socket.
 
-    @return: the path as the system knows it, and the endpoint.
+    @return: the path in bytes, and the endpoint.
     """
     _require(reactor, IReactorUNIX, "connect to UNIX sockets")
     if not isinstance(path, (str, bytes, os.PathLike)):
@@ -188,14 +187,15 @@ def pathTarget(
 
 def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
     """
-    The path of a UNIX socket as the system knows it, checked.
+    Check the path of a UNIX socket.
 
-    @raise ValueError: if it cannot be one.
+    @return: the path in bytes, as the system takes it.
+    @raise ValueError: if no UNIX socket can have this path.
     """
     name = os.fsencode(path)
     if not name or b"\0" in name[1:]:
         raise ValueError(f"path must be the path of a UNIX socket, not {path!r}")
-    # Twisted would let this one raise in the reactor, and never tell.
+    # A longer path would raise in the reactor, and Twisted's Deferred never fire.
     if len(name) > _PATH_BYTES - (name[0] != 0):
         raise ValueError(f"path must have fewer than {_PATH_BYTES} bytes, not {path!r}")
     return name
@@ -204,7 +204,7 @@ def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
 @implementer(IStreamClientEndpoint)
 class SocketTarget:
     """
-    A connected socket that is open already.
+    An endpoint for an open, connected socket.
     """
 
     def __init__(self, reactor: AnyReactor, fd: int) -> None:
@@ -221,7 +221,7 @@ class SocketTarget:
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        Take it over.
+        Adopt the socket, and fire at once.
         """
         return execute(self._adopt, protocolFactory)
 
@@ -239,7 +239,7 @@ class SocketTarget:
 
 class _Remembering(Factory[Any]):
     """
-    Remembers what another factory has built.
+    Wraps a factory, and remembers the protocol that it builds.
     """
 
     noisy = False
@@ -249,7 +249,7 @@ class _Remembering(Factory[Any]):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """
-        Let the other one build it.
+        Let the wrapped factory build a protocol.
         """
         self.built = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
         return self.built
@@ -257,9 +257,9 @@ class _Remembering(Factory[Any]):
 
 def _duplicate(fd: int) -> socket.socket:
     """
-    Another descriptor of the same socket.
+    A socket object on another descriptor of the same socket.
 
-    @raise ValueError: if it is none.
+    @raise ValueError: if C{fd} is no open socket.
     """
     copy = -1
     try:
@@ -273,7 +273,9 @@ def _duplicate(fd: int) -> socket.socket:
 
 def _require(reactor: object, interface: InterfaceClass, what: str) -> None:
     """
-    @raise TypeError: if the reactor cannot do it, or is none.
+    Check that a reactor has an interface.
+
+    @raise TypeError: if it has not, or is no reactor.
     """
     if not interface.providedBy(reactor):
         raise TypeError(f"reactor must be one that can {what}, not {reactor!r}")
