@@ -143,7 +143,7 @@ class Listeners:
         """
         self._stops += 1
         stopping = [port for port in self if port not in self._closing]
-        # All before the first, for whoever is told of the first.
+        # All are marked before the first closes: its observers may ask.
         self._closing.update((port, Deferred()) for port in stopping)
         closed = gatherResults(list(self._closing.values()))
         for port in stopping:
@@ -167,7 +167,7 @@ class Listeners:
 
     def forgetClosed(self) -> None:
         """
-        List no port that has closed, whoever has closed it.
+        List no port that has closed, for whatever reason.
         """
         for port in self:
             if not getattr(port, "connected", True):
