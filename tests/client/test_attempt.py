@@ -33,6 +33,7 @@ from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
 from twisted_tcpdemo.client.retry import Retry
+from twisted_tcpdemo.fast.poller import pollerOf
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 # TLS.
@@ -292,9 +293,9 @@ async def test_cancelRace(resolver: Resolver, resources: ExitStack) -> None:
     slow = IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True))
     resolver.addresses = [slow, slow]
     connecting = to(80, "example.test").connectProtocol(Client())
-    writers = installedReactor().getWriters
-    before = len(writers())
-    await until(lambda: len(writers()) == before + 2)
+    poller = pollerOf(installedReactor())
+    before = poller.connectionCount
+    await until(lambda: poller.connectionCount == before + 2)
     await cancelled(connecting)
 
 
@@ -304,9 +305,9 @@ async def test_cancelHandshake(resources: ExitStack) -> None:
     """
     client = Client()
     connecting = to(silentServer(resources), tls=clientContext()).connectProtocol(client)
-    readers = installedReactor().getReaders
-    before = len(readers())
-    await until(lambda: len(readers()) > before)
+    poller = pollerOf(installedReactor())
+    before = poller.connectionCount
+    await until(lambda: poller.connectionCount > before)
     await turn()
     await cancelled(connecting)
     assert client.transport is None

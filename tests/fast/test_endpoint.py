@@ -27,8 +27,7 @@ from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
-from twisted_tcpdemo.fast.port import WriteThroughPort
-from twisted_tcpdemo.fast.transport import WriteThroughTransport
+from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 
 needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
 
@@ -326,7 +325,7 @@ async def test_stockPort() -> None:
     """
 
     class Stock(Port):
-        transport = WriteThroughTransport
+        transport = ServerTransport
 
     server = FastServer(Remembering)
     server.listening = Stock(0, server, interface="127.0.0.1", reactor=installed())

@@ -75,7 +75,7 @@ TOP_LEVEL = {
     *("twisted", "LICENSE"),
 }
 
-FAST_LANE = {"fast.poller", "fast.port", "fast.transport"}
+FAST_LANE = {"fast.connector", "fast.poller", "fast.port", "fast.reactor", "fast.transport"}
 """Modules that subclass Twisted's own transport, and may use its private names."""
 
 

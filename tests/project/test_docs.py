@@ -83,6 +83,15 @@ def test_site() -> None:
                 assert third.recv(100) == b""
 
 
+def test_fastReactor() -> None:
+    """
+    Plain Twisted runs on the fast lane, server and client.
+    """
+    with running("fast_reactor.py") as process:
+        out, err = process.communicate(timeout=10)
+    assert (out, err, process.returncode) == ("received hello\n", "", 0)
+
+
 def test_unitTest() -> None:
     """
     The example of a unit test passes.

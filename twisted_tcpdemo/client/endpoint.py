@@ -27,6 +27,7 @@ from twisted_tcpdemo.client.retry import Retry
 from twisted_tcpdemo.client.strings import checkString
 from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
 from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
+from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
 from twisted_tcpdemo.transports.socketoptions import SocketOptions
 from twisted_tcpdemo.values.checks import nonNegative, whole
@@ -120,14 +121,14 @@ class ClientEndpoint:
             raise ValueError("an open socket cannot be tried again: no retry with fd")
         address: IAddress | None = None
         if host is not None and port is not None:
-            endpoint = hostTarget(reactor, host, port, localAddress, localPort)
+            endpoint = hostTarget(fastReactor(reactor), host, port, localAddress, localPort)
             address = HostnameAddress(host.encode("idna"), port)
             name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         elif path is not None:
             pathName, endpoint = pathTarget(reactor, path)
             address, name = UNIXAddress(pathName), f"unix:{printable(pathName)}"
         elif fd is not None:
-            endpoint, name = SocketTarget(reactor, fd), f"fd {fd}"
+            endpoint, name = SocketTarget(fastReactor(reactor), fd), f"fd {fd}"
         if tls is not None and tls is not False:
             if not (readable and writable) or allowHalfOpen:
                 raise ValueError("TLS has no half-open connections")
@@ -176,7 +177,7 @@ class ClientEndpoint:
             raise TypeError(f"the description must be a str, not {description!r}")
         try:
             checkString(description)
-            endpoint = clientFromString(reactor, description)
+            endpoint = clientFromString(fastReactor(reactor), description)
         except TLSNotInstalledError:
             raise
         except TypeError as error:

@@ -5,5 +5,6 @@ It may import values, errors and interfaces.
 """
 
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
+from twisted_tcpdemo.fast.reactor import fastReactor
 
-__all__ = ["ServerEndpoint"]
+__all__ = ["ServerEndpoint", "fastReactor"]

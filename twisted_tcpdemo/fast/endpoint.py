@@ -4,7 +4,6 @@ The server endpoint on the write-through transport, and its C{fasttcp:} string.
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import cast
 
@@ -18,12 +17,11 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IStreamServerEndpoint,
 )
-from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
-from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.fast.port import WriteThroughPort, canPoll
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.values.checks import decimal, flag, whole
 
@@ -33,8 +31,8 @@ class ServerEndpoint:
     """
     Listens on a TCP port, for any Twisted factory.
 
-    Connections use L{WriteThroughTransport
-    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} under a POSIX reactor of
+    Connections use L{ServerTransport
+    <twisted_tcpdemo.fast.port.ServerTransport>} under a POSIX reactor of
     Twisted's, on a system with epoll.  Elsewhere, as under the fake reactors of unit
     tests, they use the reactor's own transport; everything works the same, slower.
     """
@@ -95,7 +93,7 @@ class ServerEndpoint:
         binding: int | Binding = self._port
         if self._reusePort:
             binding = makeBinding(interface, self._port, reuseAddress=True, reusePort=True)
-        if not isFast(self._reactor):
+        if not canPoll(self._reactor):
             own: IListeningPort = self._reactor.listenTCP(
                 binding, factory, backlog=self._backlog, interface=interface
             )
@@ -120,13 +118,6 @@ def _checked(tls: object) -> IOpenSSLContextFactory | IOpenSSLServerConnectionCr
     if not callable(getattr(tls, "getContext", None)):
         raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
     return cast(IOpenSSLContextFactory, tls)
-
-
-def isFast(reactor: object) -> bool:
-    """
-    Whether a reactor can have a L{Poller<twisted_tcpdemo.fast.poller.Poller>}.
-    """
-    return isinstance(reactor, PosixReactorBase) and hasattr(select, "epoll")
 
 
 def hasIPv6() -> bool:

@@ -18,8 +18,13 @@ Facts that shape it:
   - A connection may have to act outside any application's call, most often to
     end.  It then waits in a queue, which is served at the end of the batch or in
     the next turn of the reactor.
+  - A FIN that comes with data is told in the next turn of the reactor: an
+    application may answer in C{callLater(0, ...)}, which has to come first, as it
+    does with Twisted's transports.  The FIN comes again by itself.
   - The poller is a reader only while a connection waits for something: a unit
     test that has closed all connections must find the reactor clean.
+
+It is one file: the loop, and the few changes that connections make to it.
 """
 
 from __future__ import annotations
@@ -76,6 +81,12 @@ class Polled(Protocol):
     writing: bool
     descriptor: int
     interest: int
+
+    @property
+    def lastActivity(self) -> float:
+        """
+        The reactor's time when a byte last moved.
+        """
 
     def doRead(self) -> Exception | None:
         """
@@ -141,6 +152,10 @@ class Poller:
         self._soonCall: IDelayedCall | None = None
         self._depth = 0
         self._active = 0
+        self._began = 0.0
+        self._owesTurn = False
+        self._early: dict[Polled, None] = {}
+        self._earlyCall: IDelayedCall | None = None
         self._trigger: object = None
 
     @property
@@ -152,15 +167,16 @@ class Poller:
 
     # What connections ask for.
 
-    def add(self, connection: Polled) -> None:
+    def add(self, connection: Polled, interest: int = READ) -> None:
         """
-        Serve a connection that wants to read.
+        Serve a connection.
 
+        @param interest: what it waits for.
         @raise OSError: if the kernel watches no more descriptors (epoll_ctl(2),
             ENOSPC).
         """
         connections, descriptor = self._connections, connection.descriptor
-        self._epoll.register(descriptor, READ)
+        self._epoll.register(descriptor, interest)
         if descriptor >= len(connections):
             connections.extend([None] * (descriptor + 1 - len(connections)))
         former = connections[descriptor]
@@ -174,7 +190,7 @@ class Poller:
             former.descriptor = -1
             self.soon(former)
         connections[descriptor] = connection
-        connection.interest = READ
+        connection.interest = interest
         self._active += 1
         if self._active == 1:
             self._reactor.addReader(self)
@@ -188,6 +204,11 @@ class Poller:
             self._connections[descriptor] = None
             self._count -= 1
             self.watch(connection, 0)
+            if self._earlyCall is not None:
+                self._early.pop(connection, None)
+                if not self._early:
+                    self._earlyCall.cancel()
+                    self._earlyCall = None
             if not self._count:
                 self._rest()
         connection.descriptor = -1
@@ -275,6 +296,9 @@ class Poller:
                 self.now = 0.0
                 if self._soon and self._soonCall is None:
                     self._soonCall = self._reactor.callLater(0, self._serveSoon)
+                elif self._soonCall is not None and not self._soon:
+                    self._soonCall.cancel()
+                    self._soonCall = None
 
     def _serveSoon(self) -> None:
         self._soonCall = None
@@ -286,14 +310,15 @@ class Poller:
         contexts: list[object] = context.theContextTracker.currentContext().contexts
         top = len(contexts) - 1
         end = 0.0
+        self._owesTurn = False
         for _ in range(ROUNDS):
             events = poll(0, BATCH)
             if not events and not self._soon:
                 return
             self.now = now = seconds()
             if not end:
-                end = now + SLICE
-            elif now > end:
+                self._began, end = now, now + SLICE
+            elif now > end or self._owesTurn:
                 return
             for descriptor, event in events:
                 connection = connections[descriptor]
@@ -357,7 +382,8 @@ class Poller:
     def _lose(self, connection: Polled, why: BaseException, reading: bool) -> None:
         try:
             if why is CONNECTION_DONE and reading:
-                connection.readConnectionLost(_DONE)
+                if not self._mustWait(connection):
+                    connection.readConnectionLost(_DONE)
             elif why is CONNECTION_DONE:
                 connection.connectionLost(_DONE)
             elif why is CONNECTION_LOST:
@@ -366,6 +392,22 @@ class Poller:
                 connection.connectionLost(Failure(why))
         except BaseException:
             log.err()
+
+    def _mustWait(self, connection: Polled) -> bool:
+        """
+        Whether a FIN came with data.  Delayed calls that are due come first then:
+        the FIN is told after one of ours.
+        """
+        if self._began <= connection.lastActivity <= self.now:
+            self._early[connection] = None
+            if self._earlyCall is None:
+                self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
+        self._owesTurn = self._owesTurn or connection in self._early
+        return connection in self._early
+
+    def _forgetEarly(self) -> None:
+        self._earlyCall = None
+        self._early.clear()
 
     def connectionLost(self, reason: Failure) -> None:
         """

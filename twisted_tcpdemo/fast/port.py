@@ -9,17 +9,19 @@ Twisted's own code takes over: it knows what to do when descriptors run out.
 
 from __future__ import annotations
 
+import select
 from errno import ECONNABORTED, EPERM, EPROTO
 from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY, socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import Binding, IProtocolFactory
-from twisted.internet.tcp import Port
+from twisted.internet.interfaces import Binding, IProtocol, IProtocolFactory
+from twisted.internet.posixbase import PosixReactorBase
+from twisted.internet.tcp import Port, Server
 from twisted.python import log
 
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
-from twisted_tcpdemo.fast.transport import Name, WriteThroughTransport, scoped
+from twisted_tcpdemo.fast.transport import READ_SIZE, Name, WriteThroughTransport, scoped
 from twisted_tcpdemo.shapes import AnyReactor, Reactor
 
 WILDCARDS = ("", "0.0.0.0", "::")
@@ -27,6 +29,76 @@ WILDCARDS = ("", "0.0.0.0", "::")
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
 firewall forbids it."""
+
+
+class ServerTransport(WriteThroughTransport, Server):
+    """
+    The server's side of a connection.
+    """
+
+    # Twisted's types never leave out the server.
+    server: Port | None  # type: ignore[assignment]
+    client: Name
+
+    def __init__(  # noqa: PLR0917
+        self,
+        sock: socket,
+        protocol: IProtocol,
+        client: Name,
+        server: Port | None,
+        sessionno: int,
+        reactor: Reactor,
+    ) -> None:
+        """
+        See L{Server<twisted.internet.tcp.Server>}.
+        """
+        # The base classes would do all of this, and more, in four layers.
+        sock.setblocking(False)
+        # A port has its poller; an adopted connection has no port of ours.
+        poller: Poller | None = getattr(server, "poller", None)
+        if poller is None:
+            poller = pollerOf(reactor)
+        # The attributes of each read and write are set first, and so lie together
+        # in memory: with many connections, most of a transport has left the cache.
+        self.reading = True
+        self.socket = sock
+        self.bytesRead = 0
+        self.lastActivity = poller.now or reactor.seconds()
+        self._poller = poller
+        self.protocol = protocol
+        self._direct = True
+        self.bytesWritten = 0
+        self._readSize = READ_SIZE
+        self.reactor = reactor
+        self.server = server
+        self.client = client
+        self.sessionno = sessionno
+        self.hostname = client[0]
+        if len(client) != 2:
+            self._addressType = IPv6Address
+        self._name = protocol.__class__.__name__
+        self.descriptor = sock.fileno()
+        poller.add(self)
+        self.connected = 1
+
+    def __repr__(self) -> str:
+        given: str | None = getattr(self, "repstr", None)
+        port = self.server and self.server._realPortNumber
+        return given or f"<{self._name} #{self.sessionno} on {port}>"
+
+    def _madeLogstr(self) -> str:
+        return f"{self._prefix()},{self.sessionno},{self.hostname}"
+
+    def _rememberHost(self) -> None:
+        """
+        Take the local address from the port, if all its connections have the same.
+        """
+        if self._host is None:
+            self._host = getattr(self.server, "commonHost", None)
+        super()._rememberHost()
+
+    def _peerName(self) -> Name:
+        return self.client
 
 
 class WriteThroughPort(Port):
@@ -42,7 +114,7 @@ class WriteThroughPort(Port):
     """
 
     reactor: Reactor  # type: ignore[assignment]  # with the time
-    transport: Any = WriteThroughTransport
+    transport: Any = ServerTransport
 
     commonHost: IPv4Address | IPv6Address | None = None
     poller: Poller | None = None
@@ -157,3 +229,11 @@ class WriteThroughPort(Port):
         transport.peerAddress = peer
         transport.inheritedNoDelay = self.noDelay
         protocol.makeConnection(transport)
+
+
+def canPoll(reactor: object) -> bool:
+    """
+    Whether a reactor can have a L{Poller<twisted_tcpdemo.fast.poller.Poller>}: it is
+    one of Twisted's POSIX reactors, and the system has epoll.
+    """
+    return isinstance(reactor, PosixReactorBase) and hasattr(select, "epoll")

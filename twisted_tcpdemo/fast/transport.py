@@ -43,13 +43,13 @@ from twisted.internet.error import (
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
-from twisted.internet.tcp import Port, Server
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.fast.poller import READ, WRITE, Poller, pollerOf
+from twisted_tcpdemo.fast.poller import READ, WRITE, pollerOf
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
@@ -99,22 +99,25 @@ kernel one by one."""
 
 
 @implementer(ICountingTransport)
-class WriteThroughTransport(Server):
+class WriteThroughTransport(Connection):
     """
-    The server's side of a TCP connection.
+    A TCP connection, of either side; see L{ServerTransport
+    <twisted_tcpdemo.fast.port.ServerTransport>} and L{ClientTransport
+    <twisted_tcpdemo.fast.connector.ClientTransport>}.
 
     From C{startTLS} on it counts ciphertext; it tells its watcher first.
+
+    @ivar descriptor: the number of its socket while a poller serves it, else -1.
     """
 
-    # Twisted's types give the reactor no clock, and never leave out the server.
-    reactor: Reactor  # type: ignore[assignment]
-    server: Port | None  # type: ignore[assignment]
-    client: Name
+    reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
 
     watcher: ITransportWatcher | None = None
     writing = False
     interest = 0
+    descriptor = -1
 
+    _addressType: type[IPv4Address | IPv6Address] = IPv4Address
     _pending: WriteBuffer | None = None
     _logstr: str | None = None
     _sendFailed = False
@@ -125,51 +128,23 @@ class WriteThroughTransport(Server):
     _host: IPv4Address | IPv6Address | Name | None = None
     peerAddress: IPv4Address | IPv6Address | None = None
 
-    def __init__(  # noqa: PLR0917
-        self,
-        sock: socket,
-        protocol: IProtocol,
-        client: Name,
-        server: Port | None,
-        sessionno: int,
-        reactor: Reactor,
-    ) -> None:
+    def __init__(self, sock: socket, protocol: IProtocol | None, reactor: Reactor) -> None:
         """
-        See L{Server}.
+        @param sock: the socket; it becomes non-blocking.
+        @param protocol: the protocol, if it is there already.
         """
-        # Server.__init__ would do all of this, and more, in three layers.
         sock.setblocking(False)
-        # A port has its poller; an adopted connection has no port of ours.
-        poller: Poller | None = getattr(server, "poller", None)
-        if poller is None:
-            poller = pollerOf(reactor)
-        # The attributes of each read and write are set first, and so lie together
-        # in memory: with many connections, most of a transport has left the cache.
-        self.reading = True
+        self.reading = False
         self.socket = sock
         self.bytesRead = 0
+        self._poller = poller = pollerOf(reactor)
         self.lastActivity = poller.now or reactor.seconds()
-        self._poller = poller
-        self.protocol = protocol
-        self._direct = True
+        self.protocol = protocol  # type: ignore[assignment]  # None until it connects
+        self._direct = False
         self.bytesWritten = 0
         self._readSize = READ_SIZE
         self.reactor = reactor
-        self.server = server
-        self.client = client
-        self.sessionno = sessionno
-        self.hostname = client[0]
-        if len(client) != 2:
-            self._addressType = IPv6Address
         self._name = protocol.__class__.__name__
-        self.descriptor = sock.fileno()
-        poller.add(self)
-        self.connected = 1
-
-    def __repr__(self) -> str:
-        given: str | None = getattr(self, "repstr", None)
-        port = self.server and self.server._realPortNumber
-        return given or f"<{self._name} #{self.sessionno} on {port}>"
 
     @property
     def logstr(self) -> str:
@@ -178,12 +153,15 @@ class WriteThroughTransport(Server):
         first use: most connections log nothing.
         """
         if self._logstr is None:
-            self._logstr = f"{self._prefix()},{self.sessionno},{self.hostname}"
+            self._logstr = self._madeLogstr()
         return self._logstr
 
     @logstr.setter
     def logstr(self, prefix: str) -> None:
         self._logstr = prefix
+
+    def _madeLogstr(self) -> str:
+        return self._prefix()
 
     def _prefix(self) -> str:
         if not hasattr(self, "socket"):
@@ -226,7 +204,8 @@ class WriteThroughTransport(Server):
                 return CONNECTION_LOST
             size = len(data)
             if not size:
-                return CONNECTION_DONE
+                # A failed send has used up the socket's error: this end is a reset.
+                return CONNECTION_LOST if self._sendFailed else CONNECTION_DONE
             self.bytesRead += size
             self.lastActivity = self._poller.now
             try:
@@ -515,6 +494,9 @@ class WriteThroughTransport(Server):
         if self.producer is None and not streaming:
             self._direct = False  # a pull producer is asked for more after each write
         FileDescriptor.registerProducer(self, producer, streaming)
+        if not streaming:
+            # Bytes written before would make Twisted ask again when they have left.
+            self.startWriting()
 
     def unregisterProducer(self) -> None:
         """
@@ -610,11 +592,9 @@ class WriteThroughTransport(Server):
 
     def _rememberHost(self) -> None:
         """
-        Take the local address from the port, or ask the kernel once.  The address
-        object itself is built only at its first use.
+        Ask the kernel for the local address, once.  The address object itself is
+        built only at its first use.
         """
-        if self._host is None:
-            self._host = getattr(self.server, "commonHost", None)
         if self._host is None:
             try:
                 self._host = self.socket.getsockname()
@@ -626,8 +606,11 @@ class WriteThroughTransport(Server):
         The other side's address, after the loss too.
         """
         if self.peerAddress is None:
-            self.peerAddress = self._addressType("TCP", *self.client)
+            self.peerAddress = self._addressType("TCP", *self._peerName())
         return self.peerAddress
+
+    def _peerName(self) -> Name:
+        raise NotImplementedError
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """

@@ -15,8 +15,27 @@ from tests.system.twisted_suite.child import MODULES
 from tests.system.twisted_suite.reactors import STOCK
 
 EXPECTED = {
-    # It looks for the transport itself among the reactor's readers.
+    # They look for the transport itself among the reactor's readers.
     "test_resumeProducing",
+    "test_pauseProducingInConnectionMade",
+    # It looks for a private buffer of Twisted's.
+    "testCloseWriteCloser",
+    # Their client may end before the port has accepted it, all in one turn; then the
+    # helper of these tests has no server to write to.
+    "test_resumeProducingAbort",
+    "test_resumeProducingThrows",
+    # It is left out; see the module that runs the tests.
+    "test_streamingProducer",
+}
+
+EXPECTED_ON = {
+    # The reactor's own stop() makes a delayed call.  It is left behind, and the tests
+    # count it, when the last connection ends in an event and not in a timer.
+    "asyncio": {
+        "test_fullWriteBuffer",
+        "test_fullWriteBufferAfterByteExchange",
+        "test_resumeProducingAbortLater",
+    },
 }
 
 Outcomes = dict[str, tuple[str, str]]
@@ -27,7 +46,7 @@ def run(kind: str, whose: str, seconds: float) -> Outcomes:
     Run the tests once.
 
     @param kind: the reactor.
-    @param whose: C{"ours"} or C{"stock"}.
+    @param whose: C{"ours"}, C{"both"} or C{"stock"}.
     """
     command = [sys.executable, "-m", "tests.system.twisted_suite.child", kind, whose]
     try:
@@ -75,17 +94,20 @@ def main() -> int:
     parser.add_argument(
         "reactors", nargs="*", default=list(STOCK), help="epoll poll select asyncio"
     )
+    parser.add_argument("--both", action="store_true", help="our transport for clients, too")
     parser.add_argument("--seconds", type=float, default=300, help="how long one run may take")
     arguments = parser.parse_args()
-    unexpected = 0
+    unexpected, subject = 0, "both" if arguments.both else "ours"
     with ThreadPoolExecutor(2) as pool:
         for kind in arguments.reactors:
-            runs = [pool.submit(run, kind, whose, arguments.seconds) for whose in ("stock", "ours")]
+            runs = [
+                pool.submit(run, kind, whose, arguments.seconds) for whose in ("stock", subject)
+            ]
             stock, ours = (each.result() for each in runs)
             counts = Counter(outcome for outcome, _ in ours.values())
             print(f"{kind}: {len(ours)} tests, " + ", ".join(f"{n} {o}" for o, n in counts.items()))
             for name in differences(stock, ours):
-                expected = name.rpartition(".")[2] in EXPECTED
+                expected = name.rpartition(".")[2] in EXPECTED | EXPECTED_ON.get(kind, set())
                 unexpected += not expected
                 before, (after, why) = (
                     stock.get(name, ("missing",))[0],

@@ -1,5 +1,5 @@
 """
-The stock reactors with our port in place of Twisted's.
+The stock reactors with our ports and connectors in place of Twisted's.
 
 They have the names of the stock ones, because these names become part of the names
 of tests.
@@ -13,8 +13,9 @@ from typing import Any
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 from twisted.internet.test import reactormixins
 
-from twisted_tcpdemo.fast.port import WriteThroughPort
-from twisted_tcpdemo.fast.transport import WriteThroughTransport
+from twisted_tcpdemo.fast.reactor import FastReactor
+
+INTERNET = (socket.AF_INET, socket.AF_INET6)
 
 STOCK = {
     "epoll": "twisted.internet.epollreactor.EPollReactor",
@@ -26,42 +27,39 @@ STOCK = {
 
 class Ours:
     """
-    Makes a reactor of Twisted's use our port.
+    Makes one of Twisted's reactors use our ports and transports.
+
+    @cvar bothSides: whether clients use our connectors, too.
     """
 
-    def listenTCP(self, port: Any, factory: Any, backlog: int = 50, interface: str = "") -> Any:
+    bothSides = False
+
+    def listenTCP(self, *args: Any, **kwargs: Any) -> Any:
         """
         See L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>}.
         """
-        listening = WriteThroughPort(port, factory, backlog, interface, self)
-        listening.startListening()
-        return listening
+        return FastReactor(self).listenTCP(*args, **kwargs)
+
+    def connectTCP(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        See L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>}.
+        """
+        connecting: Any = FastReactor(self) if self.bothSides else super()
+        return connecting.connectTCP(*args, **kwargs)
 
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """
         See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
         """
-        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
-            return super().adoptStreamPort(  # type: ignore[misc]
-                fileDescriptor, addressFamily, factory
-            )
-        listening = WriteThroughPort._fromListeningDescriptor(  # type: ignore[no-untyped-call]
-            self, fileDescriptor, addressFamily, factory
-        )
-        listening.startListening()
-        return listening
+        adopting: Any = FastReactor(self) if addressFamily in INTERNET else super()
+        return adopting.adoptStreamPort(fileDescriptor, addressFamily, factory)
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """
         See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
         """
-        if addressFamily not in (socket.AF_INET, socket.AF_INET6):
-            return super().adoptStreamConnection(  # type: ignore[misc]
-                fileDescriptor, addressFamily, factory
-            )
-        return WriteThroughTransport._fromConnectedSocket(  # type: ignore[no-untyped-call]
-            fileDescriptor, addressFamily, factory, self
-        )
+        adopting: Any = FastReactor(self) if addressFamily in INTERNET else super()
+        return adopting.adoptStreamConnection(fileDescriptor, addressFamily, factory)
 
 
 class EPollReactor(Ours, epollreactor.EPollReactor):
