@@ -36,7 +36,7 @@ class Halves:
         if not (self.readable or self.writable):
             raise ValueError("a connection that is neither readable nor writable has no use")
 
-    def prepare(self, protocol: Any) -> None:
+    def prepare(self, protocol: object) -> None:
         """
         Set C{allowHalfOpen} of a protocol that is not yet connected, if a value is
         given here.

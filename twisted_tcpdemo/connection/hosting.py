@@ -28,7 +28,7 @@ from twisted_tcpdemo.shapes import Connectable, ProtocolFactory
 @implementer(IHandshakeListener)
 class Hosted(TCPDemoProtocol):
     """
-    Counts the connection of any protocol, and passes its events on.
+    Counts the connection of a foreign protocol, and passes its events on.
     """
 
     def __init__(self, inner: Connectable) -> None:

@@ -5,10 +5,10 @@ A pause at the beginning: nothing is read from a new connection yet.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from twisted_tcpdemo.shapes import Transport
 from twisted_tcpdemo.transports.patches import Patches
 
 
@@ -21,7 +21,7 @@ class FirstPause:
 
     def __init__(
         self,
-        transport: Any,
+        transport: Transport,
         clock: IReactorTime,
         resumeAfter: float | None,
         resumed: Callable[[], None],

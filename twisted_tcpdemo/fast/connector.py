@@ -8,7 +8,8 @@ writable, and for nothing else.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from socket import socket
+from typing import Final
 
 from twisted.internet.error import ConnectError
 from twisted.internet.protocol import Protocol
@@ -40,14 +41,16 @@ class ClientTransport(WriteThroughTransport, Client):  # type: ignore[misc]
     reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
 
     def __init__(
-        self, host: str, port: int, bindAddress: Any, connector: Connector, reactor: Any
+        self, host: str, port: int, bindAddress: object, connector: Connector, reactor: object
     ) -> None:
         """
         See L{Client}, which calls the other base's when it has a socket.
         """
         Client.__init__(self, host, port, bindAddress, connector, reactor)
 
-    def _finishInit(self, whenDone: Any, skt: Any, error: Any, reactor: Any) -> None:
+    def _finishInit(
+        self, whenDone: object, skt: socket | None, error: object, reactor: object
+    ) -> None:
         if whenDone is None and skt is not None:
             skt.close()  # it could not be bound, and Twisted would forget it
         super()._finishInit(whenDone, skt, error, reactor)

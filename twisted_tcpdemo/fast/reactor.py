@@ -10,9 +10,10 @@ L{fastReactor}: C{tcp:}, C{ssl:}, C{systemd:}, and L{HostnameEndpoint
 from __future__ import annotations
 
 import socket
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from twisted.internet.interfaces import (
+    Binding,
     IListeningPort,
     IProtocolFactory,
     IReactorSocket,
@@ -27,6 +28,12 @@ from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort, canPoll
 from twisted_tcpdemo.shapes import AnyReactor
 
 R = TypeVar("R")
+
+AnyClientFactory: TypeAlias = ClientFactory[Any]
+AnyContext: TypeAlias = Any
+"""Whatever makes TLS contexts; Twisted has three interfaces for it."""
+
+LocalAddress: TypeAlias = Binding | str | tuple[str, int] | None
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
 
@@ -50,7 +57,7 @@ class FastReactor:
         return f"<fastReactor of {self._reactor!r}>"
 
     def listenTCP(
-        self, port: Any, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
+        self, port: int | Binding, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
     ) -> WriteThroughPort:
         """
         See L{IReactorTCP}.
@@ -63,9 +70,9 @@ class FastReactor:
         self,
         host: str,
         port: int,
-        factory: ClientFactory[Any],
+        factory: AnyClientFactory,
         timeout: float = 30,
-        bindAddress: Any = None,
+        bindAddress: LocalAddress = None,
     ) -> WriteThroughConnector:
         """
         See L{IReactorTCP}.
@@ -76,9 +83,9 @@ class FastReactor:
 
     def listenSSL(
         self,
-        port: Any,
+        port: int | Binding,
         factory: IProtocolFactory,
-        contextFactory: Any,
+        contextFactory: AnyContext,
         backlog: int = 50,
         interface: str = "",
     ) -> WriteThroughPort:
@@ -96,17 +103,17 @@ class FastReactor:
         self,
         host: str,
         port: int,
-        factory: ClientFactory[Any],
-        contextFactory: Any,
+        factory: AnyClientFactory,
+        contextFactory: AnyContext,
         timeout: float = 30,
-        bindAddress: Any = None,
+        bindAddress: LocalAddress = None,
     ) -> WriteThroughConnector:
         """
         See L{IReactorSSL}.
         """
         from twisted.protocols.tls import TLSMemoryBIOFactory
 
-        encrypting: Any = TLSMemoryBIOFactory(contextFactory, True, factory)
+        encrypting: AnyClientFactory = TLSMemoryBIOFactory(contextFactory, True, factory)
         return self.connectTCP(host, port, encrypting, timeout, bindAddress)
 
     def adoptStreamPort(
