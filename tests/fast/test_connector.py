@@ -216,6 +216,23 @@ async def test_noProtocol() -> None:
         await gone(await accepted(server))
 
 
+async def test_emptyProtocol() -> None:
+    """
+    A protocol that counts as false is connected as any other.
+    """
+
+    class Empty(Peer):
+        def __len__(self) -> int:
+            return 0
+
+    async with serving(TCPDemoFactory(Echo)) as server:
+        client = await connectProtocol(endpoint(server.port), Empty())
+        client.transport.write(b"hello")
+        await client.whenReceived(5)
+        client.transport.loseConnection()
+        await client.whenLost()
+
+
 async def test_names() -> None:
     """
     Twisted's C{HostnameEndpoint}, with its racing, runs on the lane.

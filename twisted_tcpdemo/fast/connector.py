@@ -84,7 +84,7 @@ class ClientTransport(WriteThroughTransport, Client):  # type: ignore[misc]
         self._logstr = None
         self.lastActivity = self._poller.now or self.reactor.seconds()
         self._direct = True
-        self.protocol = protocol or Protocol()
+        self.protocol = Protocol() if protocol is None else protocol
         self._name = self.protocol.__class__.__name__
         if protocol is None:
             self.loseConnection()
