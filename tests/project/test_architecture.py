@@ -61,6 +61,7 @@ ELSEWHERE = {
     "monitoring.snapshot": "status/test_snapshot.py",
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
+    "fast.accepting": "fast/test_endpoint.py",
     "fast.port": "fast/test_endpoint.py",
     "transports.halfclose": "contract/test_halfclose.py",
     "connection.pause": "contract/test_contract.py",
@@ -75,7 +76,9 @@ TOP_LEVEL = {
     *("twisted", "LICENSE"),
 }
 
-FAST_LANE = {"fast.connector", "fast.poller", "fast.port", "fast.reactor", "fast.transport"}
+FAST_LANE = {
+    f"fast.{name}" for name in ("accepting", "connector", "poller", "port", "reactor", "transport")
+}
 """Modules that subclass Twisted's own transport, and may use its private names."""
 
 

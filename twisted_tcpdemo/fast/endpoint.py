@@ -21,7 +21,8 @@ from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
-from twisted_tcpdemo.fast.port import WriteThroughPort, canPoll
+from twisted_tcpdemo.fast.accepting import canPoll
+from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.values.checks import decimal, flag, whole
 

@@ -1,34 +1,24 @@
 """
 A TCP port whose connections write through.
 
-Twisted's port runs a generator for each accepted client, makes a socket object by
-way of two enumerations, looks up the name of an IPv6 address, and builds a transport
-in layers.  This port needs a few calls for the same.  When C{accept(2)} fails,
-Twisted's own code takes over: it knows what to do when descriptors run out.
+Twisted looks up the name of each IPv6 client, and builds a transport in layers.  Here
+a few assignments do the same.
 """
 
 from __future__ import annotations
 
-import select
-from errno import ECONNABORTED, EPERM, EPROTO
 from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY, socket
-from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import Binding, IProtocol, IProtocolFactory
-from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port, Server
-from twisted.python import log
 
+from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.transport import READ_SIZE, Name, WriteThroughTransport, scoped
 from twisted_tcpdemo.shapes import AnyReactor, Reactor
 
 WILDCARDS = ("", "0.0.0.0", "::")
-
-_GONE = (ECONNABORTED, EPERM, EPROTO)
-"""Errors of accept(2) that concern one client alone: the client has left, or a
-firewall forbids it."""
 
 
 class ServerTransport(WriteThroughTransport, Server):
@@ -101,24 +91,17 @@ class ServerTransport(WriteThroughTransport, Server):
         return self.client
 
 
-class WriteThroughPort(Port):
+class WriteThroughPort(AcceptingPort):
     """
-    A listening port.
-
-    The port accepts at most C{numberAccepts} clients in one turn of the reactor.
-    Changing that number and calling C{stopReading} take effect before the next
-    client, even while clients are being accepted.
+    A listening TCP port.
 
     @ivar commonHost: the local address of all its connections, or L{None} where
         the address depends on the client.
     """
 
-    reactor: Reactor  # type: ignore[assignment]  # with the time
-    transport: Any = ServerTransport
+    transport = ServerTransport
 
     commonHost: IPv4Address | IPv6Address | None = None
-    poller: Poller | None = None
-    _accepting = False
 
     def __init__(  # noqa: PLR0917
         self,
@@ -151,8 +134,6 @@ class WriteThroughPort(Port):
         """
         Bind and listen.
         """
-        # The port keeps the poller alive while no connection is open.
-        self.poller = pollerOf(self.reactor)
         super().startListening()
         if self.noDelay:
             self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)
@@ -162,78 +143,6 @@ class WriteThroughPort(Port):
         if host.host not in WILDCARDS:
             self.commonHost = host
 
-    def startReading(self) -> None:
-        """
-        Accept clients.
-        """
-        self._accepting = True
-        super().startReading()
-
-    def stopReading(self) -> None:
-        """
-        Accept no clients; the kernel's queue holds them.
-        """
-        self._accepting = False
-        super().stopReading()
-
-    def doRead(self) -> None:
-        """
-        Accept the waiting clients, up to C{numberAccepts}.
-        """
-        accepted = 0
-        # A drain calls this on a port that has stopped accepting, to empty the queue.
-        asked = not self._accepting
-        try:
-            listener: Any = self.socket
-            accept, family, kind = listener._accept, self.addressFamily, self.socketType
-            while accepted < self.numberAccepts and (self._accepting or asked):
-                try:
-                    descriptor, name = accept()
-                except BlockingIOError:
-                    break
-                except OSError as error:
-                    if error.errno in _GONE:
-                        accepted += 1  # or the loop might never end
-                        continue
-                    self.numberAccepts -= accepted
-                    super().doRead()
-                    return
-                accepted += 1
-                self._connected(socket(family, kind, 0, descriptor), name)
-            if accepted == self.numberAccepts:
-                self.numberAccepts += 20
-            else:
-                self.numberAccepts = max(1, accepted)
-            if self.poller is not None:
-                self.poller.announce()
-        except BaseException:
-            log.err()
-
-    def _connected(self, accepted: socket, name: Name) -> None:
-        """
-        Give a client its protocol and its transport.
-        """
+    def _accepted(self, client: socket, name: Name) -> None:
         name = scoped(name)
-        peer = self._addressType("TCP", *name)
-        try:
-            protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
-            if protocol is None:
-                accepted.close()
-                return
-            number = self.sessionno
-            self.sessionno = number + 1
-            transport = self.transport(accepted, protocol, name, self, number, self.reactor)
-        except BaseException:
-            accepted.close()
-            raise
-        transport.peerAddress = peer
-        transport.inheritedNoDelay = self.noDelay
-        protocol.makeConnection(transport)
-
-
-def canPoll(reactor: object) -> bool:
-    """
-    Whether a reactor can have a L{Poller<twisted_tcpdemo.fast.poller.Poller>}: it is
-    one of Twisted's POSIX reactors, and the system has epoll.
-    """
-    return isinstance(reactor, PosixReactorBase) and hasattr(select, "epoll")
+        self._serve(client, name, self._addressType("TCP", *name))

@@ -23,8 +23,9 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, implementer, providedBy
 
+from twisted_tcpdemo.fast.accepting import canPoll
 from twisted_tcpdemo.fast.connector import WriteThroughConnector
-from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort, canPoll
+from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor
 
 R = TypeVar("R")
