@@ -29,7 +29,9 @@ from tests.support.fast import Remembering, accepted, fastServer
 from tests.support.peers import Peer, rawConnection, reset, serving
 from tests.support.waiting import failureOf, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, fastReactor
-from twisted_tcpdemo.fast.connector import PRIVATE_NAMES, ClientTransport
+from twisted_tcpdemo.fast import connecting as connectingModule
+from twisted_tcpdemo.fast import connector as connectorModule
+from twisted_tcpdemo.fast.connector import ClientTransport
 from twisted_tcpdemo.fast.poller import pollerOf
 from twisted_tcpdemo.transports.layers import countsItself
 from twisted_tcpdemo.twistd.programs import Echo
@@ -65,6 +67,9 @@ async def gone(peer: Any) -> None:
     await peer.whenEnded()
     peer.transport.loseConnection()
     await peer.whenLost()
+
+
+PRIVATE_NAMES = {**connectingModule.PRIVATE_NAMES, **connectorModule.PRIVATE_NAMES}
 
 
 @pytest.mark.parametrize("owner", PRIVATE_NAMES)

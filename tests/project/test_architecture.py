@@ -62,6 +62,7 @@ ELSEWHERE = {
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
     "fast.accepting": "fast/test_endpoint.py",
+    "fast.connecting": "fast/test_connector.py",
     "fast.port": "fast/test_endpoint.py",
     "transports.halfclose": "contract/test_halfclose.py",
     "connection.pause": "contract/test_contract.py",
@@ -77,7 +78,11 @@ TOP_LEVEL = {
 }
 
 FAST_LANE = {
-    f"fast.{name}" for name in ("accepting", "connector", "poller", "port", "reactor", "transport")
+    f"fast.{name}"
+    for name in (
+        *("accepting", "connecting", "connector", "poller", "port"),
+        *("reactor", "transport", "unix"),
+    )
 }
 """Modules that subclass Twisted's own transport, and may use its private names."""
 

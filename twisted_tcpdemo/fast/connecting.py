@@ -1,0 +1,124 @@
+"""
+Connecting: the waiting of a client's transport until the kernel has connected it.
+
+Twisted's own client makes its socket, connects and fails; only the waiting is ours.
+While the kernel connects, the poller waits for the socket to become writable, and
+for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from socket import socket
+from typing import Final
+
+from twisted.internet.base import BaseConnector
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import BaseClient
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.fast.poller import READ, WRITE, Poller
+from twisted_tcpdemo.shapes import Reactor
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.tcp.BaseClient": (
+        "_commonConnection",
+        "_connectDone",
+        "_finishInit",
+        "_stopReadingAndWriting",
+        "_collectSocketDetails",
+    ),
+}
+
+
+class Connecting(BaseClient):
+    """
+    The client's side of a connection of any family, from the attempt to connect on.
+
+    It stands before L{WriteThroughTransport
+    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} among the bases of a
+    transport.
+    """
+
+    reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
+    connector: BaseConnector
+
+    # What the other base has.
+    _poller: Poller
+    _logstr: str | None
+    _direct: bool
+    _name: str
+    _prefix: Callable[[], str]
+    __getitem__: Callable[[object], dict[str, object]]
+    doSoon: Callable[[], Exception | None]
+    descriptor: int
+    interest: int
+    reading: bool
+    writing: bool
+    lastActivity: float
+
+    def _finishInit(
+        self, whenDone: object, skt: socket | None, error: object, reactor: object
+    ) -> None:
+        if whenDone is None and skt is not None:
+            skt.close()  # it could not be bound, and Twisted would forget it
+        super()._finishInit(whenDone, skt, error, reactor)
+
+    def startReading(self) -> None:
+        """
+        Read when data comes; while it connects, none can.
+        """
+        if self.connected:
+            super().startReading()
+
+    def startWriting(self) -> None:
+        """
+        Send pending bytes; while it connects, wait for the socket to be writable.
+        """
+        if self.connected:
+            super().startWriting()
+        elif self.descriptor < 0:
+            self.writing = True
+            self.descriptor = self.socket.fileno()
+            self._poller.add(self, WRITE)
+
+    def _connectDone(self) -> None:
+        if self.descriptor < 0:
+            self.descriptor = self.socket.fileno()
+            self._poller.add(self)
+        else:
+            self._poller.watch(self, READ)
+        protocol = self.connector.buildProtocol(self.getPeer())
+        self.connected = 1
+        self._logstr = None
+        self.lastActivity = self._poller.now or self.reactor.seconds()
+        self._direct = True
+        self.protocol = Protocol() if protocol is None else protocol
+        self._name = self.protocol.__class__.__name__
+        if protocol is None:
+            self.loseConnection()
+        else:
+            self.startReading()
+            protocol.makeConnection(self)
+
+    def _stopReadingAndWriting(self) -> None:
+        self.reading = self.writing = False
+        if self.descriptor >= 0:
+            self._poller.remove(self)
+
+    def _collectSocketDetails(self) -> None:
+        del self.socket
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Tell the protocol, and then the connector.
+        """
+        if self.connected:
+            super().connectionLost(reason)
+            self.connector.connectionLost(reason)
+        else:
+            self.failIfNotConnected(ConnectError(string=reason))
+
+    def _madeLogstr(self) -> str:
+        return f"{self._prefix()},client" if self.connected else "Uninitialized"
