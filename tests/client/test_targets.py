@@ -39,11 +39,11 @@ from twisted_tcpdemo.client.targets import (
     _OneFamily,
     checkHost,
     hostTarget,
-    pathName,
     pathTarget,
 )
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.twistd.programs import Discard, Echo
+from twisted_tcpdemo.values.checks import pathName
 
 # Targets.
 

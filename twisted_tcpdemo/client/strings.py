@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 
-from twisted_tcpdemo.client.targets import checkHost, pathName
+from twisted_tcpdemo.client.targets import checkHost
 from twisted_tcpdemo.errors import needTLS
-from twisted_tcpdemo.values.checks import decimal, whole
+from twisted_tcpdemo.values.checks import decimal, pathName, whole
 
 _ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,12 +42,9 @@ from zope.interface.interface import InterfaceClass
 
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.transports.layers import looksUp
-from twisted_tcpdemo.values.checks import whole
+from twisted_tcpdemo.values.checks import pathName, whole
 
 _NEVER: Any = None
-
-_PATH_BYTES = 108 if sys.platform.startswith("linux") else 104
-"""The size of C{sun_path}, with the NUL that ends a path (unix(7))."""
 
 
 def hostTarget(
@@ -178,27 +174,9 @@ def pathTarget(
     @return: the path in bytes, and the endpoint.
     """
     _require(reactor, IReactorUNIX, "connect to UNIX sockets")
-    if not isinstance(path, (str, bytes, os.PathLike)):
-        raise TypeError(f"path must be a path, not {path!r}")
     name = pathName(path)
     endpoint: IStreamClientEndpoint = UNIXClientEndpoint(reactor, name, timeout=_NEVER)
     return name, endpoint
-
-
-def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
-    """
-    Check the path of a UNIX socket.
-
-    @return: the path in bytes, as the system takes it.
-    @raise ValueError: if no UNIX socket can have this path.
-    """
-    name = os.fsencode(path)
-    if not name or b"\0" in name[1:]:
-        raise ValueError(f"path must be the path of a UNIX socket, not {path!r}")
-    # A longer path would raise in the reactor, and Twisted's Deferred never fire.
-    if len(name) > _PATH_BYTES - (name[0] != 0):
-        raise ValueError(f"path must have fewer than {_PATH_BYTES} bytes, not {path!r}")
-    return name
 
 
 @implementer(IStreamClientEndpoint)

@@ -8,12 +8,17 @@ C{True} and C{False} are no numbers here.
 
 from __future__ import annotations
 
+import os
+import sys
 from math import inf
 from sys import float_info
 from typing import Final
 
 _GREATEST: Final = float_info.max
 """A Python int can be greater; a clock cannot add it to its time."""
+
+_PATH_BYTES: Final = 108 if sys.platform.startswith("linux") else 104
+"""The size of C{sun_path}, with the NUL that ends a path (unix(7))."""
 
 
 def number(name: str, value: object, low: float = 0, high: float = inf) -> float:
@@ -120,3 +125,22 @@ def decimal(name: str, word: str) -> int:
     if not word.isdecimal():
         raise ValueError(f"{name} must be a whole number, not {word!r}")
     return int(word)
+
+
+def pathName(path: str | bytes | os.PathLike[str]) -> bytes:
+    """
+    Check the path of a UNIX socket.
+
+    @return: the path in bytes, as the system takes it.
+    @raise TypeError: if it is no path.
+    @raise ValueError: if no UNIX socket can have this path.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise TypeError(f"path must be a path, not {path!r}")
+    name = os.fsencode(path)
+    if not name or b"\0" in name[1:]:
+        raise ValueError(f"path must be the path of a UNIX socket, not {path!r}")
+    # A longer path would raise in the reactor, and Twisted's Deferred never fire.
+    if len(name) > _PATH_BYTES - (name[0] != 0):
+        raise ValueError(f"path must have fewer than {_PATH_BYTES} bytes, not {path!r}")
+    return name
