@@ -24,7 +24,7 @@ from twisted_tcpdemo.values.budgets import Budgets
 
 Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
-TRANSPORTS = ["tcp", "tls", "unix", "fast", "fast-tls"]
+TRANSPORTS = ["tcp", "tls", "unix", "fast", "fast-tls", "fast-unix"]
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -47,6 +47,9 @@ def serve(transport: str, tmp_path: Path) -> Serve:
         factory = TCPDemoFactory(protocol, **options)
         if transport == "tls":
             return serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True)
+        if transport == "fast-unix":
+            path = tmp_path / "socket"
+            return serving(factory, ServerEndpoint(reactor, path=path), f"unix:{path}")
         if transport.startswith("fast"):
             tls = transport == "fast-tls"
             endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=serverContext() if tls else None)

@@ -4,12 +4,15 @@ L{twisted_tcpdemo.fast.endpoint} and its port: where it listens, how it accepts.
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
+import stat
 import subprocess
 import sys
 from errno import ECONNABORTED, EPERM
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,12 +25,15 @@ from twisted.internet.testing import MemoryReactor
 from twisted.plugin import getPlugins
 from zope.interface.verify import verifyObject
 
+from tests.support.certificates import serverContext
 from tests.support.fast import FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
-from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, fastReactor
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
+from twisted_tcpdemo.fast.unix import UNIXServerTransport
+from twisted_tcpdemo.twistd.programs import Echo
 
 needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
 
@@ -84,6 +90,132 @@ def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
     """
     with pytest.raises(kind, match=next(iter(wrong))):
         ServerEndpoint(MemoryReactor(), **{"port": 0, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({}, "exactly one of: port, or path"),
+        ({"port": 0, "path": "/s"}, "exactly one of: port, or path"),
+        ({"path": "/s", "interface": "::"}, "go with port"),
+        ({"path": "/s", "reusePort": True}, "go with port"),
+        ({"path": "/s", "noDelay": True}, "go with port"),
+        ({"path": "/s", "mode": 0o1000}, "mode"),
+        ({"path": "/s", "mode": -1}, "mode"),
+        ({"path": ""}, "path"),
+        ({"path": "/" * 200}, "path"),
+    ],
+    ids=str,
+)
+def test_portOrPath(wrong: dict[str, Any], why: str) -> None:
+    """
+    An endpoint has either a port or a path, and the error says what does not fit.
+    """
+    with pytest.raises(ValueError, match=why):
+        ServerEndpoint(MemoryReactor(), **wrong)
+
+
+@pytest.mark.parametrize(("path", "kind"), [(5, TypeError), (None, ValueError)])
+def test_noPath(path: Any, kind: type[Exception]) -> None:
+    """
+    Only a path is a path.
+    """
+    with pytest.raises(kind, match="path"):
+        ServerEndpoint(MemoryReactor(), path=path)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o666])
+async def test_path(tmp_path: Path, mode: int) -> None:
+    """
+    A UNIX socket has its mode, replaces one that was left behind, and is removed at
+    the stop.
+    """
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    endpoint = ServerEndpoint(installed(), path=path, mode=mode)
+    assert repr(endpoint) == f"<ServerEndpoint unix:{path}>"
+    async with serving(TCPDemoFactory(Echo), endpoint, f"unix:{path}") as server:
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+        peer = await server.connect()
+        peer.transport.write(b"hello")
+        await peer.whenReceived(5)
+        [protocol] = server.factory.connections
+        assert isinstance(protocol.transport, UNIXServerTransport)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_abstractPath() -> None:
+    """
+    An abstract name is a path, too.
+    """
+    name = f"\0tcpdemo-endpoint-{os.getpid()}"
+    server = FastServer(Remembering)
+    port: Any = await ServerEndpoint(installed(), path=name).listen(server)
+    assert port.getHost().name == os.fsencode(name)
+    error = await failureOf(ServerEndpoint(installed(), path=name).listen(server))
+    assert isinstance(error, CannotListenError)
+    await port.stopListening()
+
+
+async def test_pathInUse(tmp_path: Path) -> None:
+    """
+    A path on which another process listens, or a file, is left alone.
+    """
+    path = tmp_path / "s"
+    path.write_text("mine")
+    assert "Address already in use" in str(await pathFailure(path))
+    assert path.read_text() == "mine"
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen()
+        assert "Address already in use" in str(await pathFailure(path))
+    assert path.is_socket()
+
+
+async def pathFailure(path: Path) -> BaseException:
+    """
+    The reason why an endpoint does not listen on a path.
+    """
+    error = await failureOf(ServerEndpoint(installed(), path=path).listen(Factory()))
+    assert isinstance(error, CannotListenError)
+    return error
+
+
+def test_pathOnOtherReactors(tmp_path: Path) -> None:
+    """
+    A reactor that is not one of Twisted's POSIX reactors listens on a path by its
+    own means.
+    """
+    reactor = MemoryReactor()
+    name = os.fsencode(tmp_path / "s")
+    ServerEndpoint(reactor, path=name, backlog=9, mode=0o600).listen(Factory())
+    [server] = reactor.unixServers
+    assert (server[0], *server[2:]) == (name, 9, 0o600, 0)
+
+
+async def test_tlsOnPath(tmp_path: Path) -> None:
+    """
+    A UNIX socket may be encrypted.
+    """
+    path = tmp_path / "s"
+    endpoint = ServerEndpoint(installed(), path=path, tls=serverContext())
+    async with serving(TCPDemoFactory(Echo), endpoint, f"unix:{path}", tls=True) as server:
+        peer = await server.connect()
+        peer.transport.write(b"hello")
+        await peer.whenReceived(5)
+
+
+async def test_onAView() -> None:
+    """
+    On a view of a reactor an endpoint keeps its options.
+    """
+    server = FastServer(Remembering)
+    endpoint = ServerEndpoint(fastReactor(installed()), 0, "127.0.0.1", noDelay=True)
+    port: Any = await endpoint.listen(server)
+    assert port.noDelay
+    await port.stopListening()
 
 
 @pytest.mark.filterwarnings("ignore:.*does not explicitly provide")

@@ -1,11 +1,13 @@
 """
-The view of a reactor on which TCP connections write through.
+The view of a reactor on which connections write through.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
     serverFromString,
 )
+from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import (
     IReactorFDSet,
     IReactorPluggableNameResolver,
@@ -26,13 +29,18 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.certificates import clientContext, pemFile, serverContext
-from tests.support.clients import installedReactor, to
+from tests.support.clients import Client, installedReactor, to
 from tests.support.peers import Peer, serving
 from tests.support.waiting import until
-from twisted_tcpdemo import TCPDemoFactory, fastReactor
+from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory, fastReactor
 from twisted_tcpdemo.fast.connector import ClientTransport
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
+from twisted_tcpdemo.fast.unix import UNIXClientTransport, UNIXPort, UNIXServerTransport
+from twisted_tcpdemo.transports.layers import countsItself
 from twisted_tcpdemo.twistd.programs import Echo
+
+needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
 
 
 @pytest.mark.parametrize(
@@ -158,12 +166,72 @@ async def test_adoptStreamPort() -> None:
             await peer.whenLost()
 
 
-async def test_adoptUNIX() -> None:
+@needsIPv6
+@pytest.mark.parametrize("claimed", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+async def test_dualStack(claimed: int) -> None:
     """
-    UNIX sockets are the reactor's own.
+    A socket for both families has the right addresses, whatever its string says.
+    """
+    view = fastReactor(installedReactor())
+    with socket.socket(socket.AF_INET6) as listener:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, False)
+        listener.bind(("::", 0))
+        listener.listen()
+        factory = TCPDemoFactory(Echo)
+        endpoint = AdoptedStreamServerEndpoint(view, os.dup(listener.fileno()), claimed)
+        async with serving(factory, endpoint) as server:
+            four = socket.create_connection(("127.0.0.1", server.port))
+            six = socket.create_connection(("::1", server.port))
+            with four, six:
+                await until(lambda: factory.connectionCount == 2)
+                seen = {(p.remoteAddress, p.remotePort) for p in factory.connections}
+                assert seen == {four.getsockname()[:2], six.getsockname()[:2]}
+                assert {p.localAddress for p in factory.connections} == {"127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize("claimed", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+async def test_pathOfOthers(tmp_path: Path, claimed: int) -> None:
+    """
+    A UNIX socket of another program is served, whatever its string says.  Its mode,
+    its path and the socket itself are left alone.
+    """
+    path = tmp_path / "s"
+    view = fastReactor(installedReactor())
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen()
+        for _ in range(2):  # a restart
+            endpoint = AdoptedStreamServerEndpoint(view, os.dup(listener.fileno()), claimed)
+            factory = TCPDemoFactory(Echo)
+            async with serving(factory, endpoint, f"unix:{path}") as server:
+                [port] = server.factory.ports
+                assert isinstance(port, UNIXPort)
+                peer = await server.connect()
+                peer.transport.write(b"hello")
+                await peer.whenReceived(5)
+                [protocol] = factory.connections
+                assert isinstance(protocol.transport, UNIXServerTransport)
+                assert protocol.localAddress == str(path)
+                peer.transport.loseConnection()
+                await peer.whenLost()
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+@pytest.mark.parametrize("claimed", [socket.AF_INET, socket.AF_INET6, socket.AF_UNIX])
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+async def test_adoptedConnection(claimed: int, family: str) -> None:
+    """
+    A connection of another program is served by the lane, whatever its family is
+    said to be.
     """
     view: Any = fastReactor(installedReactor())
-    ours, theirs = socket.socketpair()
+    if family == "unix":
+        ours, theirs = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs, _ = listener.accept()
     with ours, theirs:
         protocols: list[Peer] = []
 
@@ -174,8 +242,74 @@ async def test_adoptUNIX() -> None:
                 protocols.append(Peer())
                 return protocols[0]
 
-        view.adoptStreamConnection(ours.fileno(), socket.AF_UNIX, One())
+        transport = view.adoptStreamConnection(ours.fileno(), claimed, One())
+        kind = UNIXServerTransport if family == "unix" else ServerTransport
+        assert isinstance(transport, kind)
         theirs.sendall(b"hello")
         await protocols[0].whenReceived(5)
         protocols[0].transport.loseConnection()
         await protocols[0].whenLost()
+
+
+@pytest.mark.parametrize("method", ["adoptStreamPort", "adoptStreamConnection"])
+async def test_otherFamilies(method: str) -> None:
+    """
+    A family that no reactor knows is refused, and so is a descriptor that is no socket.
+    """
+    view: Any = fastReactor(installedReactor())
+    with socket.socket() as some, pytest.raises(UnsupportedAddressFamily):
+        getattr(view, method)(some.fileno(), 12345, Factory())
+    if hasattr(socket, "AF_VSOCK"):
+        try:
+            other = socket.socket(socket.AF_VSOCK)
+        except OSError:
+            pytest.skip("there are no sockets of another family here")
+        with other, pytest.raises(UnsupportedAddressFamily):
+            getattr(view, method)(other.fileno(), socket.AF_INET, Factory())
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        getattr(view, method)(1_000_000, socket.AF_INET, Factory())
+
+
+@pytest.mark.parametrize("how", ["path", "string", "fd"])
+async def test_clients(tmp_path: Path, how: str) -> None:
+    """
+    Each way to a UNIX socket that a client has is one of the lane, and counts by
+    itself.
+    """
+    path = tmp_path / "s"
+    reactor = installedReactor()
+    factory = TCPDemoFactory(Echo)
+    async with serving(factory, ServerEndpoint(reactor, path=path), f"unix:{path}"):
+        with socket.socket(socket.AF_UNIX) as connected:
+            if how == "path":
+                endpoint = ClientEndpoint(reactor, path=path)
+            elif how == "string":
+                endpoint = ClientEndpoint.fromString(f"unix:{path}", reactor)
+            else:
+                connected.connect(str(path))
+                endpoint = ClientEndpoint(reactor, fd=connected.fileno())
+            client = await endpoint.connectProtocol(Client())
+        kind = UNIXServerTransport if how == "fd" else UNIXClientTransport
+        transport = client.transport
+        assert isinstance(transport, kind) and countsItself(transport)
+        client.write("hello")
+        await client.whenReceived(5)
+        assert (client.bytesWritten, client.bytesRead) == (5, 5)
+        assert (client.remoteAddress, client.remoteFamily) == (str(path), "UNIX")
+        transport.loseConnection()
+        await client.whenLost()
+
+
+async def test_UNIXString(tmp_path: Path) -> None:
+    """
+    C{unix:} strings make ports of the lane, with mode and lock.
+    """
+    path = tmp_path / "s"
+    view = fastReactor(installedReactor())
+    endpoint = serverFromString(view, f"unix:{path}:mode=600")
+    async with serving(TCPDemoFactory(Echo), endpoint, f"unix:{path}") as server:
+        [port] = server.factory.ports
+        assert isinstance(port, UNIXPort)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.with_name("s.lock").is_symlink()
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,8 @@ from zope.interface.verify import verifyObject
 
 from tests.support.peers import serving
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.service.endpoints import Reclaiming, vacate
+from twisted_tcpdemo.fast.endpoint import vacate
+from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser
 from twisted_tcpdemo.twistd.programs import Echo
 
 
@@ -122,6 +123,23 @@ async def test_otherFailures() -> None:
         port = taken.getsockname()[1]
         endpoint = serverFromString(reactor, f"tcp:{port}:interface=127.0.0.1")
         assert isinstance(await refusal(Reclaiming(endpoint)), OSError)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("unix:/run/x", True),
+        ("unix:address=/run/x:mode=600", True),
+        ("haproxy:unix:/run/x", True),
+        ("tcp:1", False),
+        ("systemd:domain=UNIX:index=0", False),
+    ],
+)
+def test_belongsToUser(text: str, expected: bool) -> None:
+    """
+    Only the strings of UNIX sockets make paths.
+    """
+    assert belongsToUser(text) == expected
 
 
 def test_vacate(path: Path) -> None:

@@ -67,8 +67,9 @@ async def fastServer(
     from twisted.internet import reactor
 
     server = FastServer(protocol)
-    options.setdefault("interface", "127.0.0.1")
-    server.listening = await ServerEndpoint(reactor, 0, **options).listen(server)
+    if "path" not in options:
+        options = {"port": 0, "interface": "127.0.0.1", **options}
+    server.listening = await ServerEndpoint(reactor, **options).listen(server)
     try:
         yield server
     finally:

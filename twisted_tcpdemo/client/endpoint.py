@@ -125,7 +125,7 @@ class ClientEndpoint:
             address = HostnameAddress(host.encode("idna"), port)
             name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         elif path is not None:
-            pathName, endpoint = pathTarget(reactor, path)
+            pathName, endpoint = pathTarget(fastReactor(reactor), path)
             address, name = UNIXAddress(pathName), f"unix:{printable(pathName)}"
         elif fd is not None:
             endpoint, name = SocketTarget(fastReactor(reactor), fd), f"fd {fd}"

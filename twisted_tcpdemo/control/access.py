@@ -21,7 +21,8 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
-from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint, vacate
+from twisted_tcpdemo.fast.endpoint import vacate
+from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint
 from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.addresses import endpointOf

@@ -4,11 +4,15 @@ The server endpoint on the write-through transport, and its C{fasttcp:} string.
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
+from errno import EADDRINUSE
 from typing import cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     Binding,
     IListeningPort,
@@ -24,16 +28,17 @@ from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.fast.accepting import canPoll
 from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
-from twisted_tcpdemo.values.checks import decimal, flag, whole
+from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
+from twisted_tcpdemo.values.text import printable
 
 
 @implementer(IStreamServerEndpoint)
 class ServerEndpoint:
     """
-    Listens on a TCP port, for any Twisted factory.
+    Listens on a TCP port or a UNIX socket, for any Twisted factory.
 
-    Connections use L{ServerTransport
-    <twisted_tcpdemo.fast.port.ServerTransport>} under a POSIX reactor of
+    Connections use L{WriteThroughTransport
+    <twisted_tcpdemo.fast.transport.WriteThroughTransport>} under a POSIX reactor of
     Twisted's, on a system with epoll.  Elsewhere, as under the fake reactors of unit
     tests, they use the reactor's own transport; everything works the same, slower.
     """
@@ -41,19 +46,27 @@ class ServerEndpoint:
     def __init__(
         self,
         reactor: AnyReactor,
-        port: int,
+        port: int | None = None,
         interface: str = "",
         backlog: int = 511,
         *,
+        path: str | bytes | os.PathLike[str] | None = None,
+        mode: int = 0o666,
         reusePort: bool = False,
         noDelay: bool = False,
         tls: ContextFactory | IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         """
+        Give exactly one of C{port} and C{path}.
+
         @param port: the port number; C{0} takes a free one.
         @param interface: the IP address to listen on; empty for every IPv6 and
             IPv4 address, or every IPv4 one on a system without IPv6.
         @param backlog: how many clients the kernel holds until they are accepted.
+        @param path: the path of a UNIX socket.  A socket that a process has left
+            behind is replaced; the port removes its own when it stops.  On Linux a
+            path that begins with NUL names an abstract socket.
+        @param mode: the file mode of the path.
         @param reusePort: whether other processes may listen on the port too,
             and share its clients (SO_REUSEPORT).
         @param noDelay: TCP_NODELAY for each connection.
@@ -61,20 +74,29 @@ class ServerEndpoint:
             L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
             often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
         @raise TypeError: for a value of the wrong type.
-        @raise ValueError: if the port or the backlog is out of range.
+        @raise ValueError: if a value is out of range, or does not go with another.
         @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
         """
+        if (port is None) == (path is None):
+            raise ValueError("give exactly one of: port, or path")
+        if path is not None and (interface or reusePort or noDelay):
+            raise ValueError("interface, reusePort and noDelay go with port")
         if not isinstance(interface, str):
             raise TypeError(f"interface must be a str, not {interface!r}")
         self._tls = None if tls is None else _checked(tls)
-        self._reactor = reactor
-        self._port = whole("port", port, 0, 65535)
+        # A view would listen as well, but without all of these options.
+        self._reactor: AnyReactor = getattr(reactor, "viewed", reactor)
+        self._port = None if port is None else whole("port", port, 0, 65535)
+        self._path = None if path is None else pathName(path)
+        self._mode = whole("mode", mode, 0, 0o777)
         self._interface = interface
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = flag("reusePort", reusePort)
         self._noDelay = flag("noDelay", noDelay)
 
     def __repr__(self) -> str:
+        if self._path is not None:
+            return f"<ServerEndpoint unix:{printable(self._path)}>"
         return f"<ServerEndpoint [{self._interface}]:{self._port}>"
 
     def listen(
@@ -90,6 +112,9 @@ class ServerEndpoint:
             from twisted.protocols.tls import TLSMemoryBIOFactory
 
             factory = TLSMemoryBIOFactory(self._tls, False, factory)
+        if self._path is not None:
+            return self._listenOn(self._path, factory)
+        assert self._port is not None
         interface = self._interface or ("::" if hasIPv6() else "")
         binding: int | Binding = self._port
         if self._reusePort:
@@ -102,6 +127,21 @@ class ServerEndpoint:
         port = WriteThroughPort(
             binding, factory, self._backlog, interface, self._reactor, self._noDelay
         )
+        port.startListening()
+        return port
+
+    def _listenOn(self, path: bytes, factory: IProtocolFactory) -> IListeningPort:
+        if not path.startswith(b"\0") and not vacate(path):
+            taken = OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+            raise CannotListenError(None, path, taken)
+        if not canPoll(self._reactor):
+            own: IListeningPort = self._reactor.listenUNIX(
+                path, factory, backlog=self._backlog, mode=self._mode
+            )
+            return own
+        from twisted_tcpdemo.fast.unix import UNIXPort
+
+        port = UNIXPort(path, factory, self._backlog, self._mode, self._reactor)
         port.startListening()
         return port
 
@@ -119,6 +159,24 @@ def _checked(tls: object) -> IOpenSSLContextFactory | IOpenSSLServerConnectionCr
     if not callable(getattr(tls, "getContext", None)):
         raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
     return cast(IOpenSSLContextFactory, tls)
+
+
+def vacate(path: str | bytes) -> bool:
+    """
+    Remove a UNIX socket on which no process listens, and nothing else.
+
+    @return: whether the path is free now.
+    """
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                os.unlink(path)
+        except OSError:
+            pass  # bind() will tell what is wrong
+    return not os.path.lexists(path)
 
 
 def hasIPv6() -> bool:

@@ -1,16 +1,17 @@
 """
-A view of a reactor on which TCP connections write through.
+A view of a reactor on which connections write through, over TCP and UNIX sockets.
 
 Twisted's endpoints make ports and connectors by the methods of a reactor.  So
 each of them runs on our transport without a line about it, when it is given a
-L{fastReactor}: C{tcp:}, C{ssl:}, C{systemd:}, and L{HostnameEndpoint
+L{fastReactor}: C{tcp:}, C{ssl:}, C{unix:}, C{systemd:}, and L{HostnameEndpoint
 <twisted.internet.endpoints.HostnameEndpoint>} with its racing addresses.
 """
 
 from __future__ import annotations
 
+import os
 import socket
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.interfaces import (
     Binding,
@@ -19,6 +20,7 @@ from twisted.internet.interfaces import (
     IReactorSocket,
     IReactorSSL,
     IReactorTCP,
+    IReactorUNIX,
 )
 from twisted.internet.protocol import ClientFactory
 from zope.interface import directlyProvides, implementer, providedBy
@@ -27,6 +29,10 @@ from twisted_tcpdemo.fast.accepting import canPoll
 from twisted_tcpdemo.fast.connector import WriteThroughConnector
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor
+
+if TYPE_CHECKING:
+    # At run time only on request: some systems have no UNIX sockets.
+    from twisted_tcpdemo.fast.unix import UNIXConnector, UNIXPort
 
 R = TypeVar("R")
 
@@ -37,18 +43,21 @@ AnyContext: TypeAlias = Any
 LocalAddress: TypeAlias = Binding | str | tuple[str, int] | None
 
 _INTERNET = (socket.AF_INET, socket.AF_INET6)
+_UNIX = getattr(socket, "AF_UNIX", None)
 
 
-@implementer(IReactorTCP, IReactorSSL, IReactorSocket)
+@implementer(IReactorTCP, IReactorSSL, IReactorSocket, IReactorUNIX)
 class FastReactor:
     """
     A reactor, but for its ports, connectors and connections.
 
     It provides what the reactor provides, and passes on all that is not here.
+
+    @ivar viewed: the reactor.
     """
 
     def __init__(self, reactor: AnyReactor) -> None:
-        self._reactor = reactor
+        self._reactor = self.viewed = reactor
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
@@ -117,20 +126,67 @@ class FastReactor:
         encrypting: AnyClientFactory = TLSMemoryBIOFactory(contextFactory, True, factory)
         return self.connectTCP(host, port, encrypting, timeout, bindAddress)
 
+    def listenUNIX(
+        self,
+        address: str | bytes,
+        factory: IProtocolFactory,
+        backlog: int = 50,
+        mode: int = 0o666,
+        wantPID: bool | int = 0,
+    ) -> UNIXPort:
+        """
+        See L{IReactorUNIX}.
+        """
+        from twisted_tcpdemo.fast.unix import UNIXPort
+
+        # Twisted takes text, too; only its types do not say so.
+        listening = UNIXPort(
+            address,  # type: ignore[arg-type]
+            factory,
+            backlog,
+            mode,
+            self._reactor,
+            wantPID,
+        )
+        listening.startListening()
+        return listening
+
+    def connectUNIX(
+        self,
+        address: str | bytes,
+        factory: AnyClientFactory,
+        timeout: float = 30,
+        checkPID: bool | int = 0,
+    ) -> UNIXConnector:
+        """
+        See L{IReactorUNIX}.
+        """
+        from twisted_tcpdemo.fast.unix import UNIXConnector
+
+        connector = UNIXConnector(address, factory, timeout, self._reactor, checkPID)
+        connector.connect()
+        return connector
+
     def adoptStreamPort(
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> IListeningPort:
         """
-        See L{IReactorSocket}.
+        See L{IReactorSocket}.  The family is the socket's own, whatever the caller
+        takes it for.
         """
-        if addressFamily not in _INTERNET:
-            foreign: IListeningPort = self._reactor.adoptStreamPort(
-                fileDescriptor, addressFamily, factory
+        family = _familyOf(fileDescriptor, addressFamily)
+        listening: WriteThroughPort | UNIXPort
+        if family in _INTERNET:
+            listening = WriteThroughPort._fromListeningDescriptor(
+                self._reactor, fileDescriptor, family, factory
             )
+        elif family == _UNIX:
+            from twisted_tcpdemo.fast.unix import UNIXPort
+
+            listening = UNIXPort._fromListeningDescriptor(self._reactor, fileDescriptor, factory)
+        else:
+            foreign: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, family, factory)
             return foreign
-        listening: WriteThroughPort = WriteThroughPort._fromListeningDescriptor(
-            self._reactor, fileDescriptor, addressFamily, factory
-        )
         listening.startListening()
         return listening
 
@@ -138,18 +194,39 @@ class FastReactor:
         self, fileDescriptor: int, addressFamily: int, factory: IProtocolFactory
     ) -> Any:
         """
-        See L{IReactorSocket}.
+        See L{IReactorSocket}.  The family is the socket's own, whatever the caller
+        takes it for.
         """
-        if addressFamily not in _INTERNET:
-            return self._reactor.adoptStreamConnection(fileDescriptor, addressFamily, factory)
-        return ServerTransport._fromConnectedSocket(
-            fileDescriptor, addressFamily, factory, self._reactor
-        )
+        family = _familyOf(fileDescriptor, addressFamily)
+        if family in _INTERNET:
+            return ServerTransport._fromConnectedSocket(
+                fileDescriptor, family, factory, self._reactor
+            )
+        if family == _UNIX:
+            from twisted_tcpdemo.fast.unix import UNIXServerTransport
+
+            return UNIXServerTransport.adopted(fileDescriptor, factory, self._reactor)
+        return self._reactor.adoptStreamConnection(fileDescriptor, family, factory)
+
+
+def _familyOf(descriptor: int, claimed: int) -> int:
+    """
+    The family of a socket (SO_DOMAIN).  Whoever hands a socket over often does not
+    know it: a string says C{INET} for a socket that systemd has made for both.
+
+    @param claimed: what the caller takes it for.  A family that no reactor knows is
+        returned as it is.
+    @raise OSError: if the descriptor is no open socket.
+    """
+    if claimed not in {*_INTERNET, _UNIX}:
+        return claimed
+    with socket.socket(fileno=os.dup(descriptor)) as copy:
+        return copy.family
 
 
 def fastReactor(reactor: R) -> R:
     """
-    A view of a reactor on which TCP connections write through.
+    A view of a reactor on which connections write through, over TCP and UNIX sockets.
 
     Give it to any endpoint of Twisted's in place of the reactor.  A reactor that
     cannot have a poller (it is none of Twisted's POSIX reactors, or the system has

@@ -12,7 +12,10 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import islice
 from socket import socket
-from typing import Final
+from typing import Final, TypeAlias
+
+Ancillary: TypeAlias = Iterable[tuple[int, int, bytes]]
+"""Level, type and data of control messages, as C{sendmsg} takes them."""
 
 PIECES: Final = 128
 """Pieces in one C{sendmsg(2)}."""
@@ -53,6 +56,23 @@ class WriteBuffer:
             sent = peer.send(pieces[0])
         else:
             sent = peer.sendmsg(list(islice(pieces, PIECES)))
+        self._taken(sent)
+
+    def sendPart(self, peer: socket, most: int, ancillary: Ancillary = ()) -> int:
+        """
+        Send once from the first piece.
+
+        @param most: bytes that may be sent, at least 1.
+        @param ancillary: what goes with the first of them.
+        @return: bytes sent, at least 1.
+        @raise OSError: if the kernel takes nothing.
+        """
+        sent = peer.sendmsg([memoryview(self.pieces[0])[:most]], ancillary)
+        self._taken(sent)
+        return sent
+
+    def _taken(self, sent: int) -> None:
+        pieces = self.pieces
         self.size -= sent
         while sent:
             first = pieces[0]

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import os
 import socket
-import stat
 from contextlib import suppress
+from pathlib import Path
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
+from twisted_tcpdemo.fast.endpoint import vacate
 from twisted_tcpdemo.shapes import AnyReactor
+
+FIRST_DESCRIPTOR = 3
+"""The first of systemd's descriptors (SD_LISTEN_FDS_START)."""
 
 
 def serverEndpoint(reactor: AnyReactor, description: str) -> IStreamServerEndpoint:
@@ -40,26 +44,38 @@ def serverEndpoint(reactor: AnyReactor, description: str) -> IStreamServerEndpoi
     except LookupError as error:
         if not description.startswith("systemd:"):
             raise
-        raise LookupError("systemd has handed over no such socket") from error
+        descriptor = _handedOver(description)
+        if descriptor is None:
+            raise LookupError("systemd has handed over no such socket") from error
+        endpoint = AdoptedStreamServerEndpoint(reactor, descriptor, socket.AF_INET)
     return endpoint
 
 
-def vacate(path: str | bytes) -> bool:
+def _handedOver(description: str) -> int | None:
     """
-    Remove a UNIX socket on which no process listens, and nothing else.
+    The descriptor of a C{systemd:} string with an index, where the sockets have no
+    names.
 
-    @return: whether the path is free now.
+    Twisted takes no socket then (LISTEN_FDNAMES), and has removed the number of
+    sockets from the environment.  It still stands in that of the start (proc(5)).
     """
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            if stat.S_ISSOCK(os.lstat(path).st_mode):
-                os.unlink(path)
-        except OSError:
-            pass  # bind() will tell what is wrong
-    return not os.path.lexists(path)
+    given = dict(part.partition("=")[::2] for part in description.split(":")[1:])
+    try:
+        started = Path("/proc/self/environ").read_bytes().split(b"\0")
+        environment = dict(line.partition(b"=")[::2] for line in started)
+        index, count = int(given["index"]), int(environment[b"LISTEN_FDS"])
+        isOurs = int(environment[b"LISTEN_PID"]) == os.getpid()
+    except (KeyError, OSError, ValueError):
+        return None
+    return FIRST_DESCRIPTOR + index if isOurs and 0 <= index < count else None
+
+
+def belongsToUser(description: str) -> bool:
+    """
+    Whether the endpoint of a string makes a path.  The path has to belong to the
+    user of the running server, who removes it again.
+    """
+    return description.removeprefix("haproxy:").startswith("unix:")
 
 
 @implementer(IStreamServerEndpoint)
@@ -67,13 +83,16 @@ class Reclaiming:
     """
     An endpoint that takes over a UNIX socket whose process listens no longer.  It
     may wrap any endpoint.
+
+    @ivar belongsToUser: see L{belongsToUser}.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint) -> None:
+    def __init__(self, endpoint: IStreamServerEndpoint, belongsToUser: bool = False) -> None:
         """
         @param endpoint: the endpoint to listen with.
         """
         self._endpoint = endpoint
+        self.belongsToUser = belongsToUser
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """

@@ -20,6 +20,7 @@ MODULES = (
     "twisted.internet.test.test_socket",
     "twisted.internet.test.test_tls",
     "twisted.internet.test.test_newtls",
+    "twisted.internet.test.test_unix",
     "twisted.test.test_tcp",
     "twisted.test.test_tcp_internals",
     "twisted.test.test_policies",
@@ -27,6 +28,7 @@ MODULES = (
     "twisted.test.test_sslverify",
     "twisted.test.test_sni",
     "twisted.test.test_loopback",
+    "twisted.test.test_unix",
 )
 
 

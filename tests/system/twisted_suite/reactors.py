@@ -15,7 +15,8 @@ from twisted.internet.test import reactormixins
 
 from twisted_tcpdemo.fast.reactor import FastReactor
 
-INTERNET = (socket.AF_INET, socket.AF_INET6)
+FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
+"""Families that a view adopts itself; for any other it asks its reactor, here for ever."""
 
 STOCK = {
     "epoll": "twisted.internet.epollreactor.EPollReactor",
@@ -47,18 +48,31 @@ class Ours:
         connecting: Any = FastReactor(self) if self.bothSides else super()
         return connecting.connectTCP(*args, **kwargs)
 
+    def listenUNIX(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        See L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>}.
+        """
+        return FastReactor(self).listenUNIX(*args, **kwargs)
+
+    def connectUNIX(self, *args: Any, **kwargs: Any) -> Any:
+        """
+        See L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>}.
+        """
+        connecting: Any = FastReactor(self) if self.bothSides else super()
+        return connecting.connectUNIX(*args, **kwargs)
+
     def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """
         See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
         """
-        adopting: Any = FastReactor(self) if addressFamily in INTERNET else super()
+        adopting: Any = FastReactor(self) if addressFamily in FAMILIES else super()
         return adopting.adoptStreamPort(fileDescriptor, addressFamily, factory)
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """
         See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
         """
-        adopting: Any = FastReactor(self) if addressFamily in INTERNET else super()
+        adopting: Any = FastReactor(self) if addressFamily in FAMILIES else super()
         return adopting.adoptStreamConnection(fileDescriptor, addressFamily, factory)
 
 
