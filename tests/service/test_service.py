@@ -25,6 +25,7 @@ from zope.interface.verify import verifyObject
 from tests.support.peers import Events
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory
+from twisted_tcpdemo.service.endpoints import Reclaiming
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import StartError, giveUp
 from twisted_tcpdemo.twistd.programs import Discard
@@ -147,6 +148,22 @@ def test_listensOnce(
     service.startService()
     assert [server[0] for server in reactor.tcpServers] == [1, 2]
     assert service.running
+
+
+def test_shedPrivileges(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
+    """
+    A path is made when the process has shed its privileges: it has to belong to the
+    user that removes it again.  It is made once in each run.
+    """
+    first, second = Slow(), Slow()
+    path = Reclaiming(second, belongsToUser=True)
+    service = serviceOf(factory, reactor, first, path)
+    for run in (1, 2):
+        service.privilegedStartService()
+        assert (len(first.asked), len(second.asked)) == (run, run - 1)
+        service.startService()
+        assert (len(first.asked), len(second.asked)) == (run, run)
+        service.stopService()
 
 
 def test_listensOnceWhenSlow(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:

@@ -110,12 +110,16 @@ class Child(ProcessProtocol):
 
 @asynccontextmanager
 async def running(
-    command: Sequence[str | Path], folder: Path | None = None, **environment: str
+    command: Sequence[str | Path],
+    folder: Path | None = None,
+    inherited: int | None = None,
+    **environment: str,
 ) -> AsyncGenerator[Child]:
     """
     Run a process as long as the block lasts, if it does not end before.
 
     @param folder: the folder to run it in; L{None} for the current one.
+    @param inherited: a descriptor of ours that it has as number 3.
     """
     from twisted.internet import reactor
 
@@ -123,8 +127,11 @@ async def running(
     arguments = [str(part) for part in command]
     # Unlike twistd, twist does not flush its log.
     variables = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+    descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r"}
+    if inherited is not None:
+        descriptors[3] = inherited
     reactor.spawnProcess(  # type: ignore[attr-defined]
-        child, arguments[0], arguments, variables, folder and str(folder)
+        child, arguments[0], arguments, variables, folder and str(folder), childFDs=descriptors
     )
     try:
         yield child

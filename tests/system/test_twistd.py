@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
+import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +242,79 @@ async def test_listen(tmp_path: Path) -> None:
         assert peer.received.decode().endswith(expected)
         await child.whenPrinted(rf"connection 1: unix:\(unnamed\) \(UNIX\) to unix:{path}")
         await leave(peer)
+
+
+ACTIVATED = """
+import os, sys
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Starts a program as systemd does: it knows its own number."""
+
+
+@pytest.mark.parametrize("names", [None, "door"])
+@pytest.mark.parametrize("domain", ["INET", "UNIX"])
+async def test_activated(tmp_path: Path, names: str | None, domain: str) -> None:
+    """
+    A socket of systemd's is served, with a name or without, and whatever its string
+    says; its path and its mode are left alone.
+    """
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        path.chmod(0o660)
+        listener.listen()
+        environment = {"LISTEN_FDS": "1"}
+        if names is not None:
+            environment["LISTEN_FDNAMES"] = names
+        where = "index=0" if names is None else f"name={names}"
+        command = twistd("--listen", f"systemd:domain={domain}:{where}", "--protocol", "echo")
+        start = [sys.executable, "-c", ACTIVATED, *command]
+        async with running(start, inherited=listener.fileno(), **environment) as child:
+            await child.whenPrinted(rf"listening on unix:{path} \(UNIX\)")
+            await talk(path)
+            child.signal(signal.SIGTERM)
+            await child.whenEnded()
+            assert "rror" not in child.out
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+async def talk(path: Path) -> None:
+    """
+    Get an echo from a UNIX socket.
+    """
+    from twisted.internet import reactor
+
+    peer = Peer()
+    await connectProtocol(clientFromString(reactor, f"unix:{path}"), peer)
+    peer.transport.write(b"hello")
+    await peer.whenReceived(5)
+    await leave(peer)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+async def test_pathOfTheUser(tmp_path: Path) -> None:
+    """
+    With C{--uid}, a UNIX socket belongs to that user, who removes it at the stop.
+    """
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))  # any user can get there
+    try:
+        folder.chmod(0o777)
+        strings = ("--listen", f"unix:{folder}/clients", "--status", f"unix:{folder}/page")
+        command = twistd(*strings)
+        place = command.index("tcpdemo")
+        command[place:place] = ["--uid", "65534"]
+        async with running(command) as child:
+            await child.whenPrinted(rf"listening on unix:{folder}/clients")
+            await child.whenPrinted(rf"the status page on unix:{folder}/page")
+            for name in ("clients", "page"):
+                assert (folder / name).stat().st_uid == 65534
+            child.signal(signal.SIGTERM)
+            await child.whenEnded()
+            assert list(folder.iterdir()) == []
+            assert "rror" not in child.out
+    finally:
+        shutil.rmtree(folder)
 
 
 async def test_leftBehind(tmp_path: Path) -> None:

@@ -94,7 +94,6 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
     [
         (["--listen", "tcp:1", "--interface", "127.0.0.1"], "--port"),
         (["--listen", "tcp:1", "--backlog", "511"], "--port"),
-        (["--listen", "tcp:1", "--transport", "fast"], "--port"),
         (["--keep-alive-delay", "60"], "--keep-alive"),
         (["--peer-burst", "10"], "--peer-rate"),
         (["--exempt", "127.0.0.1"], RULES),

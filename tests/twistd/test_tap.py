@@ -20,6 +20,7 @@ from zope.interface.verify import verifyObject
 from tests.support.commandline import factoryOf, refused, serviceOf
 from twisted_tcpdemo import TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import Hosted
+from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.service.service import TCPDemoService
@@ -167,6 +168,32 @@ def test_listenBesidePort() -> None:
     """
     service = serviceOf("--listen", "unix:/x", "--port", "0", "--interface", "127.0.0.1")
     assert [name for name, _ in service._endpoints] == ["127.0.0.1:0", "unix:/x"]
+
+
+@pytest.mark.parametrize("text", ["tcp:0:interface=127.0.0.1", "unix:{}", "fasttcp:0", "control"])
+@pytest.mark.parametrize("transport", ["fast", "twisted"])
+async def test_lane(text: str, transport: str, tmp_path: Path) -> None:
+    """
+    Under the fast transport each endpoint string makes a port of the lane, for
+    clients, the status page and control alike; else Twisted's.
+    """
+    text = text.format(tmp_path / "s")
+    options = ["--transport", transport]
+    if text == "control":
+        service = serviceOf(*options, "--port", "0", "--control", f"{tmp_path}/c")
+    else:
+        service = serviceOf(*options, "--listen", text, "--status", f"unix:{tmp_path}/page")
+    [companion] = service.companions
+    service.privilegedStartService()
+    service.startService()
+    try:
+        ports = [*service.server._factory.ports, companion.port]
+        fast = [isinstance(port, AcceptingPort) for port in ports]
+        # fasttcp: says what it is.
+        assert fast == [transport == "fast" or text.startswith("fasttcp"), transport == "fast"]
+    finally:
+        await service.stopService()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["ssl:0:privateKey=x", "tls:0:x"])

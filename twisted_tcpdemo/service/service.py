@@ -42,6 +42,7 @@ class TCPDemoService(Service):
     twice (twisted #5071).
 
     @ivar _run: an object for each run, from start to stop; L{None} between runs.
+    @ivar _waiting: the endpoints on which this run does not listen yet.
     """
 
     def __init__(
@@ -72,19 +73,22 @@ class TCPDemoService(Service):
         self._drain = drain
         self._spread = spread
         self._run: object = None
+        self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint]] = []
         self._shuttingDown = False
         self._signals: StopSignals | None = None
         self._trigger: object = None
 
     def privilegedStartService(self) -> None:
         """
-        Listen, as long as the process may use low ports.
+        Listen, as long as the process may use low ports.  A UNIX socket has to wait
+        until the process has shed its privileges: its path belongs to the user that
+        removes it again.
 
         @raise StartError: if it cannot listen on one of the endpoints; it has
             not started then, and listens on none.
         """
         super().privilegedStartService()
-        self._begin()
+        self._begin(True)
 
     def startService(self) -> None:
         """
@@ -93,23 +97,32 @@ class TCPDemoService(Service):
         @raise StartError: see L{privilegedStartService}.
         """
         super().startService()
-        self._begin()
+        self._begin(False)
 
-    def _begin(self) -> None:
-        if self._run is not None:
-            return
-        self._run = object()
-        reactor = self._reactor = self._reactor or _installedReactor()
-        self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
-        self._signals = StopSignals(reactor, self._hurry)
-        self._signals.take()
+    def _begin(self, privileged: bool) -> None:
+        if self._run is None:
+            self._setUp()
+        now = [
+            (name, endpoint)
+            for name, endpoint in self._waiting
+            if not (privileged and getattr(endpoint, "belongsToUser", False))
+        ]
+        self._waiting = [each for each in self._waiting if each not in now]
         try:
-            for name, endpoint in self._endpoints:
+            for name, endpoint in now:
                 self._listen(name, endpoint)
         except StartError:
             # Open listeners are closed, so that it can be started again.
             self.stopService()
             raise
+
+    def _setUp(self) -> None:
+        self._run = object()
+        self._waiting = list(self._endpoints)
+        reactor = self._reactor = self._reactor or _installedReactor()
+        self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
+        self._signals = StopSignals(reactor, self._hurry)
+        self._signals.take()
 
     def _listen(self, name: str, endpoint: StreamServer) -> None:
         failures: list[Failure] = []

@@ -33,7 +33,8 @@ class StatusService(Companion):
         """
         site = StatusSite(factory, reactor)
         server = cast(IStreamServerEndpoint, endpoint)
-        super().__init__("the status page", where, server, site, reactor, privileged=True)
+        privileged = not getattr(endpoint, "belongsToUser", False)
+        super().__init__("the status page", where, server, site, reactor, privileged=privileged)
 
     @property
     def address(self) -> IAddress | None:

@@ -39,8 +39,8 @@ LISTENING: Final = (
         Option("backlog", sets="backlog", takes=wholeNumber(1, 2**31 - 1), default="511",
                needs=("port",), help="Length of the kernel's queue of connections to accept."),
     ),
-    Option("transport", takes=oneOf("fast", "twisted"), default="fast", needs=("port",),
-           help="Transport of --port: fast (writes at once) or twisted (Twisted's own)."),
+    Option("transport", takes=oneOf("fast", "twisted"), default="fast",
+           help="Transport of all sockets: fast (writes at once) or twisted (Twisted's own)."),
     Option("listen", takes=str, isRepeatable=True,
            help="Twisted server endpoint (tcp: ssl: tls: unix: systemd: haproxy:) to listen on; "
            "repeatable."),

@@ -15,11 +15,12 @@ from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
+from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Accompanied, Companion
-from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint
+from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser, serverEndpoint
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
@@ -43,14 +44,16 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    # Strings of endpoints make their sockets on this one.
+    lane = fastReactor(reactor) if options["transport"] == "fast" else reactor
     logBudget = LogBudget(**options.settings(LogBudget))
     factory = _factory(options, logBudget)
     factory.addObserver(LoggingObserver(factory, logBudget))
-    endpoints = _endpoints(reactor, options, factory.noDelay)
+    endpoints = _endpoints(lane, options, factory.noDelay)
     service = TCPDemoService(
         factory, endpoints, reactor=reactor, **options.settings(TCPDemoService)
     )
-    companions = _companions(reactor, options, factory)
+    companions = _companions(lane, options, factory)
     return Accompanied(service, *companions) if companions else service
 
 
@@ -102,7 +105,7 @@ def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoi
 
 def _endpoint(reactor: Any, option: str, text: str) -> _NamedEndpoint:
     try:
-        return text, Reclaiming(serverEndpoint(reactor, text))
+        return text, Reclaiming(serverEndpoint(reactor, text), belongsToUser(text))
     except Exception as error:
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
