@@ -59,7 +59,7 @@ PROGRAMS = {
     "node, console.log": lambda log: ["node", str(NODE_PROGRAM)],
     "fasttcp:": lambda log: ours(log, FAST),
     "fasttcp:, --log-rate 0": lambda log: ours(log, FAST, "--log-rate=0"),
-    "tcp:": lambda log: ours(log, TWISTED),
+    "tcp:": lambda log: ours(log, TWISTED, "--transport=twisted"),
 }
 
 

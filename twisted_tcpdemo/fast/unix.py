@@ -286,7 +286,7 @@ class UNIXTransport(WriteThroughTransport):
 
     def getTcpNoDelay(self) -> bool:
         """
-        Return L{False}: a UNIX socket delays nothing.
+        Return C{False}: a UNIX socket delays nothing.
         """
         return False
 
