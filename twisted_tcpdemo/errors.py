@@ -56,6 +56,18 @@ class TLSNotInstalledError(TCPDemoError, ImportError):
         )
 
 
+class NoEngineError(TCPDemoError, ValueError):
+    """
+    An C{ssl.SSLContext} is given for a reactor that is none of Twisted's POSIX
+    reactors, or on a system without epoll: only our own transport can use it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "an SSLContext needs a POSIX reactor of Twisted's and epoll; use CertificateOptions"
+        )
+
+
 class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledError):
     """
     C{connect()} was cancelled.

@@ -60,8 +60,7 @@ class ITransportWatcher(Interface):
 
     def transportEncrypting() -> None:
         """
-        C{startTLS()} has been called.  From now on the transport counts
-        ciphertext; the watcher has to count the plaintext.
+        C{startTLS()} has been called, and a handshake begins.
         """
 
     def transportReadEnded(tell: Callable[[], object]) -> None:
@@ -91,7 +90,7 @@ class ITransportWatcher(Interface):
 class ICountingTransport(ITransport):
     """
     A transport that counts its own bytes, so that nothing needs to stand between
-    it and the protocol.
+    it and the protocol.  Under TLS they are those of the plaintext.
 
     Every other transport is metered from outside; see
     L{twisted_tcpdemo.transports.meter}.
@@ -108,6 +107,7 @@ class ICountingTransport(ITransport):
         "that wait for a peer that does not read have not moved.  The time may lag by the "
         "length of one batch of events."
     )
+    handshaking: bool = Attribute("Whether a TLS handshake has begun and not ended.")
     watcher: ITransportWatcher | None = Attribute(
         "The watcher to call; settable, L{None} at first and after the loss."
     )

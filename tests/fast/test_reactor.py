@@ -126,7 +126,7 @@ async def test_SSL() -> None:
     view.connectSSL("127.0.0.1", port.getHost().port, Connecting(), clientContext())
     try:
         await until(lambda: made and made[0].transport)
-        assert isinstance(made[0].transport.transport, ClientTransport)
+        assert isinstance(made[0].transport, ClientTransport)
         made[0].transport.write(b"hello")
         made[0].transport.loseConnection()
         await made[0].whenLost()
@@ -136,13 +136,13 @@ async def test_SSL() -> None:
 
 async def test_wrapClientTLS() -> None:
     """
-    A client with TLS has our transport below.
+    A client with TLS has our transport.
     """
     async with serving(
         TCPDemoFactory(Echo), f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True
     ) as server:
         client = await to(server.port, tls=clientContext()).connectProtocol(Peer())
-        assert isinstance(client.transport.transport, ClientTransport)
+        assert isinstance(client.transport, ClientTransport)
         client.transport.loseConnection()
         await client.whenLost()
 

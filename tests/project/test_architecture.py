@@ -26,6 +26,7 @@ from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
 FLOORS = (
     {"values"},
     {"errors", "interfaces", "shapes"},
+    {"tls"},
     {"admission", "fast", "transports"},
     {"connection"},
     {"client", "server"},
@@ -45,7 +46,7 @@ MOST_FLOORS = 4
 LONG = 400
 """Lines of a module above which its docstring has to say why it is so long."""
 
-ON_DEMAND = ("cli", "control", "monitoring.metrics", "status")
+ON_DEMAND = ("cli", "control", "monitoring.metrics", "status", "tls.openssl")
 """Packages and modules that are imported only on request."""
 
 UNWANTED = {"prometheus_client", *(f"twisted_tcpdemo.{name}" for name in ON_DEMAND)}
@@ -61,6 +62,7 @@ ELSEWHERE = {
     "monitoring.snapshot": "status/test_snapshot.py",
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
+    "fast.encrypting": "fast/test_transport_tls.py",
     "fast.accepting": "fast/test_endpoint.py",
     "fast.connecting": "fast/test_connector.py",
     "fast.port": "fast/test_endpoint.py",
@@ -78,13 +80,12 @@ TOP_LEVEL = {
 }
 
 FAST_LANE = {
-    f"fast.{name}"
-    for name in (
-        *("accepting", "connecting", "connector", "poller", "port"),
-        *("reactor", "transport", "unix"),
-    )
+    *(f"fast.{name}" for name in ("accepting", "connecting", "connector", "encrypting")),
+    *(f"fast.{name}" for name in ("poller", "port", "reactor", "transport", "unix")),
+    "tls.context",
 }
-"""Modules that subclass Twisted's own transport, and may use its private names."""
+"""Modules that subclass Twisted's own transport, or take its layers apart, and may use
+its private names."""
 
 
 @cache

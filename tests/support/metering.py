@@ -101,6 +101,7 @@ class Counting(StringTransport):
 
     bytesRead = bytesWritten = bytesPending = 0
     lastActivity = 0.0
+    handshaking = False
 
     def __init__(self, *addresses: Any) -> None:
         super().__init__(*addresses)

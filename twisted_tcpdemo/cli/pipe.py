@@ -18,7 +18,7 @@ from twisted_tcpdemo.cli.streams import PIECE, Sink, Source
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.shapes import Reactor
-from twisted_tcpdemo.transports.layers import bottomOf, tlsOf
+from twisted_tcpdemo.transports.layers import bottomOf, isEncrypted
 from twisted_tcpdemo.values.report import CloseReason
 
 _OUTCOMES = {
@@ -99,7 +99,7 @@ class Pipe(TCPDemoProtocol):
             return
         if self._linger is not None:
             self._farewell = self._reactor.callLater(self._linger, self.transport.loseConnection)
-        if self._linger != 0 and tlsOf(self.transport) is None:
+        if self._linger != 0 and not isEncrypted(self.transport):
             self.transport.loseWriteConnection()
 
     # From the socket to the output.

@@ -35,7 +35,12 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
 from twisted_tcpdemo.shapes import ProtocolFactory
-from twisted_tcpdemo.transports.layers import bottomOf, isHandshaking, replaceProtocol, tlsOf
+from twisted_tcpdemo.transports.layers import (
+    bottomOf,
+    isHandshaking,
+    replaceProtocol,
+    tellsHandshake,
+)
 
 
 @implementer(IHandshakeListener)
@@ -70,7 +75,7 @@ class Placeholder(Protocol):
         """
         if self._unwanted:
             self.abort()
-        elif not isHandshaking(self.transport) or tlsOf(self.transport) is not self.transport:
+        elif not isHandshaking(self.transport) or not tellsHandshake(self.transport):
             self.ready = True
 
     def handshakeCompleted(self) -> None:

@@ -5,11 +5,12 @@ The endpoint of a client.
 from __future__ import annotations
 
 import os
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 from twisted.internet.address import HostnameAddress, UNIXAddress
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import clientFromString, wrapClientTLS
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import (
     IAddress,
     IOpenSSLClientConnectionCreator,
@@ -22,13 +23,15 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from twisted_tcpdemo.client.connecting import Connecting
+from twisted_tcpdemo.client.encryption import Encryption
 from twisted_tcpdemo.client.halves import Halves
 from twisted_tcpdemo.client.retry import Retry
 from twisted_tcpdemo.client.strings import checkString
 from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
-from twisted_tcpdemo.errors import TLSNotInstalledError, needTLS
-from twisted_tcpdemo.fast.reactor import fastReactor
+from twisted_tcpdemo.errors import TLSNotInstalledError
+from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
+from twisted_tcpdemo.tls.context import unwrappedClient
 from twisted_tcpdemo.transports.socketoptions import SocketOptions
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.text import printable
@@ -59,7 +62,7 @@ class ClientEndpoint:
         localAddress: str | None = None,
         localPort: int | None = None,
         timeout: float | None = 30.0,
-        tls: IOpenSSLClientConnectionCreator | bool | None = None,
+        tls: SSLContext | IOpenSSLClientConnectionCreator | bool | None = None,
         allowHalfOpen: bool | None = None,
         noDelay: bool = True,
         keepAlive: bool = False,
@@ -88,8 +91,10 @@ class ClientEndpoint:
         @param timeout: seconds for one attempt, from the look-up of the name to the
             end of the TLS handshake; L{None} or C{0} for no limit.
         @param tls: the options of TLS, from
-            L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>};
-            C{True} for the system's trust and the name C{host}.
+            L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>}; an
+            C{ssl.SSLContext} of the standard library, which needs no other package
+            and checks for the name C{host} if it has C{check_hostname}; C{True} for
+            the system's trust and the name C{host}.
         @param allowHalfOpen: whether a L{TCPDemoProtocol
             <twisted_tcpdemo.TCPDemoProtocol>} keeps its side open at the peer's
             FIN.  This value prevails over the protocol's and its factory's;
@@ -106,7 +111,8 @@ class ClientEndpoint:
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: for a value out of range, or one that does not go with
             another.
-        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
+        @raise TLSNotInstalledError: for C{True} or a C{tls} of Twisted's without
+            the extra C{tls}.
         """
         given = {"host": host, "path": path, "fd": fd}
         if sum(value is not None for value in given.values()) != 1:
@@ -120,19 +126,20 @@ class ClientEndpoint:
         if fd is not None and retry is not None:
             raise ValueError("an open socket cannot be tried again: no retry with fd")
         address: IAddress | None = None
+        encryption = Encryption(tls, host, reactor)
         if host is not None and port is not None:
-            endpoint = hostTarget(fastReactor(reactor), host, port, localAddress, localPort)
+            endpoint = hostTarget(encryption.reactor, host, port, localAddress, localPort)
             address = HostnameAddress(host.encode("idna"), port)
             name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         elif path is not None:
-            pathName, endpoint = pathTarget(fastReactor(reactor), path)
+            pathName, endpoint = pathTarget(encryption.reactor, path)
             address, name = UNIXAddress(pathName), f"unix:{printable(pathName)}"
         elif fd is not None:
-            endpoint, name = SocketTarget(fastReactor(reactor), fd), f"fd {fd}"
+            endpoint, name = SocketTarget(encryption.reactor, fd), f"fd {fd}"
         if tls is not None and tls is not False:
             if not (readable and writable) or allowHalfOpen:
                 raise ValueError("TLS has no half-open connections")
-            endpoint = wrapClientTLS(_creator(tls, host), endpoint, reactor)
+            endpoint = encryption.around(endpoint)
             name += " (TLS)"
         self._setUp(
             reactor,
@@ -177,7 +184,7 @@ class ClientEndpoint:
             raise TypeError(f"the description must be a str, not {description!r}")
         try:
             checkString(description)
-            endpoint = clientFromString(fastReactor(reactor), description)
+            endpoint = _ofString(fastReactor(reactor), description)
         except TLSNotInstalledError:
             raise
         except TypeError as error:
@@ -243,7 +250,7 @@ class ClientEndpoint:
             L{ConnectError<twisted.internet.error.ConnectError>} (of which
             L{TimeoutError<twisted.internet.error.TimeoutError>} is a subclass) or a
             L{DNSLookupError<twisted.internet.error.DNSLookupError>}, under TLS
-            an error of pyOpenSSL or service_identity.  Cancelling it, at any
+            an error of pyOpenSSL, service_identity or C{ssl}.  Cancelling it, at any
             stage, leaves nothing behind; it then fails with
             L{ConnectCancelledError<twisted_tcpdemo.errors.ConnectCancelledError>}.
         """
@@ -292,21 +299,11 @@ class _One(Factory[Any]):
         return self._protocol
 
 
-def _creator(tls: object, host: str | None) -> IOpenSSLClientConnectionCreator:
+def _ofString(reactor: AnyReactor, description: str) -> IStreamClientEndpoint:
     """
-    The options that C{tls} stands for.
-
-    @raise TypeError: if C{tls} is neither C{True} nor such options.
-    @raise ValueError: for C{True} without a host.
-    @raise TLSNotInstalledError: see L{needTLS}.
+    The endpoint of a string.  On our transport TLS is inside, not a layer.
     """
-    needTLS()
-    if tls is True:
-        if host is None:
-            raise ValueError("tls=True goes with host; else say what name to expect")
-        from twisted.internet.ssl import optionsForClientTLS
-
-        tls = optionsForClientTLS(host)
-    if not IOpenSSLClientConnectionCreator.providedBy(tls):
-        raise TypeError(f"tls must be True, or what optionsForClientTLS returns, not {tls!r}")
-    return tls
+    endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
+    if isinstance(reactor, FastReactor):
+        endpoint, reactor.engineMaker = unwrappedClient(endpoint)
+    return endpoint

@@ -22,7 +22,7 @@ PRESUMED: Final = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
 GRACEFUL: Final = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
 """Budgets that may have caught a live peer: written bytes are flushed to it."""
 
-_TLS_PACKAGES: Final = ("OpenSSL", "service_identity")
+_TLS_PACKAGES: Final = ("OpenSSL", "service_identity", "ssl")
 
 
 def blame(known: CloseReason | None, cause: CloseReason) -> CloseReason:
@@ -58,7 +58,7 @@ def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> C
         return CloseReason.PEER_CLOSED
     if isinstance(error, ConnectionLost):
         return CloseReason.RESET
-    # pyOpenSSL's errors, and service_identity's about a certificate.  Neither
-    # is imported here: without TLS they need not be installed.
+    # The errors of pyOpenSSL and of the standard library, and service_identity's about
+    # a certificate.  None is imported here: without TLS they need not be installed.
     origin = type(error).__module__.partition(".")[0]
     return CloseReason.TLS_FAILED if origin in _TLS_PACKAGES else CloseReason.ERROR

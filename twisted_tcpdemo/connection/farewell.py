@@ -27,7 +27,7 @@ from zope.interface import implementer
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
-from twisted_tcpdemo.transports.layers import bottomOf, clockOf, tlsOf
+from twisted_tcpdemo.transports.layers import bottomOf, clockOf, isEncrypted
 from twisted_tcpdemo.transports.patches import Patches
 
 LINGER: Final = 2.0
@@ -106,7 +106,7 @@ class Farewell(Protocol):
         self._relays = relayHalfClose(self.transport, self.end)
         bottom = bottomOf(self.transport)
         mayLinger = self._mayLinger(bottom)
-        encrypted = tlsOf(self.transport) is not None
+        encrypted = isEncrypted(self.transport)
         if self._reset or (encrypted and not mayLinger):
             self.end()
             return

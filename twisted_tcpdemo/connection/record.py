@@ -114,7 +114,7 @@ class Connection(Facts):
         else:
             self.counts = meter = Meter(transport, self, self._clock)
             meter.attach(protocol)
-        if self._budgets.fromTheStart or (not self._countsItself and self.handshaking):
+        if self._budgets.fromTheStart or self.handshaking:
             self.watch().visit(self.openedAt)
 
     def detach(self) -> None:
@@ -204,10 +204,6 @@ class Connection(Facts):
         """
         See L{ITransportWatcher}.
         """
-        protocol, counts = self.protocol, self.counts
-        if protocol is not None and not isinstance(counts, Meter):
-            self.counts = meter = Meter(self.transport, self, self._clock, counts)
-            meter.attach(protocol)
         if self._budgets.handshake is not None:
             self.watch().visitSoon()
 
@@ -349,6 +345,9 @@ class Connection(Facts):
         """
         Whether a TLS handshake has begun and not ended.
         """
+        if self._countsItself:
+            handshaking: bool = self.transport.handshaking
+            return handshaking
         return isHandshaking(self.transport)
 
     @property

@@ -21,6 +21,8 @@ from twisted.python import log
 
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.tls.context import EngineMaker
+from twisted_tcpdemo.tls.securesocket import SecureSocket
 
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
@@ -36,6 +38,8 @@ class AcceptingPort(Port):
     client, even while clients are being accepted.
 
     @ivar noDelay: whether connections inherit TCP_NODELAY.
+    @ivar engineMaker: makes the TLS engine of each connection, if they are to be
+        encrypted.
     """
 
     reactor: Reactor  # type: ignore[assignment]  # with the time
@@ -44,6 +48,7 @@ class AcceptingPort(Port):
 
     poller: Poller | None = None
     noDelay = False
+    engineMaker: EngineMaker | None = None
     _accepting = False
 
     def startListening(self) -> None:
@@ -53,6 +58,10 @@ class AcceptingPort(Port):
         # The port keeps the poller alive while no connection is open.
         self.poller = pollerOf(self.reactor)
         super().startListening()
+
+    def _getLogPrefix(self, obj: object) -> str:
+        prefix: str = super()._getLogPrefix(obj)
+        return prefix if self.engineMaker is None else f"{prefix} (TLS)"
 
     def startReading(self) -> None:
         """
@@ -121,6 +130,8 @@ class AcceptingPort(Port):
             if protocol is None:
                 client.close()
                 return
+            maker = self.engineMaker
+            secure = None if maker is None else SecureSocket(client, maker)
             number = self.sessionno
             self.sessionno = number + 1
             transport = self.transport(client, protocol, name, self, number, self.reactor)
@@ -129,6 +140,8 @@ class AcceptingPort(Port):
             raise
         transport.peerAddress = peer
         transport.inheritedNoDelay = self.noDelay
+        if secure is not None:
+            transport.encrypt(secure)
         protocol.makeConnection(transport)
 
 

@@ -20,6 +20,8 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.fast.poller import READ, WRITE, Poller
 from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.tls.context import EngineMaker
+from twisted_tcpdemo.tls.securesocket import SecureSocket
 
 PRIVATE_NAMES: Final = {
     "twisted.internet.tcp.BaseClient": (
@@ -51,7 +53,8 @@ class Connecting(BaseClient):
     _name: str
     _prefix: Callable[[], str]
     __getitem__: Callable[[object], dict[str, object]]
-    doSoon: Callable[[], Exception | None]
+    doSoon: Callable[[], BaseException | None]
+    encrypt: Callable[[SecureSocket], None]
     descriptor: int
     interest: int
     reading: bool
@@ -84,6 +87,12 @@ class Connecting(BaseClient):
             self._poller.add(self, WRITE)
 
     def _connectDone(self) -> None:
+        maker: EngineMaker | None = getattr(self.connector, "engineMaker", None)
+        try:
+            secure = None if maker is None else SecureSocket(self.socket, maker)
+        except Exception as error:
+            self.failIfNotConnected(error)
+            return
         if self.descriptor < 0:
             self.descriptor = self.socket.fileno()
             self._poller.add(self)
@@ -98,9 +107,11 @@ class Connecting(BaseClient):
         self._name = self.protocol.__class__.__name__
         if protocol is None:
             self.loseConnection()
-        else:
-            self.startReading()
-            protocol.makeConnection(self)
+            return
+        self.startReading()
+        if secure is not None:
+            self.encrypt(secure)
+        protocol.makeConnection(self)
 
     def _stopReadingAndWriting(self) -> None:
         self.reading = self.writing = False

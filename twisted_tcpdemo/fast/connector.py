@@ -12,6 +12,7 @@ from twisted.internet.tcp import Client, Connector
 
 from twisted_tcpdemo.fast.connecting import Connecting
 from twisted_tcpdemo.fast.transport import Name, WriteThroughTransport
+from twisted_tcpdemo.tls.context import EngineMaker
 
 PRIVATE_NAMES: Final = {
     "twisted.internet.tcp.Connector": ("_makeTransport",),
@@ -41,7 +42,12 @@ class ClientTransport(Connecting, WriteThroughTransport, Client):  # type: ignor
 class WriteThroughConnector(Connector):
     """
     Makes a L{ClientTransport} for each attempt to connect.
+
+    @ivar engineMaker: makes the TLS engine of the connection, if it is to be
+        encrypted.
     """
+
+    engineMaker: EngineMaker | None = None
 
     def _makeTransport(self) -> ClientTransport:
         return ClientTransport(self.host, self.port, self.bindAddress, self, self.reactor)

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 from errno import EADDRINUSE
+from ssl import PROTOCOL_TLS_CLIENT, SSLContext
 from typing import cast
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
@@ -24,10 +25,11 @@ from twisted.internet.interfaces import (
 from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 
-from twisted_tcpdemo.errors import needTLS
-from twisted_tcpdemo.fast.accepting import canPoll
+from twisted_tcpdemo.errors import NoEngineError, needTLS
+from twisted_tcpdemo.fast.accepting import AcceptingPort, canPoll
 from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
+from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
 from twisted_tcpdemo.values.text import printable
 
@@ -54,7 +56,7 @@ class ServerEndpoint:
         mode: int = 0o666,
         reusePort: bool = False,
         noDelay: bool = False,
-        tls: ContextFactory | IOpenSSLServerConnectionCreator | None = None,
+        tls: SSLContext | ContextFactory | IOpenSSLServerConnectionCreator | None = None,
     ) -> None:
         """
         Give exactly one of C{port} and C{path}.
@@ -70,12 +72,15 @@ class ServerEndpoint:
         @param reusePort: whether other processes may listen on the port too,
             and share its clients (SO_REUSEPORT).
         @param noDelay: TCP_NODELAY for each connection.
-        @param tls: a context factory or a creator of TLS connections, as for
-            L{wrapServerTLS<twisted.internet.endpoints.wrapServerTLS>}; most
-            often a L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
+        @param tls: an C{ssl.SSLContext} of the standard library, which is the fastest
+            and needs no other package; or a context factory or a creator of TLS
+            connections, as for L{wrapServerTLS
+            <twisted.internet.endpoints.wrapServerTLS>}, most often a
+            L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: if a value is out of range, or does not go with another.
-        @raise TLSNotInstalledError: for C{tls} without the extra C{tls}.
+        @raise TLSNotInstalledError: for a C{tls} of Twisted's without the extra
+            C{tls}.
         """
         if (port is None) == (path is None):
             raise ValueError("give exactly one of: port, or path")
@@ -108,56 +113,81 @@ class ServerEndpoint:
         return execute(self._listen, cast(IProtocolFactory, protocolFactory))
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        if self._path is not None and not self._path.startswith(b"\0") and not vacate(self._path):
+            taken = OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+            raise CannotListenError(None, self._path, taken)
+        if not canPoll(self._reactor):
+            return self._listenSlowly(factory)
+        port = self._tcpPort(factory) if self._path is None else self._unixPort(factory)
+        if self._tls is not None:
+            port.engineMaker = engineMaker(self._tls, False, factory)
+        port.startListening()
+        return port
+
+    def _tcpPort(self, factory: IProtocolFactory) -> AcceptingPort:
+        binding, interface = self._binding()
+        return WriteThroughPort(
+            binding, factory, self._backlog, interface, self._reactor, self._noDelay
+        )
+
+    def _unixPort(self, factory: IProtocolFactory) -> AcceptingPort:
+        from twisted_tcpdemo.fast.unix import UNIXPort
+
+        assert self._path is not None
+        return UNIXPort(self._path, factory, self._backlog, self._mode, self._reactor)
+
+    def _binding(self) -> tuple[int | Binding, str]:
+        """
+        The number to bind, or more than that, and the interface.
+        """
+        assert self._port is not None
+        interface = self._interface or ("::" if hasIPv6() else "")
+        if self._reusePort:
+            return makeBinding(interface, self._port, reuseAddress=True, reusePort=True), interface
+        return self._port, interface
+
+    def _listenSlowly(self, factory: IProtocolFactory) -> IListeningPort:
+        """
+        Listen with the reactor's own transport.
+        """
+        if isinstance(self._tls, SSLContext):
+            raise NoEngineError
         if self._tls is not None:
             from twisted.protocols.tls import TLSMemoryBIOFactory
 
             factory = TLSMemoryBIOFactory(self._tls, False, factory)
+        port: IListeningPort
         if self._path is not None:
-            return self._listenOn(self._path, factory)
-        assert self._port is not None
-        interface = self._interface or ("::" if hasIPv6() else "")
-        binding: int | Binding = self._port
-        if self._reusePort:
-            binding = makeBinding(interface, self._port, reuseAddress=True, reusePort=True)
-        if not canPoll(self._reactor):
-            own: IListeningPort = self._reactor.listenTCP(
+            port = self._reactor.listenUNIX(
+                self._path, factory, backlog=self._backlog, mode=self._mode
+            )
+        else:
+            binding, interface = self._binding()
+            port = self._reactor.listenTCP(
                 binding, factory, backlog=self._backlog, interface=interface
             )
-            return own
-        port = WriteThroughPort(
-            binding, factory, self._backlog, interface, self._reactor, self._noDelay
-        )
-        port.startListening()
-        return port
-
-    def _listenOn(self, path: bytes, factory: IProtocolFactory) -> IListeningPort:
-        if not path.startswith(b"\0") and not vacate(path):
-            taken = OSError(EADDRINUSE, os.strerror(EADDRINUSE))
-            raise CannotListenError(None, path, taken)
-        if not canPoll(self._reactor):
-            own: IListeningPort = self._reactor.listenUNIX(
-                path, factory, backlog=self._backlog, mode=self._mode
-            )
-            return own
-        from twisted_tcpdemo.fast.unix import UNIXPort
-
-        port = UNIXPort(path, factory, self._backlog, self._mode, self._reactor)
-        port.startListening()
         return port
 
 
-def _checked(tls: object) -> IOpenSSLContextFactory | IOpenSSLServerConnectionCreator:
+def _checked(
+    tls: object,
+) -> SSLContext | IOpenSSLContextFactory | IOpenSSLServerConnectionCreator:
     """
     Check that an object makes TLS connections.
 
     @raise TypeError: if it does not.
-    @raise TLSNotInstalledError: without the extra C{tls}.
+    @raise ValueError: for an C{SSLContext} of a client.
+    @raise TLSNotInstalledError: for one of Twisted's without the extra C{tls}.
     """
+    if isinstance(tls, SSLContext):
+        if tls.protocol is PROTOCOL_TLS_CLIENT:
+            raise ValueError("tls is an SSLContext for a client: make it with PROTOCOL_TLS_SERVER")
+        return tls
     needTLS()
     if IOpenSSLServerConnectionCreator.providedBy(tls):
         return tls
     if not callable(getattr(tls, "getContext", None)):
-        raise TypeError(f"tls must be CertificateOptions or their like, not {tls!r}")
+        raise TypeError(f"tls must be an SSLContext or CertificateOptions, not {tls!r}")
     return cast(IOpenSSLContextFactory, tls)
 
 

@@ -88,17 +88,17 @@ class Polled(Protocol):
         The reactor's time when a byte last moved.
         """
 
-    def doRead(self) -> Exception | None:
+    def doRead(self) -> BaseException | None:
         """
         Read; return the reason why the connection is lost, if it is.
         """
 
-    def doWrite(self) -> Exception | None:
+    def doWrite(self) -> BaseException | None:
         """
         Write once; return the reason why the connection is lost, if it is.
         """
 
-    def doSoon(self) -> Exception | None:
+    def doSoon(self) -> BaseException | None:
         """
         Do the work that had to wait; return the reason why the connection is lost,
         if it is.  See L{Poller.soon}.

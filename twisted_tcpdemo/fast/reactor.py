@@ -15,20 +15,24 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.interfaces import (
     Binding,
+    IAddress,
     IListeningPort,
+    IProtocol,
     IProtocolFactory,
     IReactorSocket,
     IReactorSSL,
     IReactorTCP,
     IReactorUNIX,
 )
-from twisted.internet.protocol import ClientFactory
+from twisted.internet.protocol import ClientFactory, Factory, Protocol
 from zope.interface import directlyProvides, implementer, providedBy
 
 from twisted_tcpdemo.fast.accepting import canPoll
 from twisted_tcpdemo.fast.connector import WriteThroughConnector
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.shapes import AnyReactor
+from twisted_tcpdemo.tls.context import EngineMaker, engineMaker, unwrapped
+from twisted_tcpdemo.tls.securesocket import SecureSocket
 
 if TYPE_CHECKING:
     # At run time only on request: some systems have no UNIX sockets.
@@ -54,7 +58,11 @@ class FastReactor:
     It provides what the reactor provides, and passes on all that is not here.
 
     @ivar viewed: the reactor.
+    @ivar engineMaker: makes the TLS engine of each client's connection; L{None}
+        for connections without TLS.
     """
+
+    engineMaker: EngineMaker | None = None
 
     def __init__(self, reactor: AnyReactor) -> None:
         self._reactor = self.viewed = reactor
@@ -72,7 +80,18 @@ class FastReactor:
         """
         See L{IReactorTCP}.
         """
+        return self._listenTCP(port, *unwrapped(factory), backlog, interface)
+
+    def _listenTCP(
+        self,
+        port: int | Binding,
+        factory: IProtocolFactory,
+        maker: EngineMaker | None,
+        backlog: int,
+        interface: str,
+    ) -> WriteThroughPort:
         listening = WriteThroughPort(port, factory, backlog, interface, self._reactor)
+        listening.engineMaker = maker
         listening.startListening()
         return listening
 
@@ -87,7 +106,19 @@ class FastReactor:
         """
         See L{IReactorTCP}.
         """
+        return self._connectTCP(host, port, factory, self.engineMaker, timeout, bindAddress)
+
+    def _connectTCP(  # noqa: PLR0917
+        self,
+        host: str,
+        port: int,
+        factory: AnyClientFactory,
+        maker: EngineMaker | None,
+        timeout: float,
+        bindAddress: LocalAddress,
+    ) -> WriteThroughConnector:
         connector = WriteThroughConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector.engineMaker = maker
         connector.connect()
         return connector
 
@@ -102,12 +133,8 @@ class FastReactor:
         """
         See L{IReactorSSL}.
         """
-        from twisted.protocols.tls import TLSMemoryBIOFactory
-
-        encrypting = TLSMemoryBIOFactory(contextFactory, False, factory)
-        listening = self.listenTCP(port, encrypting, backlog, interface)
-        listening._type = "TLS"  # as Twisted calls it in its log
-        return listening
+        maker = engineMaker(contextFactory, False, factory)
+        return self._listenTCP(port, factory, maker, backlog, interface)
 
     def connectSSL(  # noqa: PLR0917
         self,
@@ -121,10 +148,8 @@ class FastReactor:
         """
         See L{IReactorSSL}.
         """
-        from twisted.protocols.tls import TLSMemoryBIOFactory
-
-        encrypting: AnyClientFactory = TLSMemoryBIOFactory(contextFactory, True, factory)
-        return self.connectTCP(host, port, encrypting, timeout, bindAddress)
+        maker = engineMaker(contextFactory, True, factory, host)
+        return self._connectTCP(host, port, factory, maker, timeout, bindAddress)
 
     def listenUNIX(
         self,
@@ -139,6 +164,7 @@ class FastReactor:
         """
         from twisted_tcpdemo.fast.unix import UNIXPort
 
+        factory, maker = unwrapped(factory)
         # Twisted takes text, too; only its types do not say so.
         listening = UNIXPort(
             address,  # type: ignore[arg-type]
@@ -148,6 +174,7 @@ class FastReactor:
             self._reactor,
             wantPID,
         )
+        listening.engineMaker = maker
         listening.startListening()
         return listening
 
@@ -164,6 +191,7 @@ class FastReactor:
         from twisted_tcpdemo.fast.unix import UNIXConnector
 
         connector = UNIXConnector(address, factory, timeout, self._reactor, checkPID)
+        connector.engineMaker = self.engineMaker
         connector.connect()
         return connector
 
@@ -175,6 +203,7 @@ class FastReactor:
         takes it for.
         """
         family = _familyOf(fileDescriptor, addressFamily)
+        factory, maker = unwrapped(factory)
         listening: WriteThroughPort | UNIXPort
         if family in _INTERNET:
             listening = WriteThroughPort._fromListeningDescriptor(
@@ -187,6 +216,7 @@ class FastReactor:
         else:
             foreign: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, family, factory)
             return foreign
+        listening.engineMaker = maker
         listening.startListening()
         return listening
 
@@ -198,6 +228,8 @@ class FastReactor:
         takes it for.
         """
         family = _familyOf(fileDescriptor, addressFamily)
+        if self.engineMaker is not None:
+            factory = _EncryptingFactory(factory, self.engineMaker)
         if family in _INTERNET:
             return ServerTransport._fromConnectedSocket(
                 fileDescriptor, family, factory, self._reactor
@@ -207,6 +239,43 @@ class FastReactor:
 
             return UNIXServerTransport.adopted(fileDescriptor, factory, self._reactor)
         return self._reactor.adoptStreamConnection(fileDescriptor, family, factory)
+
+
+class _EncryptingFactory(Factory[Protocol]):
+    """
+    Wraps the factory of a client whose open socket is adopted, for TLS on it.
+    """
+
+    noisy = False
+
+    def __init__(self, factory: IProtocolFactory, engineMaker: EngineMaker) -> None:
+        self._factory = factory
+        self._engineMaker = engineMaker
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """
+        Build what stands before the protocol until TLS has begun.
+        """
+        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
+        return None if protocol is None else _Encrypted(protocol, self._engineMaker)
+
+
+class _Encrypted(Protocol):
+    """
+    Begins TLS, and gives way to the protocol.
+    """
+
+    def __init__(self, protocol: IProtocol, engineMaker: EngineMaker) -> None:
+        self._protocol = protocol
+        self._engineMaker = engineMaker
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Connect the protocol, on TLS.
+        """
+        transport.protocol = self._protocol
+        transport.encrypt(SecureSocket(transport.socket, self._engineMaker))
+        self._protocol.makeConnection(transport)
 
 
 def _familyOf(descriptor: int, claimed: int) -> int:

@@ -36,19 +36,21 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.error import (
     ConnectionAborted,
-    ConnectionDone,
     ConnectionFdescWentAway,
-    ConnectionLost,
 )
-from twisted.internet.interfaces import IHalfCloseableProtocol, IProducer, IProtocol
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IProducer,
+    IProtocol,
+)
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
-from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.fast.encrypting import Encrypting
 from twisted_tcpdemo.fast.poller import READ, WRITE, pollerOf
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
@@ -72,7 +74,6 @@ PRIVATE_NAMES: Final = {
         "_isSendBufferFull",
         "_maybePauseProducer",
     ),
-    "twisted.internet._newtls": ("startTLS",),
     "twisted.internet.tcp.Port": ("_addressType", "_realPortNumber"),
 }
 
@@ -99,18 +100,20 @@ kernel one by one."""
 
 
 @implementer(ICountingTransport)
-class WriteThroughTransport(Connection):
+class WriteThroughTransport(Encrypting):
     """
     A TCP connection, of either side; see L{ServerTransport
     <twisted_tcpdemo.fast.port.ServerTransport>} and L{ClientTransport
     <twisted_tcpdemo.fast.connector.ClientTransport>}.
 
-    From C{startTLS} on it counts ciphertext; it tells its watcher first.
+    Under TLS its socket is a L{SecureSocket
+    <twisted_tcpdemo.tls.securesocket.SecureSocket>}, and all that is said of bytes
+    here is said of plaintext.
 
     @ivar descriptor: the number of its socket while a poller serves it, else -1.
     """
 
-    reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
+    reactor: Reactor
 
     watcher: ITransportWatcher | None = None
     writing = False
@@ -189,7 +192,7 @@ class WriteThroughTransport(Connection):
 
     # Reading.
 
-    def doRead(self) -> ConnectionDone | ConnectionLost | None:  # type: ignore[override]
+    def doRead(self) -> BaseException | None:  # type: ignore[override]
         """
         Read and deliver once, or up to L{READS} times while reads are large.
         """
@@ -200,8 +203,8 @@ class WriteThroughTransport(Connection):
                 data = self.socket.recv(wanted)
             except BlockingIOError:
                 return None
-            except OSError:
-                return CONNECTION_LOST
+            except OSError as error:
+                return self._broken(error)
             size = len(data)
             if not size:
                 # A failed send has used up the socket's error: this end is a reset.
@@ -236,6 +239,9 @@ class WriteThroughTransport(Connection):
         self.reading = False
         self._readEnded = True
         self._poller.watch(self, WRITE if self.writing else 0)
+        if self._secure is not None:
+            self._secureEnded(reason)
+            return
         protocol = IHalfCloseableProtocol(self.protocol, None)
         if protocol is None:
             self.connectionLost(reason)
@@ -257,6 +263,8 @@ class WriteThroughTransport(Connection):
             self.reading = True
             if not self.interest & READ:
                 self._poller.watch(self, self.interest | READ)
+            if self._secure is not None and self._secure.more:
+                self.readSoon()
 
     def stopReading(self) -> None:
         """
@@ -286,30 +294,12 @@ class WriteThroughTransport(Connection):
                 self.startWriting()
                 if self.watcher is not None:
                     self.watcher.transportWaiting()
-        elif self.TLS:
-            if self.connected:
-                self.protocol.write(data)  # type: ignore[attr-defined]
         else:
-            self.push(data)
+            self.writeSequence((data,))
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """
         Write several pieces as one.
-        """
-        if not self.TLS:
-            self.pushSequence(iovec)
-        elif self.connected:
-            self.protocol.writeSequence(iovec)  # type: ignore[attr-defined]
-
-    def push(self, data: bytes) -> None:
-        """
-        Write to the socket itself, below any TLS.
-        """
-        self.pushSequence((data,))
-
-    def pushSequence(self, iovec: Iterable[bytes]) -> None:
-        """
-        Write several pieces to the socket itself, below any TLS.
         """
         pieces = list(iovec)
         for piece in pieces:
@@ -334,7 +324,7 @@ class WriteThroughTransport(Connection):
                 self.watcher.transportWaiting()
 
     @property
-    def bytesPending(self) -> int:
+    def bytesPending(self) -> int:  # type: ignore[override]  # it is not settable
         """
         See L{ICountingTransport}.
         """
@@ -358,6 +348,7 @@ class WriteThroughTransport(Connection):
         if not isinstance(error, BlockingIOError) and error.errno != ENOBUFS:
             self._sendFailed = True
             self._direct = False
+            self._failure = getattr(error, "cause", None)
         return 0
 
     def _send(self, pending: WriteBuffer) -> None:
@@ -377,31 +368,44 @@ class WriteThroughTransport(Connection):
         self._direct = bool(
             self.connected
             and self._pending is None
-            and not (self.TLS or self._sendFailed or self._writeDisconnected or self._aborting)
+            and not (self._sendFailed or self._writeDisconnected or self._aborting)
+            and (self._secure is None or self._secure.ready)
             and (self.producer is None or self.streamingProducer)
         )
 
-    def doWrite(self) -> Exception | None:  # type: ignore[override]
+    def doWrite(self) -> BaseException | None:  # type: ignore[override]
         """
         Send pending bytes: the kernel has room.
         """
-        if self._pending is not None:
+        if self._isWaiting():
             try:
-                self._send(self._pending)
+                if self._pending is not None:
+                    self._send(self._pending)
+                elif self._secure is not None:
+                    self._secure.flush()
             except OSError as error:
                 self._refused(error)
-                return CONNECTION_LOST if self._sendFailed else None
+                return (self._failure or CONNECTION_LOST) if self._sendFailed else None
             if self.watcher is not None:
                 self.watcher.transportFlushed()
-            if self._pending is not None or self._aborting:
+            if self._isWaiting() or self._aborting:
                 return None
         self.writing = False
-        why = self._drained()
+        why = self._drained() if self._pending is None else None
         if not self.writing:
             self._poller.watch(self, self.interest & ~WRITE)
         return why
 
-    def doSoon(self) -> Exception | None:
+    def _isWaiting(self) -> bool:
+        """
+        Whether bytes wait for the kernel, and not for TLS.
+        """
+        secure = self._secure
+        if secure is None:
+            return self._pending is not None
+        return secure.waiting or (self._pending is not None and not secure.held)
+
+    def doSoon(self) -> BaseException | None:
         """
         Finish what a call has asked for and could not do while it ran.
         """
@@ -409,18 +413,20 @@ class WriteThroughTransport(Connection):
             self._owesFlushed = False
             if self.watcher is not None:
                 self.watcher.transportFlushed()
+        if self._readCall is not None and not self._readCall.active():
+            self._readAgain()
         if self.disconnected or not self._isDueSoon:
             return None
         self._isDueSoon = False
         if self._aborting:
             return ConnectionAborted()
         if self._sendFailed:
-            return CONNECTION_LOST
+            return self._failure or CONNECTION_LOST
         if self.descriptor < 0:
             return ConnectionFdescWentAway()
         return self._drained() if self._pending is None else None
 
-    def _drained(self) -> Exception | None:
+    def _drained(self) -> BaseException | None:
         """
         Ask the producer for more, or close as was asked: all bytes are sent.
         """
@@ -430,7 +436,7 @@ class WriteThroughTransport(Connection):
             self.producerPaused = False
             self.producer.resumeProducing()  # type: ignore[attr-defined]
         elif self.disconnecting:
-            return CONNECTION_DONE
+            return CONNECTION_DONE if self._secure is None else self._goodbye(self._secure)
         elif self._writeDisconnecting and not self._writeDisconnected:
             self._writeDisconnected = True
             self._direct = False
@@ -461,13 +467,12 @@ class WriteThroughTransport(Connection):
         """
         if self._aborting:
             return
-        if self._pending is not None and not self._sendFailed:
+        if self._isWaiting() and not self._sendFailed:
             if not self.writing:
                 self.writing = True
                 self._poller.watch(self, self.interest | WRITE)
-        elif not self._isDueSoon:
-            self._isDueSoon = True
-            self._poller.soon(self)
+        elif self._pending is None or self._sendFailed:
+            self._dueSoon()
 
     def stopWriting(self) -> None:
         """
@@ -482,15 +487,6 @@ class WriteThroughTransport(Connection):
         """
         See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
         """
-        if self.TLS:
-            self.protocol.registerProducer(producer, streaming)  # type: ignore[attr-defined]
-        else:
-            self.addProducer(producer, streaming)
-
-    def addProducer(self, producer: IProducer, streaming: bool) -> None:
-        """
-        Register a producer that writes to the socket itself, below any TLS.
-        """
         if self.producer is None and not streaming:
             self._direct = False  # a pull producer is asked for more after each write
         FileDescriptor.registerProducer(self, producer, streaming)
@@ -502,15 +498,6 @@ class WriteThroughTransport(Connection):
         """
         See L{IConsumer<twisted.internet.interfaces.IConsumer>}.
         """
-        if self.TLS:
-            self.protocol.unregisterProducer()  # type: ignore[attr-defined]
-        else:
-            self.removeProducer()
-
-    def removeProducer(self) -> None:
-        """
-        Forget the producer that writes to the socket itself.
-        """
         FileDescriptor.unregisterProducer(self)
         self._redirect()
 
@@ -520,19 +507,11 @@ class WriteThroughTransport(Connection):
         """
         Close when all written bytes are sent and the producer is done.
         """
-        if not self.TLS:
-            self.close()
-        elif self.connected and not self.disconnecting:
-            self.protocol.loseConnection()  # type: ignore[attr-defined]
-
-    def close(self) -> None:
-        """
-        Close the socket itself, below any TLS, in the same order.
-        """
         if self.connected and not self.disconnecting:
             if self.watcher is not None:
                 self.watcher.transportClosing()
-            self.reading = False
+            # TLS may have to read before it can write.
+            self.reading = self.reading and self._secure is not None and self._secure.held
             self.disconnecting = 1
             self.startWriting()
 
@@ -545,9 +524,7 @@ class WriteThroughTransport(Connection):
                 self.watcher.transportAborting()
             self._aborting = True
             self.reading = self.writing = self._direct = False
-            if not self._isDueSoon:
-                self._isDueSoon = True
-                self._poller.soon(self)
+            self._dueSoon()
 
     def connectionLost(self, reason: Failure) -> None:
         """
@@ -570,6 +547,8 @@ class WriteThroughTransport(Connection):
                 self.producer.stopProducing()
             except BaseException:
                 _log.failure("a producer could not be stopped")
+        if self._secure is not None:
+            self._released()
         protocol, watcher = self.protocol, self.watcher
         self.watcher = self.producer = None
         del self.socket, self.protocol
@@ -629,47 +608,16 @@ class WriteThroughTransport(Connection):
             self._owesFlushed = True
             self._poller.soon(self)
 
-    def startTLS(self, ctx: object, normal: bool = True) -> None:
-        """
-        See L{ITLSTransport<twisted.internet.interfaces.ITLSTransport>}.
-        """
-        from twisted.internet._newtls import startTLS
+    def _dueSoon(self) -> None:
+        if not self._isDueSoon:
+            self._isDueSoon = True
+            self._poller.soon(self)
 
-        if self.watcher is not None:
-            self.watcher.transportEncrypting()
-        self.logstr = self.logstr  # the protocol's prefix, not that of the TLS layer
-        try:
-            startTLS(self, ctx, normal, _BelowTLS)
-        finally:
-            # Not before: startTLS() unregisters a producer while TLS is not set yet.
-            self._redirect()
+    def _unsent(self) -> Iterable[bytes | memoryview]:
+        return () if self._pending is None else self._pending.pieces
 
-
-class _BelowTLS:
-    """
-    The methods that a TLS layer calls on its transport.  The transport's own ones
-    of the same names lead back to that layer.
-    """
-
-    @staticmethod
-    def write(transport: WriteThroughTransport, data: bytes) -> None:
-        """
-        Send ciphertext.
-        """
-        transport.push(data)
-        transport.tellFlushedSoon()
-
-    @staticmethod
-    def writeSequence(transport: WriteThroughTransport, iovec: Iterable[bytes]) -> None:
-        """
-        Send ciphertext in several pieces.
-        """
-        transport.pushSequence(iovec)
-        transport.tellFlushedSoon()
-
-    loseConnection = WriteThroughTransport.close
-    registerProducer = WriteThroughTransport.addProducer
-    unregisterProducer = WriteThroughTransport.removeProducer
+    def _serveSoon(self) -> None:
+        self._poller.soon(self)
 
 
 def scoped(name: Name) -> Name:

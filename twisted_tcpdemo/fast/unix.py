@@ -71,6 +71,7 @@ from twisted_tcpdemo.fast.poller import pollerOf
 from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.tls.context import EngineMaker
 
 _log = Logger(namespace="tcpdemo")
 
@@ -127,14 +128,14 @@ class UNIXTransport(WriteThroughTransport):
         """
         Read bytes as they arrive, and descriptors if the protocol takes them now.
         """
-        if _takesDescriptors(self.protocol):
+        if _takesDescriptors(self.protocol) and self._secure is None:
             # Not a method of the class: other protocols do not pay for it.
-            self.doRead = self._receive  # type: ignore[method-assign,assignment]
+            self.doRead = self._receive  # type: ignore[method-assign]
         else:
             self.__dict__.pop("doRead", None)
         super().startReading()
 
-    def _receive(self) -> Exception | None:
+    def _receive(self) -> BaseException | None:
         """
         Read once, and deliver descriptors and then bytes.
         """
@@ -217,19 +218,19 @@ class UNIXTransport(WriteThroughTransport):
         Note a failed send.  While bytes of a peer that has closed can still be read,
         it is as if the buffer were full: the read that finds the end tells it.
         """
-        if error.errno == EPIPE and self.reading:
+        if error.errno == EPIPE and self.reading and self._secure is None:
             with suppress(OSError):  # else the peer only reads no more
                 self.socket.recv(1, MSG_PEEK)
                 return 0
         return super()._refused(error)
 
-    def doWrite(self) -> Exception | None:  # type: ignore[override]
+    def doWrite(self) -> BaseException | None:  # type: ignore[override]
         """
         Send pending bytes: the kernel has room.
         """
         return super().doWrite() if self._haveBytes() else FileDescriptorOverrun()
 
-    def doSoon(self) -> Exception | None:
+    def doSoon(self) -> BaseException | None:
         """
         Finish what a call has asked for and could not do while it ran.
         """
@@ -428,7 +429,12 @@ class UNIXClientTransport(Connecting, UNIXTransport, Client):
 class UNIXConnector(Connector):
     """
     Makes a L{UNIXClientTransport} for each attempt to connect.
+
+    @ivar engineMaker: makes the TLS engine of the connection, if it is to be
+        encrypted.
     """
+
+    engineMaker: EngineMaker | None = None
 
     def _makeTransport(self) -> UNIXClientTransport:  # type: ignore[override]
         return UNIXClientTransport(self.address, self, self.reactor, self.checkPID)

@@ -20,7 +20,7 @@ from functools import partial
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.protocols.policies import ProtocolWrapper
 
-from twisted_tcpdemo.transports.layers import tlsOf
+from twisted_tcpdemo.transports.layers import isEncrypted
 from twisted_tcpdemo.transports.patches import Patches
 
 
@@ -34,7 +34,7 @@ def relayHalfClose(transport: object, close: Callable[[], object]) -> Patches | 
     @return: the patches, to be removed when the connection is over; L{None} if
         none were needed.
     """
-    if not isinstance(transport, ProtocolWrapper) or tlsOf(transport) is not None:
+    if not isinstance(transport, ProtocolWrapper) or isEncrypted(transport):
         return None
     patches = Patches()
     while isinstance(transport, ProtocolWrapper):

@@ -38,16 +38,25 @@ def bottomOf(transport: object) -> Any:
 
 def tlsOf(transport: object) -> Any | None:
     """
-    The layer that encrypts, or L{None}: a wrapper around the transport, or the
-    layer that C{startTLS} has put in front of the protocol.
+    The layer of Twisted's that encrypts, or L{None}: a wrapper around the transport,
+    or the layer that C{startTLS} has put in front of the protocol.
     """
     while isinstance(transport, ProtocolWrapper):
         # Its own: another wrapper above it forwards to all that it has.
         if "_appSendBuffer" in vars(transport):
             return transport
         transport = transport.transport
+    if ICountingTransport.providedBy(transport):
+        return None  # it encrypts by itself
     # A lost connection lets that layer go before it tells the protocol.
     return getattr(transport, "protocol", None) if getattr(transport, "TLS", False) else None
+
+
+def isEncrypted(transport: object) -> bool:
+    """
+    Whether TLS is on a connection, as a layer or inside its transport.
+    """
+    return tlsOf(transport) is not None or getattr(bottomOf(transport), "TLS", False)
 
 
 def countsItself(transport: object) -> bool:
@@ -57,11 +66,7 @@ def countsItself(transport: object) -> bool:
     A TLS layer claims to provide every interface of the transport below it, which
     counts ciphertext.
     """
-    return (
-        not isinstance(transport, ProtocolWrapper)
-        and ICountingTransport.providedBy(transport)
-        and not getattr(transport, "TLS", False)
-    )
+    return not isinstance(transport, ProtocolWrapper) and ICountingTransport.providedBy(transport)
 
 
 def replaceProtocol(transport: object, old: IProtocol, new: IProtocol) -> None:
@@ -135,8 +140,19 @@ def isHandshaking(transport: object) -> bool:
     """
     Whether a TLS handshake has begun and not ended.
     """
+    bottom = bottomOf(transport)
+    if ICountingTransport.providedBy(bottom) and bottom.handshaking:
+        return True
     tls = tlsOf(transport)
     return tls is not None and not tls._handshakeDone
+
+
+def tellsHandshake(transport: object) -> bool:
+    """
+    Whether the protocol of a transport with TLS will hear that the handshake is done.
+    Other wrappers above the layer that encrypts do not pass it on.
+    """
+    return countsItself(transport) or tlsOf(transport) is transport
 
 
 def hasLateAddresses(transport: object) -> bool:

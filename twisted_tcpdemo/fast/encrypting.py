@@ -1,0 +1,254 @@
+"""
+The part of a transport that has to do with TLS: how it begins, what the protocol is
+told, and how it ends.
+
+Bytes are no part of it.  A L{SecureSocket
+<twisted_tcpdemo.tls.securesocket.SecureSocket>} takes the place of the socket, and
+the transport reads and writes as it does without TLS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from fcntl import ioctl
+from socket import SHUT_WR, socket
+from struct import unpack
+from termios import TIOCOUTQ
+from typing import Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHandshakeListener,
+    ISSLTransport,
+)
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.tcp import Connection
+from twisted.python import log
+from twisted.python.failure import Failure
+from zope.interface import directlyProvides
+
+from twisted_tcpdemo.interfaces import ITransportWatcher
+from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.tls.context import engineMaker
+from twisted_tcpdemo.tls.securesocket import SecureSocket
+
+LINGER: Final = 2.0
+"""Seconds that a closed connection waits for the peer's end of TLS."""
+
+
+class Encrypting(Connection):
+    """
+    A connection that can speak TLS.
+    """
+
+    reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
+
+    watcher: ITransportWatcher | None
+    lastActivity: float
+    bytesPending: int
+    reading: bool
+    getPeerCertificate: Callable[[], object]
+
+    _direct: bool
+    _secure: SecureSocket | None = None
+    _failure: BaseException | None = None
+    _lingering: IDelayedCall | None = None
+    _readCall: IDelayedCall | None = None
+
+    def startTLS(self, ctx: object, normal: bool = True) -> None:
+        """
+        Speak TLS from now on; see L{ITLSTransport
+        <twisted.internet.interfaces.ITLSTransport>}.
+
+        @param ctx: as in Twisted, or an C{ssl.SSLContext}.
+        @raise RuntimeError: if it speaks TLS already.
+        """
+        if self._secure is not None:
+            raise RuntimeError("TLS has been started on this connection")
+        isClient: bool = self._tlsClientDefault is normal  # type: ignore[attr-defined]
+        self.encrypt(SecureSocket(self.socket, engineMaker(ctx, isClient)))
+        if self.watcher is not None:
+            self.watcher.transportEncrypting()
+
+    def encrypt(self, secure: SecureSocket) -> None:
+        """
+        Put TLS between this transport and its socket.
+        """
+        self._secure = self.socket = secure  # type: ignore[assignment]  # it is one to us
+        self._direct = False
+        self.TLS = True
+        directlyProvides(self, ISSLTransport)
+        self.getPeerCertificate = secure.engine.peerCertificate
+        try:
+            secure.begin(self, self._unsent())
+        except OSError as error:
+            self._refused(error)
+            self._dueSoon()
+
+    def _released(self) -> None:
+        """
+        Let TLS go: the connection is lost.
+        """
+        assert self._secure is not None
+        self._secure.release()
+        self._secure = None
+        del self.getPeerCertificate
+        for call in (self._lingering, self._readCall):
+            if call is not None and call.active():
+                call.cancel()
+
+    @property
+    def handshaking(self) -> bool:
+        """
+        Whether a TLS handshake has begun and not ended.
+        """
+        return self._secure is not None and not self._secure.ready
+
+    @property
+    def negotiatedProtocol(self) -> bytes | None:
+        """
+        See L{INegotiated<twisted.internet.interfaces.INegotiated>}; L{None} without
+        TLS.
+        """
+        return None if self._secure is None else self._secure.engine.negotiatedProtocol()
+
+    def getHandle(self) -> object:  # type: ignore[override]  # as under TLS in Twisted
+        """
+        The socket, or under TLS the object of the engine's library.
+        """
+        return self.socket if self._secure is None else self._secure.engine.handle
+
+    def secureReady(self) -> None:
+        """
+        Tell a protocol that listens for it that the handshake is done.
+        """
+        self._redirect()
+        try:
+            if IHandshakeListener.providedBy(self.protocol):
+                self.protocol.handshakeCompleted()
+        except BaseException:
+            log.err()
+            if self.watcher is not None:
+                self.watcher.deliveryFailed()
+            raise
+        self.secureFreed()
+
+    def secureFreed(self) -> None:
+        """
+        Send bytes that TLS has held back.
+        """
+        if self.bytesPending or self.disconnecting:
+            self.startWriting()
+
+    def secureMoved(self) -> None:
+        """
+        Note that bytes have come which are no plaintext yet.
+        """
+        self.lastActivity = self.reactor.seconds()
+
+    def secureWaits(self) -> None:
+        """
+        Send ciphertext when the kernel has room.
+        """
+        self.startWriting()
+
+    def readSoon(self) -> None:
+        """
+        Read without an event, after the delayed calls that are due.
+        """
+        if self._readCall is None:
+            self._readCall = self.reactor.callLater(0, self._serveSoon)
+
+    def _readAgain(self) -> None:
+        """
+        Read what TLS has left.
+        """
+        self._readCall = None
+        if not self.reading:
+            return  # startReading() asks again
+        why = self.doRead()
+        if why is CONNECTION_DONE:
+            self.readConnectionLost(Failure(why))
+        elif why is not None:
+            self.connectionLost(Failure(why))
+
+    def _secureEnded(self, reason: Failure) -> None:
+        """
+        Handle the end of the peer's stream.  TLS has no half-open connections in
+        Twisted: written bytes are sent, then this side ends too.
+        """
+        if self.disconnecting or self._writeDisconnected:
+            self.connectionLost(reason)
+        elif self.watcher is None:
+            self.loseConnection()
+        else:
+            self.watcher.transportReadEnded(self.loseConnection)
+
+    def _goodbye(self, secure: SecureSocket) -> ConnectionDone | None:
+        """
+        End the stream, and wait for the peer to close: all bytes are sent.
+
+        Closing at once would answer the peer's own C{close_notify} with a reset, and
+        a reset can destroy what the peer has not read.
+        """
+        if secure.over or secure.ended or not secure.ready:
+            return CONNECTION_DONE
+        with suppress(OSError):
+            secure.shutdown(SHUT_WR)
+        self._lingering = self.reactor.callLater(LINGER, self._dueSoon)
+        secure.discarding = True
+        self.startReading()
+        return None
+
+    def _broken(self, error: OSError) -> BaseException:
+        """
+        The reason of a loss that an error of the socket has caused.
+        """
+        if self._lingering is not None and not unacknowledged(self.socket):
+            return CONNECTION_DONE  # the peer has all, and has left
+        return getattr(error, "cause", CONNECTION_LOST)
+
+    # What it asks of the transport.
+
+    def _unsent(self) -> Iterable[bytes | memoryview]:
+        """
+        The bytes that have been accepted and not sent.
+        """
+        raise NotImplementedError
+
+    def _refused(self, error: OSError) -> int:
+        """
+        Note a failed send.
+        """
+        raise NotImplementedError
+
+    def _redirect(self) -> None:
+        """
+        Decide whether C{write} may give its bytes straight to the socket.
+        """
+        raise NotImplementedError
+
+    def _dueSoon(self) -> None:
+        """
+        Go on with what is to be done, outside any application's call.
+        """
+        raise NotImplementedError
+
+    def _serveSoon(self) -> None:
+        """
+        Have C{doSoon} called.
+        """
+        raise NotImplementedError
+
+
+def unacknowledged(connected: socket) -> int:
+    """
+    Bytes that the peer's system has not acknowledged, the FIN not counted.
+    """
+    try:
+        queued: int = unpack("i", ioctl(connected.fileno(), TIOCOUTQ, bytes(4)))[0]
+    except OSError:
+        return 0
+    return max(0, queued - 1)

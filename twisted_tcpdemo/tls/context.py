@@ -1,0 +1,95 @@
+"""
+What C{tls} stands for: from a context to the engine of each connection.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from twisted.internet.endpoints import _WrapperEndpoint
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+
+from twisted_tcpdemo.errors import needTLS
+from twisted_tcpdemo.tls.engine import Engine
+from twisted_tcpdemo.tls.standard import StandardEngine
+
+EngineMaker: TypeAlias = Callable[[Any], Engine]
+"""Makes the engine of one connection, given its L{SecureSocket
+<twisted_tcpdemo.tls.securesocket.SecureSocket>}."""
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.endpoints": ("_WrapperEndpoint",),
+    "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
+    "twisted.protocols.tls.TLSMemoryBIOFactory": ("_creatorCallable",),
+}
+
+
+def engineMaker(
+    context: object, isClient: bool, factory: object = None, hostname: str | None = None
+) -> EngineMaker:
+    """
+    The maker of engines for a context.
+
+    @param context: an C{ssl.SSLContext}, or whatever Twisted takes: something with
+        C{getContext()}, or a creator of TLS connections.
+    @param factory: the factory of the protocols; Twisted asks it for those that ALPN
+        may choose.
+    @param hostname: for an C{ssl.SSLContext} of a client: the server's name.
+    @raise TLSNotInstalledError: for a context of Twisted's without the extra C{tls}.
+    @raise TypeError: if it is no context.
+    """
+    if isinstance(context, ssl.SSLContext):
+        standard: ssl.SSLContext = context
+        return lambda _: StandardEngine(standard, isClient, hostname)
+    needTLS()
+    from twisted.protocols.tls import TLSMemoryBIOFactory
+
+    # A clock that is not asked for the time: Twisted would import a reactor for it.
+    clock: Any = object()
+    return makerOf(TLSMemoryBIOFactory(context, isClient, factory, clock))  # type: ignore[arg-type]
+
+
+def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker | None]:
+    """
+    Take Twisted's layer of TLS away from a server's factory, as C{wrapServerTLS} puts
+    it there.
+
+    @return: the factory behind it, and the maker of engines in its place; or the
+        factory as it is.
+    """
+    tls = sys.modules.get("twisted.protocols.tls")
+    if tls is None or type(factory) is not tls.TLSMemoryBIOFactory:
+        return factory, None
+    behind: IProtocolFactory = factory.wrappedFactory  # type: ignore[attr-defined]
+    return behind, makerOf(factory)
+
+
+def unwrappedClient(
+    endpoint: IStreamClientEndpoint,
+) -> tuple[IStreamClientEndpoint, EngineMaker | None]:
+    """
+    Take Twisted's layer of TLS away from a client's endpoint, as C{wrapClientTLS} and
+    C{tls:} strings put it there.
+
+    @return: the endpoint behind it, and the maker of engines in its place; or the
+        endpoint as it is.
+    """
+    if type(endpoint) is not _WrapperEndpoint:
+        return endpoint, None
+    return endpoint._wrappedEndpoint, makerOf(endpoint._wrapperFactory(None))
+
+
+def makerOf(wrapping: Any) -> EngineMaker:
+    """
+    The maker of engines for a C{TLSMemoryBIOFactory} of Twisted's.
+    """
+    from twisted_tcpdemo.tls.openssl import OpenSSLEngine
+
+    def make(secure: Any) -> Engine:
+        secure.factory = wrapping
+        return OpenSSLEngine(wrapping._creatorCallable(secure))
+
+    return make
