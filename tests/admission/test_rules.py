@@ -11,9 +11,9 @@ import pytest
 from twisted.internet.interfaces import IAddress
 
 from tests.support.admission import UNIX, arrives, peer
-from twisted_tcpdemo.admission.networks import Networks
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
+from twisted_tcpdemo.values.networks import Networks
 
 
 def test_ruleAdmits() -> None:

@@ -17,9 +17,9 @@ from types import MappingProxyType
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
-from twisted_tcpdemo.admission.networks import Network, Networks
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
 from twisted_tcpdemo.shapes import AdmissionPolicy
+from twisted_tcpdemo.values.networks import Network, Networks
 
 
 @implementer(IAdmissionPolicy)

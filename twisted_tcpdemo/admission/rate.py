@@ -16,9 +16,9 @@ from typing import Final
 
 from twisted.internet.interfaces import IAddress
 
-from twisted_tcpdemo.admission.networks import peerKey
 from twisted_tcpdemo.admission.rules import Rule
 from twisted_tcpdemo.values.checks import number, positive, whole
+from twisted_tcpdemo.values.networks import peerKey
 
 MAX_PEERS: Final = 65536
 """The most peers that are remembered."""

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
-from twisted_tcpdemo.admission.networks import Network, Networks, hasNetwork, peerKey
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
 from twisted_tcpdemo.values.checks import wholeOrNone
+from twisted_tcpdemo.values.networks import Network, Networks, hasNetwork, peerKey
 
 
 @implementer(IAdmissionPolicy)

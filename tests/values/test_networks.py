@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from twisted_tcpdemo.admission.networks import Networks, hasNetwork, peerKey
+from twisted_tcpdemo.values.networks import Networks, hasNetwork, peerKey
 
 
 def address(host: str, port: int = 1) -> IAddress:
