@@ -34,7 +34,7 @@ from twisted_tcpdemo.admission import (
 )
 from twisted_tcpdemo.client import ClientEndpoint, Retry
 from twisted_tcpdemo.connection import TCPDemoProtocol, hosted
-from twisted_tcpdemo.fast import ServerEndpoint, fastReactor
+from twisted_tcpdemo.fast import Proxy, ServerEndpoint, fastReactor
 from twisted_tcpdemo.server import ConnectionObserver, TCPDemoFactory, Watermarks
 from twisted_tcpdemo.values import Budgets, CloseReason, ConnectionReport
 
@@ -50,6 +50,7 @@ __all__ = [
     "Networks",
     "PeerRate",
     "PerPeerLimit",
+    "Proxy",
     "Retry",
     "Rule",
     "ServerEndpoint",

@@ -45,6 +45,12 @@ class ListeningStoppedError(TCPDemoError):
         super().__init__("the server was told to stop before it could listen")
 
 
+class ProxyHeaderError(TCPDemoError, ValueError):
+    """
+    A PROXY header is wrong.  Its text is bounded, and safe in a log.
+    """
+
+
 class TLSNotInstalledError(TCPDemoError, ImportError):
     """
     TLS is asked for, and the packages that it needs are not installed.

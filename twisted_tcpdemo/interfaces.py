@@ -221,6 +221,62 @@ class IConnectionObserver(Interface):
         """
 
 
+class IHeldClient(Interface):
+    """
+    A client that a port has accepted, and has not connected to a protocol yet.
+    """
+
+    def enterSoon() -> None:
+        """
+        Ask once more for room, when none of the code that runs now is on the stack
+        any more.
+        """
+
+
+class IHeldClients(Interface):
+    """
+    The account of clients that are held, as a port calls it.  A factory offers it by
+    the attribute C{heldClients}.
+    """
+
+    def hold(client: IHeldClient) -> bool:
+        """
+        Count the descriptor of a client.
+
+        @return: C{False} if there is none for it: it has to be refused.
+        """
+
+    def letGo(client: IHeldClient) -> None:
+        """
+        Count a client no more.  Nothing happens if it was not counted.
+        """
+
+    def mayEnter(client: IHeldClient) -> bool:
+        """
+        Whether a client may be connected now, if only to be refused.  Otherwise it
+        has to wait.
+        """
+
+    def wait(client: IHeldClient) -> None:
+        """
+        Count a client, and call its C{enterSoon} when there may be room.
+        """
+
+    def retry() -> None:
+        """
+        Call the first waiting client if there is room.
+        """
+
+    def refuse(host: IAddress, peer: IAddress, rule: str, detail: str) -> None:
+        """
+        Count a client that the port has refused.
+
+        @param rule: the name of the rule.
+        @param detail: what was wrong, in a bounded text that is safe in a log; may
+            be empty.
+        """
+
+
 class IAdmissionPolicy(Interface):
     """
     A policy that decides which clients may come in.

@@ -101,6 +101,13 @@ class Facts:
             self._host, self._peer = self.transport.getHost(), self.transport.getPeer()
 
     @property
+    def proxied(self) -> Any:
+        """
+        The PROXY header, if the transport has read one; L{None} otherwise.
+        """
+        return getattr(self.transport, "proxied", None)
+
+    @property
     def age(self) -> float:
         """
         Seconds since it was made; once it is over, its duration.

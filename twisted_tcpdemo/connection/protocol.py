@@ -4,6 +4,8 @@ The protocol that an application subclasses.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
@@ -144,6 +146,14 @@ class TCPDemoProtocol(Protocol):
         C{"IPv4"}, C{"IPv6"} or C{"UNIX"}.
         """
         return self._remote.family
+
+    @property
+    def proxied(self) -> Any:
+        """
+        What the PROXY header told beside the client's addresses, a L{Proxied
+        <twisted_tcpdemo.fast.proxyheader.Proxied>}; L{None} without one.
+        """
+        return self._connection.proxied if self._connection else None
 
     @property
     def _local(self) -> Endpoint:

@@ -12,21 +12,44 @@ from __future__ import annotations
 import select
 from errno import ECONNABORTED, EPERM, EPROTO
 from socket import socket
-from typing import Any
+from typing import Any, Protocol
 
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port
 from twisted.python import log
+from twisted.python.failure import Failure
 
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
+from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
+from twisted_tcpdemo.values.addresses import endpointOf
 
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
 firewall forbids it."""
+
+
+class Stage(Protocol):
+    """
+    What a client has to pass between C{accept} and its protocol.
+    """
+
+    def receive(self, client: socket, name: Any, peer: IAddress) -> None:
+        """
+        Take an accepted client, and connect it by L{AcceptingPort.connect} or close
+        its socket, now or later.
+        """
+
+    def stop(self, isOrderly: bool) -> None:
+        """
+        Hold no client any longer: the port closes.
+
+        @param isOrderly: C{False} if the reactor has stopped.
+        """
 
 
 class AcceptingPort(Port):
@@ -40,6 +63,7 @@ class AcceptingPort(Port):
     @ivar noDelay: whether connections inherit TCP_NODELAY.
     @ivar engineMaker: makes the TLS engine of each connection, if they are to be
         encrypted.
+    @ivar stage: the stage before the protocol; L{None} for none.
     """
 
     reactor: Reactor  # type: ignore[assignment]  # with the time
@@ -49,7 +73,10 @@ class AcceptingPort(Port):
     poller: Poller | None = None
     noDelay = False
     engineMaker: EngineMaker | None = None
+    stage: Stage | None = None
     _accepting = False
+    _isAsked = False
+    _isFull = False
 
     def startListening(self) -> None:
         """
@@ -67,15 +94,36 @@ class AcceptingPort(Port):
         """
         Accept clients.
         """
-        self._accepting = True
-        super().startReading()
+        self._isAsked = True
+        if not self._isFull:
+            self._accepting = True
+            super().startReading()
 
     def stopReading(self) -> None:
         """
         Accept no clients; the kernel's queue holds them.
         """
-        self._accepting = False
+        self._isAsked = self._accepting = False
         super().stopReading()
+
+    def setFull(self, isFull: bool) -> None:
+        """
+        Accept nobody as long as the stage is full, whatever C{startReading} asks.
+        """
+        self._isFull = isFull
+        if isFull:
+            self._accepting = False
+            super().stopReading()
+        elif self._isAsked:
+            self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Close the port, after its stage.
+        """
+        if self.stage is not None:
+            self.stage.stop(reason.check(ConnectionDone) is not None)
+        super().connectionLost(reason)
 
     def doRead(self) -> None:
         """
@@ -120,13 +168,29 @@ class AcceptingPort(Port):
 
     def _serve(self, client: socket, name: Any, peer: IAddress) -> None:
         """
-        Give a client its protocol and its transport, and connect them.
+        Connect a client, by way of the stage if there is one.
 
         @param name: as for L{_accepted}.
-        @param peer: the address that the factory and the protocol are told.
+        @param peer: the same as one of Twisted's addresses.
         """
+        if self.stage is None:
+            self.connect(client, name, peer)
+        else:
+            self.sessionno += 1  # so that it counts as accepted, whatever comes of it
+            self.stage.receive(client, name, peer)
+
+    def connect(
+        self, client: socket, name: Any, peer: IAddress, header: ProxyHeader | None = None
+    ) -> None:
+        """
+        Give a client its protocol and its transport, and connect them.
+
+        @param peer: the address that the factory and the protocol are told, unless
+            a header has another.
+        """
+        source = peer if header is None else header.source or peer
         try:
-            protocol = self.factory.buildProtocol(peer)  # type: ignore[union-attr]
+            protocol = self.factory.buildProtocol(source)  # type: ignore[union-attr]
             if protocol is None:
                 client.close()
                 return
@@ -140,6 +204,10 @@ class AcceptingPort(Port):
             raise
         transport.peerAddress = peer
         transport.inheritedNoDelay = self.noDelay
+        if header is not None:
+            transport.tellProxied(header)
+            if header.source is not None:
+                transport.hostname = endpointOf(source).address  # for its log prefix
         if secure is not None:
             transport.encrypt(secure)
         protocol.makeConnection(transport)

@@ -28,6 +28,7 @@ from zope.interface import implementer
 from twisted_tcpdemo.errors import NoEngineError, needTLS
 from twisted_tcpdemo.fast.accepting import AcceptingPort, canPoll
 from twisted_tcpdemo.fast.port import WriteThroughPort
+from twisted_tcpdemo.fast.proxied import HeaderStage, Proxy
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
@@ -57,6 +58,7 @@ class ServerEndpoint:
         reusePort: bool = False,
         noDelay: bool = False,
         tls: SSLContext | ContextFactory | IOpenSSLServerConnectionCreator | None = None,
+        proxy: Proxy | None = None,
     ) -> None:
         """
         Give exactly one of C{port} and C{path}.
@@ -77,8 +79,11 @@ class ServerEndpoint:
             connections, as for L{wrapServerTLS
             <twisted.internet.endpoints.wrapServerTLS>}, most often a
             L{CertificateOptions<twisted.internet.ssl.CertificateOptions>}.
+        @param proxy: the proxies before the server: every connection begins with a
+            PROXY header, before any TLS.
         @raise TypeError: for a value of the wrong type.
-        @raise ValueError: if a value is out of range, or does not go with another.
+        @raise ValueError: if a value is out of range, or does not go with another,
+            and for C{proxy} under a reactor that has no poller.
         @raise TLSNotInstalledError: for a C{tls} of Twisted's without the extra
             C{tls}.
         """
@@ -94,6 +99,7 @@ class ServerEndpoint:
         self._port = None if port is None else whole("port", port, 0, 65535)
         self._path = None if path is None else pathName(path)
         self._mode = whole("mode", mode, 0, 0o777)
+        self._proxy = checkedProxy(self._reactor, proxy)
         self._interface = interface
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = flag("reusePort", reusePort)
@@ -121,6 +127,8 @@ class ServerEndpoint:
         port = self._tcpPort(factory) if self._path is None else self._unixPort(factory)
         if self._tls is not None:
             port.engineMaker = engineMaker(self._tls, False, factory)
+        if self._proxy is not None:
+            port.stage = HeaderStage(port, self._proxy)
         port.startListening()
         return port
 
@@ -191,6 +199,21 @@ def _checked(
     return cast(IOpenSSLContextFactory, tls)
 
 
+def checkedProxy(reactor: object, proxy: object) -> Proxy | None:
+    """
+    Check that there are proxies, or none, and that a reactor can serve clients
+    behind them.
+
+    @raise TypeError: if it is no L{Proxy}.
+    @raise ValueError: if the reactor has no poller.
+    """
+    if not isinstance(proxy, Proxy | None):
+        raise TypeError(f"proxy must be a Proxy, not {proxy!r}")
+    if proxy is not None and not canPoll(reactor):
+        raise ValueError("proxy needs a POSIX reactor of Twisted's, and epoll (Linux)")
+    return proxy
+
+
 def vacate(path: str | bytes) -> bool:
     """
     Remove a UNIX socket on which no process listens, and nothing else.
@@ -231,10 +254,13 @@ def parse(
     backlog: str = "511",
     reusePort: str = "no",
     noDelay: str = "no",
+    proxy: str = "",
 ) -> ServerEndpoint:
     """
     Build the endpoint of a C{fasttcp:} string,
-    C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..}.
+    C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..:proxy=..}.
+
+    @param proxy: the networks of the proxies, with commas between them.
 
     @raise ValueError: if a value is malformed or out of range.
     """
@@ -247,6 +273,7 @@ def parse(
         decimal("backlog", backlog),
         reusePort=_isYes("reusePort", reusePort),
         noDelay=_isYes("noDelay", noDelay),
+        proxy=Proxy(trusted=proxy.split(",")) if proxy else None,
     )
 
 

@@ -52,6 +52,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.fast.encrypting import Encrypting
 from twisted_tcpdemo.fast.poller import READ, WRITE, pollerOf
+from twisted_tcpdemo.fast.proxyheader import Proxied, ProxyHeader
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
@@ -110,6 +111,8 @@ class WriteThroughTransport(Encrypting):
     <twisted_tcpdemo.tls.securesocket.SecureSocket>}, and all that is said of bytes
     here is said of plaintext.
 
+    @ivar proxied: the PROXY header that came before the first byte, and the proxy's
+        own addresses; L{None} without one.
     @ivar descriptor: the number of its socket while a poller serves it, else -1.
     """
 
@@ -130,6 +133,7 @@ class WriteThroughTransport(Encrypting):
     inheritedNoDelay: bool | None = None
     _host: IPv4Address | IPv6Address | Name | None = None
     peerAddress: IPv4Address | IPv6Address | None = None
+    proxied: Proxied | None = None
 
     def __init__(self, sock: socket, protocol: IProtocol | None, reactor: Reactor) -> None:
         """
@@ -590,6 +594,16 @@ class WriteThroughTransport(Encrypting):
 
     def _peerName(self) -> Name:
         raise NotImplementedError
+
+    def tellProxied(self, header: ProxyHeader) -> None:
+        """
+        Have the addresses of a header, if it has any, in place of the socket's.
+        """
+        self.proxied = Proxied(header, self.getPeer(), self.getHost())
+        if header.source is not None:
+            # Twisted's types know no client of another family than the socket's.
+            self.peerAddress = header.source  # type: ignore[assignment]
+            self._host = header.destination  # type: ignore[assignment]
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """

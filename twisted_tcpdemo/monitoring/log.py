@@ -70,8 +70,9 @@ class LoggingObserver:
         if not self._budget.shows("refused"):
             return
         _log.info(
-            "refused: {remote} ({remoteFamily}) to {local}, by {rule}",
+            "refused: {remote} ({remoteFamily}) to {local}, by {rule}{because}",
             rule=refusal.rule,
+            because=f": {refusal.detail}" if refusal.detail else "",
             **_fields(refusal),
         )
 

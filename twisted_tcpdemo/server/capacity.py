@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_tcpdemo.connection.farewell import Farewell
+from twisted_tcpdemo.interfaces import IHeldClient
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import Clock
@@ -74,6 +75,8 @@ class Capacity:
     Compares the connections of a server with its limits.
 
     @ivar lingering: refused clients that still hold a descriptor.
+    @ivar held: accepted clients that have no protocol yet, and hold a descriptor.
+    @ivar waiting: of those, the clients that wait for a slot, the first one first.
     @ivar suspended: whether listeners are to accept no client for now.
     """
 
@@ -84,6 +87,8 @@ class Capacity:
         @param observers: are told when a watermark is crossed.
         """
         self.lingering: set[Farewell] = set()
+        self.held: set[IHeldClient] = set()
+        self.waiting: dict[IHeldClient, None] = {}
         self.suspended = False
         self._limits = limits
         self._connections = connections
@@ -112,7 +117,28 @@ class Capacity:
         Whether one is left for another connection.
         """
         limit = self._limits.descriptorLimit
-        return limit is None or len(self._connections) + len(self.lingering) < limit
+        return limit is None or len(self._connections) + self._others < limit
+
+    @property
+    def _others(self) -> int:
+        """
+        Descriptors of clients that are no connections.
+        """
+        return len(self.lingering) + len(self.held)
+
+    def mustWait(self, isHeld: bool) -> bool:
+        """
+        Whether a client that could be connected has to wait, as it would in the
+        kernel's queue.
+
+        @param isHeld: whether it holds a descriptor already.
+        """
+        if self.suspended or self._limits.overflow != "wait":
+            return self.suspended
+        places, descriptors = self._limits.maxConnections, self._limits.descriptorLimit
+        opened = len(self._connections)
+        isFull = places is not None and opened >= places
+        return isFull or (descriptors is not None and opened + self._others - isHeld >= descriptors)
 
     def room(self) -> int | None:
         """
@@ -124,9 +150,11 @@ class Capacity:
         limits, opened = self._limits, len(self._connections)
         descriptors = limits.descriptorLimit
         if descriptors is not None:
-            descriptors = max(0, descriptors - opened - len(self.lingering))
+            descriptors = max(0, descriptors - opened - self._others)
         if limits.overflow == "wait":
-            places = None if limits.maxConnections is None else limits.maxConnections - opened
+            places = limits.maxConnections
+            if places is not None:
+                places -= opened + len(self.waiting)
             left = [n for n in (places, descriptors) if n is not None]
             return max(0, min(left)) if left else None
         if descriptors is None:

@@ -36,6 +36,7 @@ from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, Capacity
 from twisted_tcpdemo.server.conservation import Conservation
 from twisted_tcpdemo.server.drain import Drain
 from twisted_tcpdemo.server.gate import Gate
+from twisted_tcpdemo.server.held import HeldClients
 from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
 from twisted_tcpdemo.server.observers import Observers
@@ -126,6 +127,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._observers = Observers()
         self._capacity = Capacity(self, self._ledger.open, self._observers)
         self._listeners = Listeners(self._observers, self._capacity.room)
+        self._held = HeldClients(self._capacity, self._placeFreed, self._refused)
         self._gate = Gate()
         self._conservation = Conservation(self._ledger, self._gate)
         return self
@@ -133,6 +135,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _ledger: Ledger
     _observers: Observers
     _capacity: Capacity
+    _held: HeldClients
     _listeners: Listeners
     _gate: Gate
     _conservation: Conservation
@@ -226,7 +229,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @maxConnections.setter
     def maxConnections(self, limit: int | None) -> None:
         self._maxConnections = wholeOrNone("maxConnections", limit)
-        self._listeners.adjust()
+        self._adjust()
         self._capacity.changed()
 
     @property
@@ -247,7 +250,22 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if overflow not in OVERFLOWS:
             raise ValueError(f"overflow must be one of {', '.join(OVERFLOWS)}, not {overflow!r}")
         self._overflow = overflow
+        self._adjust()
+
+    def _adjust(self) -> None:
+        """
+        Let in waiting clients if there is room, and then others.
+        """
+        self._held.retry()
         self._listeners.adjust()
+
+    @property
+    def heldClients(self) -> HeldClients:
+        """
+        The account of clients that a port has accepted and not connected yet; see
+        L{IHeldClients<twisted_tcpdemo.interfaces.IHeldClients>}.
+        """
+        return self._held
 
     @property
     def admission(self) -> AdmissionPolicy | IAdmissionPolicy | None:
@@ -319,12 +337,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         free for a waiting client.
         """
         if self._overflow == "wait":
-            self._listeners.adjust()
+            self._adjust()
 
-    def _refused(self, rule: str, host: IAddress, peer: IAddress) -> None:
+    def _refused(self, rule: str, host: IAddress, peer: IAddress, detail: str = "") -> None:
         self._ledger.refuse(rule)
         if self._observers:
-            self._observers.tell("connectionRefused", Refusal(host, peer, rule))
+            self._observers.tell("connectionRefused", Refusal(host, peer, rule, detail))
 
     def admit(self, connection: Connection) -> bool:
         """
@@ -574,7 +592,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         Go on accepting, clients in the queue first.
         """
         self._capacity.suspended = False
-        self._listeners.adjust()
+        self._adjust()
 
     def whenEmpty(self) -> Deferred[None]:
         """

@@ -161,9 +161,11 @@ class Refusal(Addresses):
 
     @ivar rule: the name of the rule that refused it, such as
         C{"maxConnections"}.
+    @ivar detail: what was wrong, where the rule does not say it; safe in a log.
     """
 
     rule: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
