@@ -26,7 +26,6 @@ from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
-from twisted_tcpdemo.values.addresses import endpointOf
 
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
@@ -206,8 +205,7 @@ class AcceptingPort(Port):
         transport.inheritedNoDelay = self.noDelay
         if header is not None:
             transport.tellProxied(header)
-            if header.source is not None:
-                transport.hostname = endpointOf(source).address  # for its log prefix
+            transport.hostname = getattr(source, "host", "unix")  # for its log prefix
         if secure is not None:
             transport.encrypt(secure)
         protocol.makeConnection(transport)

@@ -65,6 +65,9 @@ NO_DESCRIPTOR: Final = "descriptorLimit"
 MOST_UNFINISHED: Final = 256
 """Clients of one port whose headers may be unfinished at a time."""
 
+KNOWN: Final = 256
+"""Addresses of trusted proxies that need no search among the networks."""
+
 LOG_INTERVAL: Final = 1.0
 """Seconds between two lines about refusals of a factory that has no account."""
 
@@ -162,6 +165,7 @@ class HeaderStage:
         self.door = door
         self._proxy = proxy
         self._deadlines = deadlinesOf(door.reactor)
+        self._trusted: set[str] = set()
         self._unfinished: dict[Unserved, float] = {}
         self._waiting: dict[Unserved, None] = {}
         self._stopping = False
@@ -183,10 +187,21 @@ class HeaderStage:
         @param name: its address, as C{accept} returns it.
         """
         unserved = Unserved(self, client, name, peer)
-        if self._proxy.trusts(peer):
+        host = getattr(peer, "host", None)
+        if host in self._trusted or self._trusts(peer, host):
             unserved.doRead()
         else:
             self.refuse(unserved, UNTRUSTED)
+
+    def _trusts(self, peer: IAddress, host: str | None) -> bool:
+        """
+        Whether a peer is trusted.  A few addresses are kept: proxies are few.
+        """
+        if not self._proxy.trusts(peer):
+            return False
+        if host is not None and len(self._trusted) < KNOWN:
+            self._trusted.add(host)
+        return True
 
     def wait(self, client: Unserved) -> None:
         """
@@ -212,8 +227,8 @@ class HeaderStage:
         """
         Let a client with a whole header in, or hold it until there is room.
         """
-        self._finished(client)
         account = self._account
+        wasHeld = self._finished(client) or client in self._waiting
         if account is not None and not self._stopping and not account.mayEnter(client):
             if client not in self._waiting:
                 self._waiting[client] = None
@@ -223,12 +238,13 @@ class HeaderStage:
                 else:
                     client.pause()
             return
-        self._waiting.pop(client, None)
-        if account is not None:
-            account.letGo(client)
+        if wasHeld:
+            self._waiting.pop(client, None)
+            if account is not None:
+                account.letGo(client)
         assert client.parser.header is not None
         self.door.connect(client.take(), client.name, client.peer, client.parser.header)
-        if account is not None:
+        if wasHeld and account is not None:
             account.retry()
 
     def refuse(self, client: Unserved, rule: str, detail: str = "") -> None:
@@ -252,11 +268,17 @@ class HeaderStage:
         if self._account is not None:
             self._account.letGo(client)
 
-    def _finished(self, client: Unserved) -> None:
+    def _finished(self, client: Unserved) -> bool:
+        """
+        Expect no more of a client's header.
+
+        @return: whether more was expected.
+        """
         if self._unfinished.pop(client, None) is None:
-            return
+            return False
         if len(self._unfinished) == MOST_UNFINISHED - 1 and not self._stopping:
             self.door.setFull(False)
+        return True
 
     def visit(self, now: float) -> None:
         """

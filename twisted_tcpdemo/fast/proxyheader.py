@@ -208,17 +208,18 @@ def _fromBlock(block: bytes) -> ProxyHeader:
         source, destination = form.unpack_from(block, _FIXED)
         return ProxyHeader(2, _path(source), _path(destination), tlvs)
     source, destination, port, toPort = form.unpack_from(block, _FIXED)
-    if family == 1:
-        kind: type[IPv4Address | IPv6Address] = IPv4Address
-        version = AF_INET
-    else:
-        kind, version = IPv6Address, AF_INET6
-    return ProxyHeader(
-        2,
-        kind("TCP", inet_ntop(version, source), port),
-        kind("TCP", inet_ntop(version, destination), toPort),
-        tlvs,
-    )
+    client = _packed(source, port)
+    return ProxyHeader(2, client, _destination(destination, toPort), tlvs)
+
+
+def _packed(host: bytes, port: int) -> IPv4Address | IPv6Address:
+    if len(host) == 4:
+        return IPv4Address("TCP", inet_ntop(AF_INET, host), port)
+    return IPv6Address("TCP", inet_ntop(AF_INET6, host), port)
+
+
+# The clients of a proxy are many, their destinations few.
+_destination: Final = lru_cache(maxsize=64)(_packed)
 
 
 def _path(name: bytes) -> UNIXAddress:

@@ -60,6 +60,8 @@ class HeldClients:
         See L{IHeldClients}.
         """
         capacity = self._capacity
+        if not capacity.waiting:
+            return not capacity.mustWait(client in capacity.held)
         first = next(iter(capacity.waiting), client)
         return not capacity.mustWait(client in capacity.held) and first is client
 
