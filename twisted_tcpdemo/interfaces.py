@@ -300,7 +300,8 @@ class IAdmissionPolicy(Interface):
 
         @param host: the address of our side.
         @param peer: the address of the other side, as the transport knows it at
-            this moment: the proxy, before a PROXY header was read.
+            this moment: under Twisted's own PROXY wrapper the proxy, behind a
+            L{Proxy<twisted_tcpdemo.fast.proxy.Proxy>} the client.
         @param now: seconds of the clock.
         @return: the name of the rule that refuses it, or L{None}.
         """

@@ -92,6 +92,15 @@ def test_fastReactor() -> None:
     assert (out, err, process.returncode) == ("received hello\n", "", 0)
 
 
+def test_behindProxy() -> None:
+    """
+    The example behind a proxy greets the client, not the proxy.
+    """
+    with running("behind_proxy.py") as process, connectTo(portOf(process)) as client:
+        client.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\n")
+        assert client.makefile("rb").readline() == b"192.0.2.7, by way of 127.0.0.1\n"
+
+
 def test_unitTest() -> None:
     """
     The example of a unit test passes.

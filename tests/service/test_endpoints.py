@@ -1,5 +1,5 @@
 """
-Taking over a UNIX socket on which nobody listens.
+Endpoints from strings, and UNIX sockets on which nobody listens.
 """
 
 from __future__ import annotations
@@ -15,11 +15,21 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from zope.interface.verify import verifyObject
 
+from tests.support.clients import installedReactor
 from tests.support.peers import serving
-from twisted_tcpdemo import TCPDemoFactory
+from tests.support.proxies import CLIENT, LINE
+from tests.support.waiting import failureOf
+from twisted_tcpdemo import Proxy, TCPDemoFactory
 from twisted_tcpdemo.fast.endpoint import vacate
-from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser
+from twisted_tcpdemo.service.endpoints import (
+    BehindProxy,
+    Reclaiming,
+    belongsToUser,
+    proxiedEndpoint,
+)
 from twisted_tcpdemo.twistd.programs import Echo
+
+PROXY = Proxy(trusted=["127.0.0.1"])
 
 
 @pytest.fixture
@@ -153,3 +163,35 @@ def test_vacate(path: Path) -> None:
         assert not vacate(str(path))
     assert vacate(bytes(path))
     assert not path.exists()
+
+
+@pytest.mark.parametrize("inner", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+async def test_haproxy(inner: str) -> None:
+    """
+    A C{haproxy:} string whose proxies are named is served on the fast lane: the client
+    is known before its first byte.
+    """
+    endpoint = proxiedEndpoint(installedReactor(), f"haproxy:{inner}", PROXY)
+    verifyObject(IStreamServerEndpoint, endpoint)
+    async with serving(TCPDemoFactory(Echo), endpoint) as server:
+        peer = await server.connect()
+        peer.transport.write(LINE)
+        protocol = await server.protocol()
+        assert (protocol.peer, protocol.bytesRead) == (CLIENT, 0)
+
+
+async def test_haproxyOfTwisted() -> None:
+    """
+    Without proxies, and for any other string, there is Twisted's endpoint.
+    """
+    for text, proxy in (("haproxy:tcp:0", None), ("tcp:0", PROXY)):
+        assert not isinstance(proxiedEndpoint(installedReactor(), text, proxy), BehindProxy)
+
+
+async def test_haproxyElsewhere() -> None:
+    """
+    An endpoint that is not on the fast lane does not listen behind a proxy.
+    """
+    foreign = serverFromString(installedReactor(), "tcp:0:interface=127.0.0.1")
+    error = await failureOf(BehindProxy(foreign, PROXY).listen(TCPDemoFactory(Echo)))
+    assert isinstance(error, ValueError)

@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 
 from twisted_tcpdemo.fast.poller import Poller
-from twisted_tcpdemo.fast.proxied import HeaderStage, Proxy
+from twisted_tcpdemo.fast.proxied import HeaderStage
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader, crc32c
 
 CLIENT = IPv4Address("TCP", "192.0.2.7", 4711)

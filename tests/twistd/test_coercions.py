@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from twisted_tcpdemo.twistd.coercions import network, number, oneOf, seconds, utf8, wholeNumber
+from twisted_tcpdemo.twistd.coercions import (
+    network,
+    number,
+    oneOf,
+    proxies,
+    seconds,
+    utf8,
+    wholeNumber,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +29,8 @@ from twisted_tcpdemo.twistd.coercions import network, number, oneOf, seconds, ut
         (oneOf("a", "b"), "b", "b"),
         (network, "192.0.2.1", "192.0.2.1/32"),
         (network, "2001:db8::/32", "2001:db8::/32"),
+        (proxies, "192.0.2.1", "192.0.2.1/32"),
+        (proxies, "unix", "unix"),
         (utf8, "grün", "grün".encode()),
     ],
 )
@@ -42,6 +52,7 @@ def test_value(coerce: Callable[[str], object], word: str, value: object) -> Non
         (seconds, "inf", "must be a number, 0 to 1000000000, not 'inf'"),
         (oneOf("a", "b"), "c", "must be one of a, b, not 'c'"),
         (network, "192.0.2.1/24", "192.0.2.1/24 has host bits set"),
+        (proxies, "192.0.2.1/24", "192.0.2.1/24 has host bits set"),
         (utf8, "\udcff", r"must be UTF-8, not '\udcff'"),
     ],
 )

@@ -94,6 +94,8 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
     [
         (["--listen", "tcp:1", "--interface", "127.0.0.1"], "--port"),
         (["--listen", "tcp:1", "--backlog", "511"], "--port"),
+        (["--proxy-protocol"], "--proxy-from"),
+        (["--proxy-from", "127.0.0.1"], "--proxy-protocol or --listen"),
         (["--keep-alive-delay", "60"], "--keep-alive"),
         (["--peer-burst", "10"], "--peer-rate"),
         (["--exempt", "127.0.0.1"], RULES),
@@ -110,7 +112,37 @@ def test_alone(arguments: list[str], needed: str) -> None:
     assert refused(*arguments) == f"{option} goes with {needed}"
 
 
-@pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt"])
+HAPROXY = ("--listen", "haproxy:tcp:1")
+PROXIES = ("--proxy-from", "10.0.0.0/8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (HAPROXY, "--listen haproxy: goes with --proxy-from"),
+        (
+            ("--listen", "tcp:1", *PROXIES),
+            "--proxy-from goes with --proxy-protocol or --listen haproxy:",
+        ),
+        (("--proxy-protocol", *HAPROXY, *PROXIES), "--proxy-protocol goes with --port"),
+        (
+            ("--transport", "twisted", "--proxy-protocol", *PROXIES),
+            "--proxy-from goes with --transport fast",
+        ),
+        (
+            ("--transport", "twisted", *HAPROXY, *PROXIES),
+            "--proxy-from goes with --transport fast",
+        ),
+    ],
+)
+def test_proxies(arguments: tuple[str, ...], message: str) -> None:
+    """
+    A server that would believe every PROXY header, or none, does not start.
+    """
+    assert refused(*arguments) == message
+
+
+@pytest.mark.parametrize("option", ["--allow", "--deny", "--exempt", "--proxy-from"])
 def test_badNetwork(option: str) -> None:
     """
     A malformed network is refused in one line that names the option.

@@ -18,9 +18,13 @@ from twisted.plugin import IPlugin, getPlugins
 from zope.interface.verify import verifyObject
 
 from tests.support.commandline import factoryOf, refused, serviceOf
+from tests.support.peers import rawConnection
+from tests.support.proxies import CLIENT, LINE
+from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import Hosted
 from twisted_tcpdemo.fast.accepting import AcceptingPort
+from twisted_tcpdemo.fast import endpoint
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.service.service import TCPDemoService
@@ -339,3 +343,34 @@ def test_foreignProtocol(name: str) -> None:
     protocol = factoryOf("--protocol", name).buildProtocol(None)
     assert isinstance(protocol, Hosted)
     assert type(protocol.inner).__name__ == name.rpartition(".")[2]
+
+
+async def test_proxies() -> None:
+    """
+    With C{--proxy-protocol}, clients of the port are known by their PROXY headers;
+    those of C{haproxy:} strings always.
+    """
+    service = serviceOf(
+        *("--port", "0", "--interface", "127.0.0.1", "--proxy-protocol"),
+        *("--listen", "haproxy:tcp:0:interface=127.0.0.1", "--proxy-from", "127.0.0.0/8"),
+        *("--protocol", "discard"),
+    )
+    service.startService()
+    factory = service._factory
+    raws = [rawConnection(port.getHost().port) for port in factory.ports]
+    for raw in raws:
+        raw.send(LINE)
+    await until(lambda: factory.connectionCount == 2)
+    assert [protocol.peer for protocol in factory.connections] == [CLIENT, CLIENT]
+    for raw in raws:
+        raw.close()
+    await service.stopService()
+
+
+def test_proxiesElsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where PROXY headers cannot be read, the server does not start.
+    """
+    monkeypatch.setattr(endpoint, "canPoll", lambda reactor: False)
+    line = refused("--proxy-protocol", "--proxy-from", "127.0.0.1")
+    assert line.startswith("--proxy-protocol: proxy needs a POSIX reactor")

@@ -5,7 +5,7 @@ It may import values, errors and interfaces.
 """
 
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
-from twisted_tcpdemo.fast.proxied import Proxy
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.reactor import fastReactor
 
 __all__ = ["Proxy", "ServerEndpoint", "fastReactor"]

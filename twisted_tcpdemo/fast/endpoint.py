@@ -28,7 +28,8 @@ from zope.interface import implementer
 from twisted_tcpdemo.errors import NoEngineError, needTLS
 from twisted_tcpdemo.fast.accepting import AcceptingPort, canPoll
 from twisted_tcpdemo.fast.port import WriteThroughPort
-from twisted_tcpdemo.fast.proxied import HeaderStage, Proxy
+from twisted_tcpdemo.fast.proxied import putBehind
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
@@ -116,7 +117,8 @@ class ServerEndpoint:
         """
         See L{IStreamServerEndpoint<twisted.internet.interfaces.IStreamServerEndpoint>}.
         """
-        return execute(self._listen, cast(IProtocolFactory, protocolFactory))
+        listening = execute(self._listen, cast(IProtocolFactory, protocolFactory))
+        return listening if self._proxy is None else listening.addCallback(putBehind, self._proxy)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         if self._path is not None and not self._path.startswith(b"\0") and not vacate(self._path):
@@ -127,8 +129,6 @@ class ServerEndpoint:
         port = self._tcpPort(factory) if self._path is None else self._unixPort(factory)
         if self._tls is not None:
             port.engineMaker = engineMaker(self._tls, False, factory)
-        if self._proxy is not None:
-            port.stage = HeaderStage(port, self._proxy)
         port.startListening()
         return port
 
@@ -209,7 +209,7 @@ def checkedProxy(reactor: object, proxy: object) -> Proxy | None:
     """
     if not isinstance(proxy, Proxy | None):
         raise TypeError(f"proxy must be a Proxy, not {proxy!r}")
-    if proxy is not None and not canPoll(reactor):
+    if proxy is not None and not canPoll(getattr(reactor, "viewed", reactor)):
         raise ValueError("proxy needs a POSIX reactor of Twisted's, and epoll (Linux)")
     return proxy
 

@@ -4,11 +4,6 @@ Behind a proxy: the stage that reads the PROXY header of each client.
 An accepted socket stays here until its header is whole.  Then the port connects it,
 with the addresses of the header, and everything above sees the client alone.
 
-  - The header is looked at (MSG_PEEK) before it is read, and exactly its bytes are
-    read.  What follows it stays in the kernel, in order, for the transport: data,
-    the client's FIN, or the beginning of TLS.
-  - Most headers have come when the client is accepted, and cost two system calls.
-    Only the others are given to the poller.
   - All clients have the same time, so only the oldest has a deadline.
   - A header that is not whole holds a descriptor and no slot.  Its descriptor counts
     in the factory's account (L{IHeldClients}), and the port accepts nobody
@@ -22,42 +17,31 @@ RST if there are unread bytes, else FIN.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from socket import MSG_DONTWAIT, MSG_PEEK, socket
+from socket import socket
 from typing import Any, Final, Protocol
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.interfaces import IAddress
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python import log
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from twisted_tcpdemo.errors import ProxyHeaderError
+from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller
-from twisted_tcpdemo.fast.proxyheader import HeaderParser, ProxyHeader
+from twisted_tcpdemo.fast.proxy import Proxy
+from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.fast.transport import scoped
-from twisted_tcpdemo.interfaces import IHeldClient, IHeldClients
+from twisted_tcpdemo.fast.unserved import STOPPED, Unserved
+from twisted_tcpdemo.interfaces import IHeldClients
 from twisted_tcpdemo.shapes import Reactor
-from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.values.addresses import endpointOf
-from twisted_tcpdemo.values.checks import positive
-from twisted_tcpdemo.values.networks import Network, Networks
 
 _log = Logger(namespace="tcpdemo")
 
 UNTRUSTED: Final = "proxyUntrusted"
 """The rule that refuses a peer that may send no header."""
 
-WRONG: Final = "proxyHeader"
-"""The rule that refuses a client whose header is wrong or breaks off."""
-
 LATE: Final = "proxyTimeout"
 """The rule that refuses a client whose header takes too long."""
-
-STOPPED: Final = "proxyStopped"
-"""The rule that refuses a client whose header is not whole when its port closes."""
 
 NO_DESCRIPTOR: Final = "descriptorLimit"
 """The factory's own rule, for a client that cannot be held."""
@@ -70,53 +54,6 @@ KNOWN: Final = 256
 
 LOG_INTERVAL: Final = 1.0
 """Seconds between two lines about refusals of a factory that has no account."""
-
-_UNIX: Final = "unix"
-
-
-@dataclass(frozen=True, slots=True)
-class Proxy:
-    """
-    Proxies before a server: who may send a PROXY header, and how long it may take.
-
-    Behind them every connection begins with a header, of version 1 or 2.
-
-    @ivar trusted: the networks and addresses of the proxies; C{"unix"} stands for
-        every peer on a UNIX socket.
-    @ivar timeout: seconds until the header has to be whole.
-    """
-
-    trusted: Iterable[str | Network]
-    timeout: float = 5.0
-    networks: Networks = field(init=False, repr=False, compare=False)
-    trustsUNIX: bool = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """
-        @raise TypeError: for a value of the wrong type.
-        @raise ValueError: for text that is no network, if nobody is trusted, and
-            for a time that is not positive.
-        """
-        given = (self.trusted,) if isinstance(self.trusted, str) else self.trusted
-        if not isinstance(given, Iterable):
-            raise TypeError(f"trusted must be a list of networks, not {given!r}")
-        trusted = tuple(given)
-        for network in trusted:
-            if not isinstance(network, str | Network):
-                raise TypeError(f"trusted must hold networks such as '10.0.0.0/8', not {network!r}")
-        if not trusted:
-            raise ValueError("trusted must name the proxies; nobody could connect")
-        positive("timeout", self.timeout)
-        object.__setattr__(self, "trusted", trusted)
-        networks = Networks(network for network in trusted if network != _UNIX)
-        object.__setattr__(self, "networks", networks)
-        object.__setattr__(self, "trustsUNIX", _UNIX in trusted)
-
-    def trusts(self, peer: IAddress) -> bool:
-        """
-        Whether a peer may send a header.
-        """
-        return self.trustsUNIX if isinstance(peer, UNIXAddress) else peer in self.networks
 
 
 class Door(Protocol):
@@ -153,18 +90,15 @@ class Door(Protocol):
 class HeaderStage:
     """
     The stage of one port.
-
-    @ivar tick: see L{Watched<twisted_tcpdemo.transports.deadlines.Watched>}.
     """
 
     def __init__(self, door: Door, proxy: Proxy) -> None:
         """
         @param door: the port.
         """
-        self.tick = 0
         self.door = door
         self._proxy = proxy
-        self._deadlines = deadlinesOf(door.reactor)
+        self._call: IDelayedCall | None = None
         self._trusted: set[str] = set()
         self._unfinished: dict[Unserved, float] = {}
         self._waiting: dict[Unserved, None] = {}
@@ -172,6 +106,19 @@ class HeaderStage:
         self._account = _accountOf(door.factory)
         self._told = -LOG_INTERVAL
         self._untold = 0
+
+    @property
+    def poller(self) -> Poller | None:
+        """
+        The poller of the port.
+        """
+        return self.door.poller
+
+    def logPrefix(self) -> str:
+        """
+        The prefix of the port's log lines.
+        """
+        return self.door.logPrefix()
 
     @property
     def heldCount(self) -> int:
@@ -216,10 +163,10 @@ class HeaderStage:
         elif not client.poll():
             self.refuse(client, NO_DESCRIPTOR, "the kernel watches no more descriptors")
         else:
-            deadline = self.door.reactor.seconds() + self._proxy.timeout
-            self._unfinished[client] = deadline
-            if not self.tick:
-                self._deadlines.watch(self, deadline)
+            reactor, timeout = self.door.reactor, self._proxy.timeout
+            self._unfinished[client] = reactor.seconds() + timeout
+            if self._call is None:
+                self._call = reactor.callLater(timeout, self._expire)
             if len(self._unfinished) == MOST_UNFINISHED:
                 self.door.setFull(True)
 
@@ -280,16 +227,20 @@ class HeaderStage:
             self.door.setFull(False)
         return True
 
-    def visit(self, now: float) -> None:
+    def _expire(self) -> None:
         """
         Refuse the clients whose time is over, and look again when the next one's is.
         """
+        self._call = None
+        reactor = self.door.reactor
+        now = reactor.seconds()
         for client, deadline in list(self._unfinished.items()):
+            if client not in self._unfinished:
+                continue  # an observer has stopped the port meanwhile
             if deadline > now:
-                self._deadlines.watch(self, deadline)
+                self._call = reactor.callLater(deadline - now, self._expire)
                 break
-            if client in self._unfinished:
-                self.refuse(client, LATE, f"no whole header in {self._proxy.timeout:g} s")
+            self.refuse(client, LATE, f"no whole header in {self._proxy.timeout:g} s")
 
     def stop(self, isOrderly: bool) -> None:
         """
@@ -308,7 +259,9 @@ class HeaderStage:
                 self._tried(client, self.enter)
             else:
                 self._tried(client, Unserved.lookLast)
-        self._deadlines.forget(self)
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def _tried(self, client: Unserved, act: Any) -> None:
         """
@@ -346,181 +299,19 @@ class HeaderStage:
         self._told, self._untold = now, 0
 
 
-@implementer(IHeldClient)
-class Unserved:
+def putBehind(port: Any, proxy: Proxy) -> IListeningPort:
     """
-    An accepted client that has no protocol yet; the poller serves it as
-    L{Polled<twisted_tcpdemo.fast.poller.Polled>}.
+    Put a port that has just begun to listen behind proxies.
 
-    @ivar socket: its socket, as long as the stage has it.
+    @raise ValueError: if it is none of ours, or has accepted a client already.  It is
+        closed then.
     """
-
-    __slots__ = (
-        "_isDueSoon",
-        "_poller",
-        "_stage",
-        "descriptor",
-        "interest",
-        "name",
-        "parser",
-        "peer",
-        "reading",
-        "socket",
-    )
-
-    writing = False
-    lastActivity = -1.0
-
-    def __init__(self, stage: HeaderStage, client: socket, name: Any, peer: IAddress) -> None:
-        self.reading = True
-        self.descriptor = -1
-        self.interest = 0
-        self.socket = client
-        self.name = name
-        self.peer = peer
-        self.parser = HeaderParser()
-        self._stage = stage
-        self._poller: Poller | None = None
-        self._isDueSoon = False
-
-    def __getitem__(self, key: object) -> dict[str, object]:
-        """
-        See L{Polled<twisted_tcpdemo.fast.poller.Polled>}.
-        """
-        if key is not log.ILogContext or self._poller is None:
-            raise KeyError(key)
-        return {**self._poller.logContext, "system": self.logPrefix()}
-
-    def logPrefix(self) -> str:
-        """
-        The prefix of the port: the client has no protocol yet.
-        """
-        return self._stage.door.logPrefix()
-
-    @property
-    def isHeld(self) -> bool:
-        """
-        Whether the stage still has it.
-        """
-        return hasattr(self, "socket")
-
-    # What the stage asks.
-
-    def poll(self) -> bool:
-        """
-        Wait for bytes.
-
-        @return: whether the kernel watches the socket.
-        """
-        poller = self._stage.door.poller
-        if self._poller is not None or poller is None:
-            return poller is not None
-        self.descriptor = self.socket.fileno()
-        try:
-            poller.add(self)
-        except OSError:
-            self.descriptor = -1
-            return False
-        self._poller = poller
-        return True
-
-    def pause(self) -> None:
-        """
-        Wait for no bytes: they are the protocol's, which has to wait for a slot.
-        """
-        self.reading = False
-        if self._poller is not None:
-            self._poller.watch(self, 0)
-
-    def take(self) -> socket:
-        """
-        Give the socket away.
-        """
-        if self._poller is not None:
-            self._poller.remove(self)
-        client = self.socket
-        del self.socket
-        return client
-
-    def lookLast(self) -> None:
-        """
-        Look once more: the port closes.
-        """
-        self.doRead()
-        if self.isHeld:
-            self._stage.refuse(self, STOPPED)
-
-    def enterSoon(self) -> None:
-        """
-        See L{IHeldClient}.
-        """
-        if not self._isDueSoon and self._poller is not None:
-            self._isDueSoon = True
-            self._poller.soon(self)
-
-    # What the poller calls.
-
-    def doRead(self) -> None:
-        """
-        Read the header, and not a byte more.
-        """
-        stage = self._stage
-        try:
-            isWhole = self._read()
-        except ProxyHeaderError as error:
-            stage.refuse(self, WRONG, str(error))
-        except (OSError, EOFError):
-            if self.parser.started:
-                stage.refuse(self, WRONG, "the header breaks off")
-            else:
-                stage.drop(self)  # the proxy has only looked whether somebody listens
-        else:
-            if isWhole:
-                stage.enter(self)
-            else:
-                stage.wait(self)
-
-    def _read(self) -> bool:
-        parser, recv = self.parser, self.socket.recv
-        while True:
-            wanted = parser.wanted
-            try:
-                seen = recv(wanted, MSG_PEEK | MSG_DONTWAIT)
-            except BlockingIOError:
-                return False
-            if not seen:
-                raise EOFError
-            isWhole = parser.feed(seen)
-            recv(len(seen) - len(parser.rest), MSG_DONTWAIT)
-            if isWhole:
-                return True
-            if len(seen) < wanted:
-                return False
-
-    def doWrite(self) -> None:
-        """
-        Do nothing: it never writes.
-        """
-
-    def doSoon(self) -> None:
-        """
-        Come in: there may be room.
-        """
-        self._isDueSoon = False
-        if self.isHeld:
-            self._stage.enter(self)
-
-    def readConnectionLost(self, reason: Failure) -> None:
-        """
-        Do nothing: L{doRead} has seen the end.
-        """
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        Close the socket: the reactor has stopped.
-        """
-        if self.isHeld:
-            self._stage.drop(self)
+    if not isinstance(port, AcceptingPort) or port.sessionno:
+        port.stopListening()
+        raise ValueError("a proxy needs a POSIX reactor of Twisted's, and epoll (Linux)")
+    port.stage = HeaderStage(port, proxy)
+    listening: IListeningPort = port
+    return listening
 
 
 def _accountOf(factory: Any) -> IHeldClients | None:

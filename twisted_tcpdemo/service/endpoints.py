@@ -22,6 +22,8 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.fast.endpoint import vacate
+from twisted_tcpdemo.fast.proxied import putBehind
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.shapes import AnyReactor
 
 FIRST_DESCRIPTOR = 3
@@ -49,6 +51,48 @@ def serverEndpoint(reactor: AnyReactor, description: str) -> IStreamServerEndpoi
             raise LookupError("systemd has handed over no such socket") from error
         endpoint = AdoptedStreamServerEndpoint(reactor, descriptor, socket.AF_INET)
     return endpoint
+
+
+HAPROXY = "haproxy:"
+"""How strings of endpoints behind a proxy begin."""
+
+
+def proxiedEndpoint(
+    reactor: AnyReactor, description: str, proxy: Proxy | None
+) -> IStreamServerEndpoint:
+    """
+    Build the endpoint of a string as L{serverEndpoint} does, but have a C{haproxy:}
+    string on the fast lane.
+
+    @param reactor: a view of a reactor, if there are proxies.
+    @param proxy: the proxies; L{None} to leave such a string to Twisted.
+    """
+    if proxy is None or not description.startswith(HAPROXY):
+        return serverEndpoint(reactor, description)
+    inner = serverEndpoint(reactor, description.removeprefix(HAPROXY))
+    return BehindProxy(inner, proxy)
+
+
+@implementer(IStreamServerEndpoint)
+class BehindProxy:
+    """
+    An endpoint whose clients come by way of proxies.
+    """
+
+    def __init__(self, endpoint: IStreamServerEndpoint, proxy: Proxy) -> None:
+        """
+        @param endpoint: an endpoint on the fast lane.
+        """
+        self._endpoint = endpoint
+        self._proxy = proxy
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen.
+
+        @return: fails with a L{ValueError} if the endpoint is not on the fast lane.
+        """
+        return self._endpoint.listen(protocolFactory).addCallback(putBehind, self._proxy)
 
 
 def _handedOver(description: str) -> int | None:

@@ -72,6 +72,16 @@ def network(word: str) -> str:
     return str(ip_network(word))
 
 
+def proxies(word: str) -> str:
+    """
+    Check an IPv4 or IPv6 network or address, or C{"unix"}.
+
+    @return: as L{network} does; C{"unix"} as it is.
+    @raise ValueError: if the word is none of them.
+    """
+    return word if word == "unix" else network(word)
+
+
 def utf8(word: str) -> bytes:
     """
     Encode text.  The shell may have passed bytes of another encoding.

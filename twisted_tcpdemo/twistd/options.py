@@ -11,15 +11,27 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Final, NoReturn
 
+from twisted.python.usage import UsageError
+
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import PerPeerLimit
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import OVERFLOWS, TCPDemoFactory
+from twisted_tcpdemo.service.endpoints import HAPROXY
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.transports.socketoptions import LONGEST_KEEP_ALIVE_DELAY
-from twisted_tcpdemo.twistd.coercions import network, number, oneOf, seconds, utf8, wholeNumber
+from twisted_tcpdemo.twistd.coercions import (
+    network,
+    number,
+    oneOf,
+    proxies,
+    seconds,
+    utf8,
+    wholeNumber,
+)
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
 from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
 from twisted_tcpdemo.values.budgets import Budgets
@@ -44,6 +56,15 @@ LISTENING: Final = (
     Option("listen", takes=str, isRepeatable=True,
            help="Twisted server endpoint (tcp: ssl: tls: unix: systemd: haproxy:) to listen on; "
            "repeatable."),
+    Option("proxy-protocol", needs=("proxy-from",),
+           help="Expect a PROXY header, version 1 or 2, from each client of --port."),
+    *setting(
+        Proxy,
+        Option("proxy-from", sets="trusted", takes=proxies, isRepeatable=True,
+               needs=("proxy-protocol", "listen"),
+               help="Network of the proxies that may send a PROXY header, or unix for UNIX "
+               "sockets; repeatable."),
+    ),
 )
 """Options for the ports and endpoints of the server."""
 
@@ -162,6 +183,26 @@ class Options(DeclaredOptions):
         "Times are in seconds, and 0 switches one off. "
         "Example: twistd -n tcpdemo --port 18001 --max-connections 100 --idle-timeout 60"
     )
+
+    def postOptions(self) -> None:
+        """
+        Check what the table cannot say of PROXY headers, too.
+
+        @raise UsageError: if an option would have no effect, or anybody's header would
+            be believed.
+        """
+        super().postOptions()
+        isHAProxy = any(text.startswith(HAPROXY) for text in self["listen"])
+        isProxied = isHAProxy or self["proxy-protocol"]
+        if self["proxy-protocol"] and self["port"] is None:
+            raise UsageError("--proxy-protocol goes with --port")
+        if self["proxy-from"] and not isProxied:
+            raise UsageError("--proxy-from goes with --proxy-protocol or --listen haproxy:")
+        if self["transport"] == "twisted":
+            if self["proxy-from"]:
+                raise UsageError("--proxy-from goes with --transport fast")
+        elif isHAProxy and not self["proxy-from"]:
+            raise UsageError("--listen haproxy: goes with --proxy-from")
 
     def opt_version(self) -> NoReturn:
         """

@@ -16,11 +16,12 @@ from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.reactor import fastReactor
+from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Accompanied, Companion
-from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser, serverEndpoint
+from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser, proxiedEndpoint
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
@@ -84,7 +85,8 @@ def _admission(options: Options) -> Admission | None:
 
 
 def _endpoints(reactor: Any, options: Options, noDelay: bool) -> list[_NamedEndpoint]:
-    endpoints = [_endpoint(reactor, "listen", text) for text in options["listen"]]
+    proxy = _proxy(options)
+    endpoints = [_endpoint(reactor, "listen", text, proxy) for text in options["listen"]]
     if options["port"] is not None:
         endpoints.insert(0, _portEndpoint(reactor, options, noDelay))
     return endpoints
@@ -98,14 +100,22 @@ def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoi
     isIPv6 = ":" in interface
     name = f"[{interface}]:{port}" if isIPv6 else f"{interface}:{port}"
     if options["transport"] == "fast":
-        return name, ServerEndpoint(reactor, noDelay=noDelay, **settings)
+        proxy = _proxy(options) if options["proxy-protocol"] else None
+        try:
+            return name, ServerEndpoint(reactor, noDelay=noDelay, proxy=proxy, **settings)
+        except ValueError as error:
+            giveUp(f"--proxy-protocol: {error}")
     kind = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
     return name, kind(reactor, **settings)
 
 
-def _endpoint(reactor: Any, option: str, text: str) -> _NamedEndpoint:
+def _proxy(options: Options) -> Proxy | None:
+    return Proxy(**options.settings(Proxy)) if options["proxy-from"] else None
+
+
+def _endpoint(reactor: Any, option: str, text: str, proxy: Proxy | None = None) -> _NamedEndpoint:
     try:
-        return text, Reclaiming(serverEndpoint(reactor, text), belongsToUser(text))
+        return text, Reclaiming(proxiedEndpoint(reactor, text, proxy), belongsToUser(text))
     except Exception as error:
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
