@@ -23,8 +23,8 @@ from tests.support.proxies import CLIENT, LINE
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import Hosted
-from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast import endpoint
+from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.service.service import TCPDemoService

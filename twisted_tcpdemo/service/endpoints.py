@@ -24,6 +24,7 @@ from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.fast.endpoint import vacate
 from twisted_tcpdemo.fast.proxied import putBehind
 from twisted_tcpdemo.fast.proxy import Proxy
+from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.shapes import AnyReactor
 
 FIRST_DESCRIPTOR = 3
@@ -64,12 +65,11 @@ def proxiedEndpoint(
     Build the endpoint of a string as L{serverEndpoint} does, but have a C{haproxy:}
     string on the fast lane.
 
-    @param reactor: a view of a reactor, if there are proxies.
     @param proxy: the proxies; L{None} to leave such a string to Twisted.
     """
     if proxy is None or not description.startswith(HAPROXY):
         return serverEndpoint(reactor, description)
-    inner = serverEndpoint(reactor, description.removeprefix(HAPROXY))
+    inner = serverEndpoint(fastReactor(reactor), description.removeprefix(HAPROXY))
     return BehindProxy(inner, proxy)
 
 

@@ -15,8 +15,8 @@ from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
-from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.fast.proxy import Proxy
+from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
