@@ -99,7 +99,6 @@ def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
         ({"port": 0, "path": "/s"}, "exactly one of: port, or path"),
         ({"path": "/s", "interface": "::"}, "go with port"),
         ({"path": "/s", "reusePort": True}, "go with port"),
-        ({"path": "/s", "noDelay": True}, "go with port"),
         ({"path": "/s", "mode": 0o1000}, "mode"),
         ({"path": "/s", "mode": -1}, "mode"),
         ({"path": ""}, "path"),
@@ -212,9 +211,9 @@ async def test_onAView() -> None:
     On a view of a reactor an endpoint keeps its options.
     """
     server = FastServer(Remembering)
-    endpoint = ServerEndpoint(fastReactor(installed()), 0, "127.0.0.1", noDelay=True)
+    endpoint = ServerEndpoint(fastReactor(installed()), 0, "127.0.0.1", noDelay=False)
     port: Any = await endpoint.listen(server)
-    assert port.noDelay
+    assert not port.noDelay
     await port.stopListening()
 
 
@@ -491,10 +490,10 @@ async def test_string() -> None:
     """
     C{fasttcp:} is an endpoint string for any Twisted program.
     """
-    text = "fasttcp:0:interface=127.0.0.1:backlog=7:reusePort=yes:noDelay=yes"
+    text = "fasttcp:0:interface=127.0.0.1:backlog=7:reusePort=yes:noDelay=no"
     port = await serverFromString(installed(), text).listen(Factory.forProtocol(Remembering))
     assert isinstance(port, WriteThroughPort)
-    assert (port.backlog, port.noDelay, port.getHost().host) == (7, True, "127.0.0.1")
+    assert (port.backlog, port.noDelay, port.getHost().host) == (7, False, "127.0.0.1")
     assert port.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
     await port.stopListening()
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from twisted.internet.endpoints import (
     AdoptedStreamServerEndpoint,
+    HostnameEndpoint,
+    connectProtocol,
     serverFromString,
 )
 from twisted.internet.error import UnsupportedAddressFamily
@@ -104,6 +106,33 @@ async def test_strings(tls: bool) -> None:
         peer = await server.connect()
         peer.transport.write(b"hello")
         await peer.whenReceived(5)
+
+
+@pytest.mark.parametrize("where", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+async def test_noDelay(where: str) -> None:
+    """
+    TCP_NODELAY is on for both sides, whatever the factory: a second small write does
+    not wait for the peer's acknowledgement.
+    """
+    view: Any = fastReactor(installedReactor())
+    server: Any = Factory.forProtocol(Peer)
+    server.noisy = False
+    made: list[Peer] = []
+    server.buildProtocol = lambda _: made.append(Peer()) or made[-1]
+    port = await serverFromString(view, where).listen(server)
+    endpoint = HostnameEndpoint(view, "127.0.0.1", port.getHost().port)
+    client = await connectProtocol(endpoint, Peer())
+    try:
+        await until(lambda: made and made[0].transport)
+        for side in (client, made[0]):
+            assert side.transport.getTcpNoDelay() is True
+            side.transport.setTcpNoDelay(False)
+            assert side.transport.getTcpNoDelay() is False
+            side.transport.loseConnection()
+        await client.whenLost()
+        await made[0].whenLost()
+    finally:
+        await port.stopListening()
 
 
 async def test_SSL() -> None:

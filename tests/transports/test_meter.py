@@ -20,7 +20,6 @@ from tests.support.metering import Counting, Watcher, inMemory, metered, overTCP
 from tests.support.peers import Peer
 from tests.support.waiting import until
 from twisted_tcpdemo.interfaces import ITransportWatcher
-from twisted_tcpdemo.transports.counts import FinalCounts
 from twisted_tcpdemo.transports.meter import Meter
 
 DONE = Failure(ConnectionDone())
@@ -333,20 +332,6 @@ def test_counted() -> None:
     over.meter.detach()
     assert bottom.watcher is None
     assert "write" not in vars(bottom)
-
-
-def test_carriesOn() -> None:
-    """
-    The meter carries on the counts of another, with its pending bytes.
-    """
-    bottom = Counting()
-    bottom.bytesPending = 3
-    meter = Meter(bottom, Watcher(), Clock(), FinalCounts(5, 9, 3, 0.0))
-    assert (meter.bytesRead, meter.bytesWritten, meter.bytesPending) == (5, 9, 3)
-    bottom.bytesPending = 0
-    assert meter.bytesPending == 0
-    bottom.bytesPending = 8
-    assert meter.bytesPending == 0
 
 
 def test_bottomWatcher() -> None:

@@ -34,6 +34,12 @@ class ClientTransport(Connecting, WriteThroughTransport, Client):  # type: ignor
         """
         Client.__init__(self, host, port, bindAddress, connector, reactor)
 
+    def _connectDone(self) -> None:
+        # Under Nagle's algorithm the second of two small writes would wait 40 ms.
+        self.setTcpNoDelay(True)
+        self.inheritedNoDelay = True
+        super()._connectDone()
+
     def _peerName(self) -> Name:
         name: Name = self.realAddress
         return name

@@ -29,7 +29,6 @@ from twisted_tcpdemo.interfaces import (
     ICountingTransport,
     ITransportWatcher,
 )
-from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
 from twisted_tcpdemo.transports.patches import Patches, methodOf
@@ -76,18 +75,9 @@ class Meter:
     )
 
     def __init__(
-        self,
-        transport: ITransport,
-        watcher: ITransportWatcher,
-        clock: IReactorTime,
-        before: Counts | None = None,
+        self, transport: ITransport, watcher: ITransportWatcher, clock: IReactorTime
     ) -> None:
-        """
-        @param before: the counts of this transport so far.
-        """
-        self.bytesRead = before.bytesRead if before else 0
-        self.bytesWritten = before.bytesWritten if before else 0
-        self._settled = self.bytesWritten - (before.bytesPending if before else 0)
+        self.bytesRead = self.bytesWritten = self._settled = 0
         self.watcher = watcher
         self._seconds: Callable[[], float] = clock.seconds
         self._lastActivity = self._seconds()
