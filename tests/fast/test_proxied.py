@@ -317,6 +317,7 @@ async def test_stopListening() -> None:
     """
     async with fastServer(proxy=LOOPBACK) as server:
         raw = rawConnection(server.port)
+        raw.send(LINE[:1])
         await until(lambda: server.listening.stage.heldCount)
     assert isOver(raw)
     raw.close()

@@ -138,11 +138,10 @@ async def test_healthCheck(end: Any) -> None:
     """
     factory = TCPDemoFactory(Echo)
     async with proxiedServer(factory) as (server, client):
-        raw = client()
-        await until(lambda: stageOf(server).heldCount)
-        end(raw)
-        await until(lambda: not stageOf(server).heldCount)
-        assert server.events.names == ["listening"]
+        end(client())
+        await received(client(LINE + b"x"), 1)
+        assert not stageOf(server).heldCount
+        assert server.events.names == ["listening", "connectionOpened"]
 
 
 @settings(deadline=None, max_examples=40)

@@ -34,7 +34,7 @@ async def test_refuse() -> None:
     """
     factory = TCPDemoFactory(Echo, maxConnections=1, refusalMessage=b"full")
     async with proxiedServer(factory) as (server, client):
-        client()
+        client(LINE[:1])
         await until(lambda: stageOf(server).heldCount)
         await received(client(LINE + b"1"), 1)
         assert await received(client(line("192.0.2.8")), 4) == b"full"
@@ -136,10 +136,10 @@ async def test_descriptors() -> None:
     factory = TCPDemoFactory(Echo)
     async with proxiedServer(factory) as (server, client):
         factory.descriptorLimit = 2
-        held = client()
+        held = client(LINE[:1])
         await until(lambda: stageOf(server).heldCount)
         await received(client(LINE + b"1"), 1)
-        client()
+        client(LINE[:1])
         await until(lambda: factory.refusedCount == 1)
         client(LINE)
         await until(lambda: factory.refusedCount == 2)

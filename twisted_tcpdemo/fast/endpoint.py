@@ -119,7 +119,9 @@ class ServerEndpoint:
         See L{IStreamServerEndpoint<twisted.internet.interfaces.IStreamServerEndpoint>}.
         """
         listening = execute(self._listen, cast(IProtocolFactory, protocolFactory))
-        return listening if self._proxy is None else listening.addCallback(putBehind, self._proxy)
+        if self._proxy is not None:
+            listening.addCallback(putBehind, self._proxy, isOwn=True)
+        return listening
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
         if self._path is not None and not self._path.startswith(b"\0") and not vacate(self._path):

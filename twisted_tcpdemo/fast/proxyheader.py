@@ -18,6 +18,7 @@ whole.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from struct import Struct
@@ -44,6 +45,9 @@ CRC32C: Final = 0x03
 _LINE: Final = b"PROXY "
 _SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 _FIXED: Final = len(_SIGNATURE) + 4
+
+_USUAL: Final = b"\x21\x11"
+"""Version, command, family and transport of most headers: TCP over IPv4."""
 
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 _GREATEST_PORT: Final = 65535
@@ -126,24 +130,27 @@ class HeaderParser:
         @raise ProxyHeaderError: if it is wrong.
         """
         self._seen = seen = self._seen + data if self._seen else data
+        parse: Callable[[bytes], ProxyHeader]
         if seen.startswith(_SIGNATURE):
-            size = self._sizeOf(seen)
+            size, parse = self._sizeOf(seen), _fromBlock
         elif seen.startswith(_LINE):
-            size = _lineSize(seen)
+            size, parse = _lineSize(seen), _fromLine
         elif _SIGNATURE.startswith(seen) or _LINE.startswith(seen):
             return False
         else:
             raise ProxyHeaderError(f"the header begins with {_shown(seen)}")
         if not size or len(seen) < size:
             return False
-        whole, self.rest = seen[:size], seen[size:]
-        self.header = _fromLine(whole) if seen.startswith(_LINE) else _fromBlock(whole)
+        self.header, self.rest = parse(seen[:size]), seen[size:]
         return True
 
     def _sizeOf(self, seen: bytes) -> int:
         """
         The size of a header of version 2; C{0} as long as it cannot be known.
         """
+        if seen[12:14] == _USUAL and len(seen) >= _FIXED:
+            self._wanted = size = _FIXED + (seen[14] << 8 | seen[15])
+            return size
         if len(seen) > 12 and seen[12] not in {0x20, 0x21}:
             raise ProxyHeaderError(f"no version and command of the header: {seen[12]:#04x}")
         if len(seen) > 13 and (seen[13] >> 4 > 3 or seen[13] & 15 > 2) and seen[12] == 0x21:

@@ -28,6 +28,10 @@ WRONG: Final = "proxyHeader"
 STOPPED: Final = "proxyStopped"
 """The rule that refuses a client whose header is not whole when its port closes."""
 
+# Plain numbers: to add and to convert the enumeration's takes a microsecond each time.
+_LOOK: Final = int(MSG_PEEK) | int(MSG_DONTWAIT)
+_READ: Final = int(MSG_DONTWAIT)
+
 
 class Stage(Protocol):
     """
@@ -205,13 +209,13 @@ class Unserved:
         while True:
             wanted = parser.wanted
             try:
-                seen = recv(wanted, MSG_PEEK | MSG_DONTWAIT)
+                seen = recv(wanted, _LOOK)
             except BlockingIOError:
                 return False
             if not seen:
                 raise EOFError
             isWhole = parser.feed(seen)
-            recv(len(seen) - len(parser.rest), MSG_DONTWAIT)
+            recv(len(seen) - len(parser.rest), _READ)
             if isWhole:
                 return True
             if len(seen) < wanted:
