@@ -23,13 +23,15 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactor
 from twisted.plugin import getPlugins
+from twisted.python.reflect import namedAny
 from zope.interface.verify import verifyObject
 
 from tests.support.certificates import serverContext
-from tests.support.fast import FastServer, Remembering, fastServer
+from tests.support.fast import FailingOnce, FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, fastReactor
+from twisted_tcpdemo.fast.accepting import PRIVATE_NAMES
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.fast.unix import UNIXServerTransport
@@ -55,6 +57,15 @@ async def closeAll(server: Any) -> None:
         if protocol.reason is None:
             protocol.transport.abortConnection()
             await protocol.whenLost()
+
+
+@pytest.mark.parametrize("owner", PRIVATE_NAMES)
+def test_privateNames(owner: str) -> None:
+    """
+    The installed Twisted has the private names that a port needs.
+    """
+    found = namedAny(owner)
+    assert [name for name in PRIVATE_NAMES[owner] if not hasattr(found, name)] == []
 
 
 def test_interface() -> None:
@@ -401,26 +412,6 @@ async def test_descriptorsRunOut() -> None:
         with rawConnection(server.port):
             await until(lambda: server.made)
             await closeAll(server)
-
-
-class FailingOnce:
-    """
-    A listening socket whose accept(2) fails for the first client alone.
-    """
-
-    def __init__(self, real: Any, number: int) -> None:
-        self._real = real
-        self._number = number
-        self._failed = False
-
-    def _accept(self) -> Any:
-        if not self._failed:
-            self._failed = True
-            raise OSError(self._number, "for this one")
-        return self._real._accept()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._real, name)
 
 
 @pytest.mark.parametrize("number", [EPERM, ECONNABORTED])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator
+from errno import ENOBUFS
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import LogEvent, eventAsText, globalLogPublisher
 
-from tests.support.fast import FastServer, Remembering, closed, fastServer
+from tests.support.fast import FailingOnce, FastServer, Remembering, closed, fastServer
 from tests.support.hygiene import LoggedErrors
 from tests.support.peers import rawConnection, reset, serving
 from tests.support.proxied import (
@@ -147,6 +148,23 @@ async def test_logPrefix() -> None:
         assert server.made[0].transport.logPrefix().endswith(",192.0.2.7")
         raw.close()
         await closed(server.made[0])
+
+
+async def test_acceptFails() -> None:
+    """
+    A client that Twisted's own code accepts, after accept(2) has failed, has to send a
+    header like any other.
+    """
+    factory = NotingFactory(Noting)
+    async with proxiedServer(factory) as (_, client):
+        port: Any = factory.ports[0]
+        real = port.socket
+        port.socket = FailingOnce(real, ENOBUFS)
+        raw = client(LINE + b"hello")
+        await received(raw, 5)
+        port.socket = real
+        assert factory.built.peer == CLIENT
+        assert factory.built.bytesRead == 5
 
 
 async def test_dualStack() -> None:

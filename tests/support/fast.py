@@ -149,3 +149,23 @@ class Pusher:
         Remember it.
         """
         self.told.append("stop")
+
+
+class FailingOnce:
+    """
+    A listening socket whose accept(2) fails for the first client alone.
+    """
+
+    def __init__(self, real: Any, number: int) -> None:
+        self._real = real
+        self._number = number
+        self._failed = False
+
+    def _accept(self) -> Any:
+        if not self._failed:
+            self._failed = True
+            raise OSError(self._number, "for this one")
+        return self._real._accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)

@@ -3,8 +3,8 @@ Accepting: a listening port that takes its clients in a few calls.
 
 Twisted's port runs a generator for each accepted client, and makes a socket object
 by way of two enumerations.  This port needs a few calls for the same.  When
-C{accept(2)} fails, Twisted's own code takes over: it knows what to do when
-descriptors run out.
+C{accept(2)} fails, Twisted's own generator takes over: it knows what to do when
+descriptors run out.  The clients that it yields all the same go the way of any other.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from __future__ import annotations
 import select
 from errno import ECONNABORTED, EPERM, EPROTO
 from socket import socket
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress
 from twisted.internet.posixbase import PosixReactorBase
-from twisted.internet.tcp import Port
+from twisted.internet.tcp import Port, _accept, _BuffersLogs, _reservedFD
 from twisted.python import log
 from twisted.python.failure import Failure
 
@@ -26,6 +26,11 @@ from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
+
+PRIVATE_NAMES: Final = {
+    "twisted.internet.tcp": ("_accept", "_BuffersLogs", "_reservedFD"),
+    "twisted.internet.tcp.Port": ("_logger",),
+}
 
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
@@ -143,9 +148,8 @@ class AcceptingPort(Port):
                     if error.errno in _GONE:
                         accepted += 1  # or the loop might never end
                         continue
-                    self.numberAccepts -= accepted
-                    super().doRead()
-                    return
+                    accepted += self._acceptSlowly(self.numberAccepts - accepted)
+                    break
                 accepted += 1
                 self._accepted(socket(family, kind, 0, descriptor), name)
             if accepted == self.numberAccepts:
@@ -156,6 +160,19 @@ class AcceptingPort(Port):
                 self.poller.announce()
         except BaseException:
             log.err()
+
+    def _acceptSlowly(self, most: int) -> int:
+        """
+        Accept by Twisted's own code.
+
+        @return: how many clients there were.
+        """
+        count = 0
+        with _BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
+            for client, name in _accept(logger, range(most), self.socket, _reservedFD):
+                count += 1
+                self._accepted(client, name)
+        return count
 
     def _accepted(self, client: socket, name: Any) -> None:
         """
