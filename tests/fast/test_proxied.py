@@ -8,6 +8,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Generator
 from errno import ENOBUFS
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.testing import MemoryReactor
 from twisted.logger import LogEvent, eventAsText, globalLogPublisher
 
+from tests.support.clients import installedReactor
 from tests.support.fast import FailingOnce, FastServer, Remembering, closed, fastServer
 from tests.support.hygiene import LoggedErrors
 from tests.support.peers import rawConnection, reset, serving
@@ -148,6 +150,33 @@ async def test_logPrefix() -> None:
         assert server.made[0].transport.logPrefix().endswith(",192.0.2.7")
         raw.close()
         await closed(server.made[0])
+
+
+@pytest.mark.parametrize(
+    ("proxy", "rule"), [(Proxy(trusted=["unix"]), None), (LOOPBACK, "proxyUntrusted")]
+)
+async def test_unix(tmp_path: Path, proxy: Proxy, rule: str | None) -> None:
+    """
+    A proxy on a UNIX socket is trusted by a word of its own; its clients may be of any
+    family.
+    """
+    path = str(tmp_path / "s")
+    factory = NotingFactory(Noting)
+    endpoint = ServerEndpoint(installedReactor(), path=path, proxy=proxy)
+    async with serving(factory, endpoint, f"unix:{path}") as server:
+        peer = await server.connect()
+        peer.transport.write(V6[:9])
+        await until(lambda: stageOf(server).heldCount or factory.refusedCount)
+        if rule is not None:
+            assert factory.report().refusedBy == {rule: 1}
+            return
+        peer.transport.write(V6[9:] + b"hello")
+        await peer.whenReceived(5)
+        assert factory.builtFor == factory.built.peer
+        assert factory.built.remoteAddress == "2001:db8::7"
+        assert factory.built.localAddress == "2001:db8::1"
+        assert factory.built.proxied.host == UNIXAddress(path.encode())
+        assert factory.built.transport.logPrefix().endswith(",2001:db8::7")
 
 
 async def test_acceptFails() -> None:

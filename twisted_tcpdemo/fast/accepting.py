@@ -127,7 +127,8 @@ class AcceptingPort(Port):
         """
         if self.stage is not None:
             self.stage.stop(reason.check(ConnectionDone) is not None)
-        super().connectionLost(reason)
+        # Not the next class's: Twisted's UNIX port would remove any path.
+        Port.connectionLost(self, reason)
 
     def doRead(self) -> None:
         """

@@ -538,7 +538,7 @@ class UNIXPort(AcceptingPort, Port):
         Close the socket, and remove the path if this port has made it.
         """
         self._leave()
-        tcp.Port.connectionLost(self, reason)
+        AcceptingPort.connectionLost(self, reason)
 
     def _accepted(self, client: socket, name: str | bytes) -> None:
         self._serve(client, name, addressOf(name))
