@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,3 +72,28 @@ def clientContext(hostname: str = "localhost") -> Any:
     The connection creator of a TLS client that trusts that server.
     """
     return optionsForClientTLS(hostname, Certificate.loadPEM(pemFile().read_bytes()))
+
+
+def standardServer(**attributes: Any) -> ssl.SSLContext:
+    """
+    The standard library's context of a TLS server.
+
+    @param attributes: attributes of the context.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pemFile())
+    for name, value in attributes.items():
+        setattr(context, name, value)
+    return context
+
+
+def standardClient(trusting: bool = True) -> ssl.SSLContext:
+    """
+    The standard library's context of a TLS client that expects a name.
+
+    @param trusting: whether it trusts that server.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if trusting:
+        context.load_verify_locations(pemFile())
+    return context

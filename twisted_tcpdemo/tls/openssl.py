@@ -81,7 +81,8 @@ class OpenSSLEngine:
         """
         recv = self.handle.recv
         if data:
-            completed = self._completed(data)
+            # The beginning of a record shows whether it is one: OpenSSL looks at it.
+            completed = self._completed(data) or -1
             self.handle.bio_write(data)
         else:
             completed = -1  # as many as there are

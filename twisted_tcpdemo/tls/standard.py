@@ -107,9 +107,12 @@ class StandardEngine:
 
     def peerCertificate(self) -> object:
         """
-        What C{SSLObject.getpeercert} returns.
+        What C{SSLObject.getpeercert} returns; L{None} before the handshake is done.
         """
-        return self.handle.getpeercert()
+        try:
+            return self.handle.getpeercert()
+        except ValueError:
+            return None
 
     def negotiatedProtocol(self) -> bytes | None:
         """

@@ -1,0 +1,116 @@
+"""
+Both engines of TLS, each with the other or itself, in memory.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.ssl import CertificateOptions
+
+from tests.support.certificates import pemFile
+from twisted_tcpdemo.tls.engine import Engine
+from twisted_tcpdemo.tls.openssl import OpenSSLEngine
+from twisted_tcpdemo.tls.standard import StandardEngine
+
+KINDS = ("openssl", "standard")
+
+VERSIONS = {
+    "1.2": (SSL.TLS1_2_VERSION, ssl.TLSVersion.TLSv1_2),
+    "1.3": (SSL.TLS1_3_VERSION, ssl.TLSVersion.TLSv1_3),
+}
+
+PROTOCOLS = (b"h2", b"http/1.1")
+"""What ALPN may choose from; a server prefers the first."""
+
+
+def engine(kind: str, isClient: bool, version: str = "1.3", alpn: bool = False) -> Engine:
+    """
+    An engine of one kind.
+
+    @param alpn: whether it names L{PROTOCOLS}.
+    """
+    made = _openssl if kind == "openssl" else _standard
+    return made(isClient, version, alpn)
+
+
+def _openssl(isClient: bool, version: str, alpn: bool) -> Engine:
+    context = CertificateOptions().getContext()
+    if not isClient:
+        context.use_privatekey_file(str(pemFile()))
+        context.use_certificate_file(str(pemFile()))
+    context.set_min_proto_version(VERSIONS[version][0])
+    context.set_max_proto_version(VERSIONS[version][0])
+    if alpn and isClient:
+        context.set_alpn_protos(list(PROTOCOLS))
+    elif alpn:
+        context.set_alpn_select_callback(
+            lambda _, offered: next(name for name in PROTOCOLS if name in offered)
+        )
+    connection = SSL.Connection(context, None)
+    if isClient:
+        connection.set_connect_state()
+    else:
+        connection.set_accept_state()
+    return OpenSSLEngine(connection)
+
+
+def _standard(isClient: bool, version: str, alpn: bool) -> Engine:
+    if isClient:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.load_verify_locations(pemFile())
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pemFile())
+    context.minimum_version = context.maximum_version = VERSIONS[version][1]
+    if alpn:
+        context.set_alpn_protocols([name.decode() for name in PROTOCOLS])
+    return StandardEngine(context, isClient, "localhost")
+
+
+def pieces(data: bytes, size: int) -> Iterable[bytes]:
+    """
+    Some bytes in pieces of a size.
+    """
+    return (data[start : start + size] for start in range(0, len(data), size))
+
+
+def shaken(one: Engine, other: Engine, size: int = 1 << 20) -> None:
+    """
+    Bring two engines through their handshake.
+
+    @param size: bytes that each takes at a time.
+    """
+    done = {one: one.shake(b""), other: other.shake(b"")}
+    while not all(done.values()):
+        moved = False
+        for source, target in ((one, other), (other, one)):
+            for piece in pieces(source.take(0), size):
+                moved = True
+                if done[target]:
+                    assert target.decrypt(piece) == b""
+                else:
+                    done[target] = target.shake(piece)
+        assert moved, "the handshake makes no progress"
+    for source, target in ((one, other), (other, one)):  # session tickets
+        assert target.decrypt(source.take(0)) == b""
+
+
+def encrypted(source: Engine, data: bytes) -> bytes:
+    """
+    All of some plaintext, encrypted.
+    """
+    taken = 0
+    while taken < len(data):
+        taken += source.encrypt(memoryview(data)[taken:])
+    return source.take(len(data))
+
+
+def libraryErrors() -> tuple[type[Any], ...]:
+    """
+    The errors of the libraries.
+    """
+    return (SSL.Error, ssl.SSLError)

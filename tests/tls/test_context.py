@@ -1,0 +1,239 @@
+"""
+L{twisted_tcpdemo.tls.context}: what may be given as C{tls}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import clientFromString, wrapClientTLS, wrapServerTLS
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import (
+    ClientContextFactory,
+    DefaultOpenSSLContextFactory,
+)
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from tests.support.certificates import (
+    clientContext,
+    pemFile,
+    serverContext,
+    standardClient,
+    standardServer,
+)
+from tests.support.engines import shaken
+from tests.support.processes import running
+from twisted_tcpdemo.tls.context import engineMaker, makerOf, unwrapped, unwrappedClient
+from twisted_tcpdemo.tls.engine import StreamBrokenError
+from twisted_tcpdemo.tls.openssl import OpenSSLEngine
+from twisted_tcpdemo.tls.standard import StandardEngine
+
+
+class Place:
+    """
+    Stands for a socket with TLS on it.
+    """
+
+    factory: Any = None
+    failure: Any = None
+
+    def failVerification(self, reason: Any) -> None:
+        """
+        Remember it.
+        """
+        self.failure = reason
+
+
+def made(maker: Callable[[Any], Any]) -> Any:
+    """
+    The engine that is made for one connection.
+    """
+    return maker(Place())
+
+
+SERVERS: dict[str, Callable[[], Any]] = {
+    "standard": standardServer,
+    "options": serverContext,
+    "factory": lambda: DefaultOpenSSLContextFactory(str(pemFile()), str(pemFile())),
+}
+CLIENTS: dict[str, Callable[[], Any]] = {
+    "standard": standardClient,
+    "options": clientContext,
+    "factory": ClientContextFactory,
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_kinds(server: str, client: str) -> None:
+    """
+    Every kind of context makes an engine of its library, on either side, and they
+    understand one another.
+    """
+    sides = {
+        client: made(engineMaker(CLIENTS[client](), True, Factory(), "localhost")),
+        f"server {server}": made(engineMaker(SERVERS[server](), False, Factory())),
+    }
+    for name, side in sides.items():
+        assert type(side) is (StandardEngine if "standard" in name else OpenSSLEngine)
+    shaken(*sides.values())
+
+
+def test_engineForEach() -> None:
+    """
+    Each connection has an engine of its own.
+    """
+    for context in (standardServer(), serverContext()):
+        maker = engineMaker(context, False)
+        assert made(maker).handle is not made(maker).handle
+
+
+@pytest.mark.filterwarnings("ignore:.*does not explicitly provide")
+@pytest.mark.parametrize("wrong", [None, True, "localhost", 443, object(), Factory()])
+def test_wrong(wrong: object) -> None:
+    """
+    Anything else is a TypeError that names it, when it is given.
+    """
+    for isClient in (True, False):
+        with pytest.raises(TypeError):
+            engineMaker(wrong, isClient)
+
+
+def test_unwrapped() -> None:
+    """
+    A factory that wrapServerTLS has wrapped is taken out of its layer, and its ALPN is
+    kept.
+    """
+
+    class Wrapping:
+        """
+        Listens in name only.
+        """
+
+        def listen(self, factory: Any) -> Any:
+            """
+            Return the factory.
+            """
+            return factory
+
+    behind: Any = Factory()
+    behind.acceptableProtocols = lambda: [b"h2"]
+    endpoint: Any = wrapServerTLS(serverContext(), Wrapping())  # type: ignore[arg-type]
+    factory, maker = unwrapped(endpoint.listen(behind))
+    assert factory is behind
+    assert maker is not None
+    assert type(made(maker)) is OpenSSLEngine
+
+
+def test_otherFactories() -> None:
+    """
+    Any other factory stays as it is, a subclass of Twisted's too, which may do more.
+    """
+
+    class More(TLSMemoryBIOFactory):
+        """
+        Twisted's, changed.
+        """
+
+    for factory in (Factory(), More(serverContext(), False, Factory())):
+        assert unwrapped(factory) == (factory, None)
+
+
+def test_unwrappedClient() -> None:
+    """
+    An endpoint that wrapClientTLS has wrapped is taken out of its layer; any other
+    stays as it is.
+    """
+    from twisted.internet import reactor
+
+    plain = clientFromString(reactor, "tcp:localhost:1")
+    assert unwrappedClient(plain) == (plain, None)
+    endpoint, maker = unwrappedClient(wrapClientTLS(clientContext(), plain))
+    assert endpoint is plain
+    assert maker is not None
+    shaken(made(maker), made(engineMaker(standardServer(), False)))
+
+
+def test_verification() -> None:
+    """
+    Twisted's check of a name is told to the socket, which its creators know as the
+    application's data of a connection.
+    """
+    place = Place()
+    client = engineMaker(clientContext("example.org"), True)(place)
+    server = made(engineMaker(standardServer(), False))
+    client.shake(b"")
+    server.shake(client.take(0))
+    with pytest.raises(StreamBrokenError):
+        client.shake(server.take(0))
+    assert type(place.failure.value).__module__.startswith("service_identity")
+
+
+def test_factoryOfPlace() -> None:
+    """
+    The socket knows the wrapping factory, in which Twisted looks for protocols.
+    """
+    place, wrapping = Place(), TLSMemoryBIOFactory(serverContext(), False, Factory())
+    makerOf(wrapping)(place)
+    assert place.factory is wrapping
+
+
+WITHOUT = """
+import sys
+sys.modules.update(OpenSSL=None, service_identity=None)
+import ssl
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted_tcpdemo import ClientEndpoint, ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.errors import TLSNotInstalledError
+
+pem = sys.argv[1]
+server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+server.load_cert_chain(pem)
+client = ssl.create_default_context(cafile=pem)
+
+class Echo(TCPDemoProtocol):
+    def dataReceived(self, data):
+        self.transport.write(data)
+
+class Caller(TCPDemoProtocol):
+    def connectionMade(self):
+        self.heard = Deferred()
+        self.transport.write(b"hello")
+
+    def dataReceived(self, data):
+        self.heard.callback(data)
+
+async def main(reactor):
+    factory = TCPDemoFactory(Echo)
+    port = await factory.listen(ServerEndpoint(reactor, 0, "127.0.0.1", tls=server))
+    where = "localhost", port.getHost().port
+    caller = await ClientEndpoint(reactor, *where, tls=client).connectProtocol(Caller())
+    print((await caller.heard).decode())
+    caller.transport.loseConnection()
+    await factory.close()
+    for wrong in (True, object()):
+        try:
+            ClientEndpoint(reactor, *where, tls=wrong)
+        except TLSNotInstalledError:
+            print("not installed")
+
+react(main)
+"""
+
+
+@pytest.mark.deadline(30)
+async def test_withoutPyOpenSSL() -> None:
+    """
+    An SSLContext needs no other package, on either side; anything else says which
+    package it needs.
+    """
+    command = [sys.executable, "-W", "error", "-c", WITHOUT, str(pemFile())]
+    async with running(command) as child:
+        assert await child.whenEnded() == 0, child.err
+    assert child.out.splitlines() == ["hello", "not installed", "not installed"]
