@@ -4,6 +4,7 @@ Both engines of TLS, each with the other or itself, in memory.
 
 from __future__ import annotations
 
+import socket
 import ssl
 from collections.abc import Iterable
 from typing import Any
@@ -114,3 +115,80 @@ def libraryErrors() -> tuple[type[Any], ...]:
     The errors of the libraries.
     """
     return (SSL.Error, ssl.SSLError)
+
+
+class Far:
+    """
+    The other side: an engine on a plain socket.
+
+    @ivar got: the plaintext that has come.
+    """
+
+    def __init__(self, plain: socket.socket, made: Engine) -> None:
+        self.socket = plain
+        self.engine = made
+        self.got = b""
+        self.ready = self._begun = False
+
+    def read(self, size: int = 1 << 20) -> bool:
+        """
+        Read once.
+
+        @return: whether there was anything.
+        """
+        try:
+            data = self.socket.recv(size)
+        except BlockingIOError:
+            return False
+        if self.ready:
+            self.got += self.engine.decrypt(data)
+        else:
+            self.ready = self.engine.shake(data)
+            if self.ready:
+                self.got += self.engine.decrypt(b"")
+        self.flush()
+        return bool(data)
+
+    def flush(self) -> None:
+        """
+        Send what the engine has made.
+        """
+        made = self.engine.take(0)
+        if made:
+            self.socket.sendall(made)
+
+    def send(self, data: bytes) -> None:
+        """
+        Send plaintext.
+        """
+        self.socket.sendall(encrypted(self.engine, data))
+
+    def handshake(self) -> bool:
+        """
+        Go on with the handshake.
+
+        @return: whether it is done.
+        """
+        if not self._begun:
+            self._begun = True
+            self.engine.shake(b"")
+            self.flush()
+        self.read()
+        return self.ready
+
+    def receive(self) -> bytes:
+        """
+        Read all that is there.
+
+        @return: all plaintext so far.
+        """
+        while self.read():
+            pass
+        return self.got
+
+    def end(self) -> None:
+        """
+        Send a close_notify.
+        """
+        self.engine.end()
+        self.flush()

@@ -193,14 +193,18 @@ class Encrypting(Connection):
         Closing at once would answer the peer's own C{close_notify} with a reset, and
         a reset can destroy what the peer has not read.
         """
-        if secure.over or secure.ended or not secure.ready:
+        if secure.over or not secure.ready:
             return CONNECTION_DONE
-        with suppress(OSError):
-            secure.shutdown(SHUT_WR)
-        self._lingering = self.reactor.callLater(LINGER, self._dueSoon)
-        secure.discarding = True
-        self.startReading()
-        return None
+        if not secure.ended:
+            with suppress(OSError):
+                secure.shutdown(SHUT_WR)
+            secure.discarding = True
+            self.startReading()
+        if secure.waiting:
+            return None  # this is called again when the kernel has taken all
+        if self._lingering is None:
+            self._lingering = self.reactor.callLater(LINGER, self._dueSoon)
+        return None if self._lingering.active() else CONNECTION_DONE
 
     def _broken(self, error: OSError) -> BaseException:
         """

@@ -22,8 +22,7 @@ Four consequences are easily got wrong:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from socket import SHUT_RD, socket
+from socket import SHUT_RD, SHUT_WR, socket
 from typing import Any, Final, Protocol
 
 from twisted_tcpdemo.tls.engine import Engine, StreamBrokenError
@@ -91,6 +90,7 @@ class SecureSocket:
         "_failure",
         "_more",
         "_out",
+        "_owesFIN",
         "_owner",
         "_promised",
         "_size",
@@ -112,7 +112,7 @@ class SecureSocket:
         self._promised = 0
         self._owner: Any = None
         self._failure: BaseException | None = None
-        self._more = False
+        self._more = self._owesFIN = False
         self.ready = self.ended = self.discarding = False
         self.held = True
         self.engine = makeEngine(self)
@@ -332,9 +332,14 @@ class SecureSocket:
         made = self.engine.take(0)
         if made:
             self._out = bytes(self._out) + made if self._out else made
-        with suppress(OSError):
-            # A broken connection shows at the next read or write.
+        try:
             self.flush()
+        except BlockingIOError:
+            pass
+        except OSError:
+            # A broken connection shows at the next read or write.
+            if self.ended:
+                self._out = b""  # and no write comes any more
         if self._out:
             self._owner.secureWaits()
 
@@ -347,17 +352,22 @@ class SecureSocket:
         if self._out:
             sent = self._socket.send(self._out)
             self._out = b"" if sent == len(self._out) else memoryview(self._out)[sent:]
+        if self._owesFIN and not self._out:
+            self._owesFIN = False
+            self._socket.shutdown(SHUT_WR)
 
     # Ending.
 
     def shutdown(self, how: int) -> None:
         """
         End our stream with a C{close_notify}, and then our side of the connection.
+        While the kernel has no room for a C{close_notify}, the FIN waits with it.
         """
         if how != SHUT_RD and not self.ended:
             self.ended = True
             self.engine.end()
-            if not self._out:
-                with suppress(OSError):
-                    self._socket.send(self.engine.take(0))
+            self._push()
+            if self._out:
+                self._owesFIN = True
+                return
         self._socket.shutdown(how)
