@@ -5,17 +5,11 @@ Both sides of TLS on the fast lane, with contexts of both kinds.
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from twisted.internet.ssl import (
-    Certificate,
-    PrivateCertificate,
-    TLSVersion,
-    optionsForClientTLS,
-)
+from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 
 from tests.support.certificates import pemFile, standardClient, standardServer
 from tests.support.clients import Client, to
@@ -28,18 +22,13 @@ from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 CONTEXTS = ("options", "standard")
 """C{CertificateOptions} and C{optionsForClientTLS}, or an C{ssl.SSLContext}."""
 
-ALPN = "tcpdemo/1"
-"""The protocol that both sides of L{Sides} speak."""
-
 
 def serverOf(kind: str) -> Any:
     """
     A server's context of one kind.
     """
     if kind == "standard":
-        context = standardServer()
-        context.set_alpn_protocols([ALPN])
-        return context
+        return standardServer()
     return PrivateCertificate.loadPEM(pemFile().read_bytes()).options()
 
 
@@ -50,27 +39,9 @@ def clientOf(kind: str, host: str = "localhost", trusting: bool = True) -> Any:
     @param host: the name to expect; with an C{SSLContext} the endpoint knows it.
     """
     if kind == "standard":
-        context = standardClient(trusting)
-        context.set_alpn_protocols([ALPN])
-        return context
+        return standardClient(trusting)
     trusted = Certificate.loadPEM(pemFile().read_bytes()) if trusting else None
     return optionsForClientTLS(host, trusted)
-
-
-def oldestTLS(kind: str) -> Any:
-    """
-    A client's context that speaks TLS 1.2 and nothing newer.
-    """
-    if kind == "standard":
-        context = standardClient()
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        return context
-    trusted = Certificate.loadPEM(pemFile().read_bytes())
-    return optionsForClientTLS(
-        "localhost",
-        trusted,
-        extraCertificateOptions={"lowerMaximumSecurityTo": TLSVersion.TLSv1_2},
-    )
 
 
 class Sides:

@@ -182,6 +182,7 @@ def test_garbageAfterData(pair: Pair) -> None:
     """
     tested, peer = pair()
     assert tested.decrypt(encrypted(peer, b"good") + GARBAGE) == b"good"
+    assert tested.over
     with pytest.raises(StreamBrokenError):
         tested.decrypt(b"")
 

@@ -16,7 +16,8 @@ class Engine(Protocol):
     Encrypts and decrypts, in memory.
 
     @ivar handle: the object of its library.
-    @ivar over: whether the peer has sent its C{close_notify}.
+    @ivar over: whether the peer's stream has ended: by its C{close_notify}, or by an
+        error that the next call will raise.
     """
 
     handle: Any
@@ -81,4 +82,5 @@ class StreamBrokenError(OSError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(str(cause))
-        self.cause = cause
+        # Protocols keep the reason of a loss.  A traceback in it would keep the transport.
+        self.cause = cause.with_traceback(None)

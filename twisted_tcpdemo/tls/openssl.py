@@ -81,9 +81,10 @@ class OpenSSLEngine:
         """
         recv = self.handle.recv
         if data:
-            # The beginning of a record shows whether it is one: OpenSSL looks at it.
-            completed = self._completed(data) or -1
+            completed = self._completed(data)
             self.handle.bio_write(data)
+            if self._rest or self._head:
+                completed = -1  # OpenSSL sees by its header whether the next is a record
         else:
             completed = -1  # as many as there are
         if self._failure is not None:
@@ -103,6 +104,7 @@ class OpenSSLEngine:
             if not pieces:
                 raise StreamBrokenError(error) from error
             self._failure = error
+            self.over = True
         return b"".join(pieces)
 
     def encrypt(self, data: bytes | memoryview) -> int:

@@ -160,9 +160,11 @@ class SecureSocket:
 
     def release(self) -> None:
         """
-        Let the transport go: the connection is over.
+        Let the transport and the engine go: the connection is over.
         """
         self._owner = None
+        # Twisted's creators have this object as the data of the engine's connection.
+        del self.engine
 
     def _shake(self, data: bytes) -> None:
         try:

@@ -79,6 +79,7 @@ class StandardEngine:
             if not pieces:
                 raise StreamBrokenError(error) from error
             self._failure = error
+            self.over = True
         return b"".join(pieces)
 
     def encrypt(self, data: bytes | memoryview) -> int:
