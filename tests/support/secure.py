@@ -13,7 +13,7 @@ from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClie
 
 from tests.support.certificates import pemFile, standardClient, standardServer
 from tests.support.clients import Client, to
-from tests.support.engines import Far, engine
+from tests.support.engines import Far, encrypted, engine
 from tests.support.peers import Server, rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
@@ -106,14 +106,17 @@ class Connected:
 
 @asynccontextmanager
 async def listening(
-    kind: str, protocol: Callable[[], Any] = Client, **options: Any
+    kind: str,
+    protocol: Callable[[], Any] = Client,
+    interface: str = "127.0.0.1",
+    **options: Any,
 ) -> AsyncGenerator[Server]:
     """
     A server with TLS on the fast lane.
     """
     from twisted.internet import reactor
 
-    endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=serverOf(kind))
+    endpoint = ServerEndpoint(reactor, 0, interface, tls=serverOf(kind))
     async with serving(TCPDemoFactory(protocol, **options), endpoint) as server:
         yield server
 
@@ -142,6 +145,24 @@ async def stranger(port: int, receiveBuffer: int = 0, shake: bool = True) -> Asy
         yield far
     finally:
         raw.close()
+
+
+async def lastFlight(far: Far, data: bytes) -> None:
+    """
+    Send the last bytes of a stranger's handshake together with its first data.
+    """
+    far.engine.shake(b"")
+    far.flush()
+
+    def shaken() -> bool:
+        try:
+            return far.engine.shake(far.socket.recv(1 << 20))
+        except BlockingIOError:
+            return False
+
+    await until(shaken)
+    far.ready = True
+    far.socket.sendall(far.engine.take(0) + encrypted(far.engine, data))
 
 
 def isClosed(raw: socket.socket) -> bool:

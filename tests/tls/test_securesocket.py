@@ -211,6 +211,14 @@ def test_held(pair: Pair) -> None:
         assert pair.secure.held and not pair.secure.waiting
 
 
+def test_nothing(ready: Pair) -> None:
+    """
+    To send nothing is to do nothing.
+    """
+    assert ready.secure.send(b"") == ready.secure.sendmsg([]) == 0
+    assert not ready.secure.held and not ready.far.read()
+
+
 def test_heldLater(ready: Pair) -> None:
     """
     An engine that has to read before it can write holds plaintext until it has.

@@ -298,6 +298,8 @@ class SecureSocket:
                 return sent
         if not self.ready:
             raise BlockingIOError
+        if not data:
+            return 0  # for the engine this would look as if it had to read first
         part = data if len(data) <= CHUNK else memoryview(data)[:CHUNK]
         taken = self.engine.encrypt(part)
         if not taken:
