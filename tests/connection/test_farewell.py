@@ -22,12 +22,14 @@ from zope.interface.verify import verifyClass
 
 from tests.support.certificates import pemFile
 from tests.support.peers import Server, rawConnection, serving
+from tests.support.secure import serverOf
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rules import DeniedNetworks
 from twisted_tcpdemo.connection import farewell as refusal
 from twisted_tcpdemo.connection.farewell import LINGER, LINGER_BYTES, LINGERING, Farewell
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 from twisted_tcpdemo.twistd.programs import Discard
 
 DONE = Failure(ConnectionDone())
@@ -41,6 +43,11 @@ async def full(transport: str = "tcp", **options: Any) -> AsyncGenerator[Server]
     factory = TCPDemoFactory(Discard, maxConnections=0, **options)
     if transport == "tls":
         server = serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True)
+    elif transport.startswith("fast-"):
+        from twisted.internet import reactor
+
+        tls = serverOf(transport.removeprefix("fast-"))
+        server = serving(factory, ServerEndpoint(reactor, 0, "127.0.0.1", tls=tls), tls=True)
     elif transport == "haproxy":
         server = serving(factory, "haproxy:tcp:0:interface=127.0.0.1")
     else:
@@ -163,13 +170,18 @@ async def test_clientIsGoneAlready() -> None:
         await until(lambda: not server.factory._capacity.lingering)
 
 
+everyTLS = pytest.mark.parametrize("tls", ["tls", "fast-options", "fast-standard"])
+"""TLS as a layer, and inside the transport."""
+
+
+@everyTLS
 @pytest.mark.parametrize("message", [b"", b"no"])
 @pytest.mark.parametrize("overflow", ["refuse", "reset"])
-async def test_tls(message: bytes, overflow: str) -> None:
+async def test_tls(tls: str, message: bytes, overflow: str) -> None:
     """
     Under TLS a client is refused too; a message needs the handshake.
     """
-    async with full("tls", refusalMessage=message, overflow=overflow) as server:
+    async with full(tls, refusalMessage=message, overflow=overflow) as server:
         peer = await server.connect()
         await peer.whenLost()
         assert peer.received == (message if overflow == "refuse" else b"")
@@ -177,24 +189,26 @@ async def test_tls(message: bytes, overflow: str) -> None:
         assert server.factory.refusedCount == 1
 
 
-async def test_tlsThatNeverBegins(monkeypatch: pytest.MonkeyPatch) -> None:
+@everyTLS
+async def test_tlsThatNeverBegins(tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A client that never shakes hands does not hold the server up.
     """
     monkeypatch.setattr(refusal, "LINGER", 0.2)
-    async with full("tls", refusalMessage=b"no") as server:
+    async with full(tls, refusalMessage=b"no") as server:
         with client(server.port):
             await until(lambda: server.factory._capacity.lingering)
             await until(lambda: not server.factory._capacity.lingering)
 
 
-async def test_tlsWithoutLingering(monkeypatch: pytest.MonkeyPatch) -> None:
+@everyTLS
+async def test_tlsWithoutLingering(tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     When no more clients may linger, one that never shakes hands is aborted at once,
     with a message or without.
     """
     monkeypatch.setattr(refusal, "LINGERING", 0)
-    async with full("tls", refusalMessage=b"no") as server:
+    async with full(tls, refusalMessage=b"no") as server:
         with client(server.port) as raw:
             assert isinstance(await received(raw), ConnectionResetError)
 

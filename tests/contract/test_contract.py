@@ -13,7 +13,7 @@ from weakref import ReferenceType, ref
 
 import pytest
 
-from tests.support.certificates import pemFile, serverContext
+from tests.support.certificates import pemFile, serverContext, standardServer
 from tests.support.peers import Server, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
@@ -24,7 +24,7 @@ from twisted_tcpdemo.values.budgets import Budgets
 
 Serve = Callable[..., AbstractAsyncContextManager[Server]]
 
-TRANSPORTS = ["tcp", "tls", "unix", "fast", "fast-tls", "fast-unix"]
+TRANSPORTS = ["tcp", "tls", "unix", "fast", "fast-tls", "fast-ssl", "fast-unix"]
 
 
 @pytest.fixture(params=TRANSPORTS)
@@ -51,9 +51,10 @@ def serve(transport: str, tmp_path: Path) -> Serve:
             path = tmp_path / "socket"
             return serving(factory, ServerEndpoint(reactor, path=path), f"unix:{path}")
         if transport.startswith("fast"):
-            tls = transport == "fast-tls"
-            endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=serverContext() if tls else None)
-            return serving(factory, endpoint, tls=tls)
+            makers = {"fast-tls": serverContext, "fast-ssl": standardServer}
+            tls = makers[transport]() if transport in makers else None
+            endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=tls)
+            return serving(factory, endpoint, tls=tls is not None)
         if transport == "unix":
             path = tmp_path / "socket"
             return serving(factory, f"unix:{path}", f"unix:{path}")
@@ -373,10 +374,10 @@ async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
         assert report.bytesRead == 8
 
 
-# Twisted's own TLS leaves reference cycles when it is aborted.
+# Twisted's own TLS, as a layer, leaves reference cycles when it is aborted.
 @pytest.mark.parametrize(
     ("transport", "paused"),
-    [*((t, False) for t in TRANSPORTS), *((t, True) for t in TRANSPORTS if "tls" not in t)],
+    [*((t, False) for t in TRANSPORTS), *((t, True) for t in TRANSPORTS if t != "tls")],
 )
 async def test_freed(serve: Serve, paused: bool) -> None:
     """

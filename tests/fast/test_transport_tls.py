@@ -13,8 +13,10 @@ from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 
 from tests.support.certificates import clientContext, serverContext
+from tests.support.clients import Client, to
 from tests.support.fast import Pusher, accepted, closed, fastServer
 from tests.support.peers import Peer, rawConnection, serving
+from tests.support.secure import Sides, clientOf, serverOf
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
@@ -223,3 +225,55 @@ async def test_unregistersWhenStopped() -> None:
             peer.send(b"no TLS")
             await protocol.whenLost()
             assert len(stopped) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 6_000_000])
+async def test_startTLSBothSides(sides: Sides, size: int) -> None:
+    """
+    Both sides can start TLS with either kind of context.  Bytes that are under way go
+    out before it, as they are, and no byte is lost or mixed up.
+    """
+    contexts = {True: clientOf(sides.client), False: serverOf(sides.server)}
+    if sides.client == "standard":
+        contexts[True].check_hostname = False  # there is no name to expect
+    async with fastServer() as server:
+        far = await to(server.port).connectProtocol(Client())
+        near = await accepted(server)
+        before = b"b" * size
+        near.transport.write(before)
+        near.transport.startTLS(contexts[False])
+        near.transport.write(b"after")
+        assert near.transport.bytesWritten == size + 5
+        await far.whenReceived(size)
+        assert far.received == before
+        far.transport.startTLS(contexts[True])
+        far.transport.write(b"answer")
+        await far.whenReceived(size + 5)
+        await near.whenReceived(6)
+        assert (far.received, near.received) == (before + b"after", b"answer")
+        assert near.transport.bytesPending == far.bytesPending == 0
+        for side in (near, far):
+            with pytest.raises(RuntimeError, match="has been started"):
+                side.transport.startTLS(contexts[side is far])
+        await closed(far)
+        await near.whenLost()
+
+
+@pytest.mark.filterwarnings("ignore:.*does not explicitly provide")
+async def test_startTLSWrong() -> None:
+    """
+    What is no context, or cannot be used, is refused, and the connection goes on as it
+    was.
+    """
+    async with fastServer() as server:
+        far = await to(server.port).connectProtocol(Client())
+        near = await accepted(server)
+        with pytest.raises(TypeError):
+            near.transport.startTLS("certificate.pem")
+        with pytest.raises(ValueError, match="hostname"):
+            far.transport.startTLS(clientOf("standard"))
+        near.transport.write(b"plain")
+        await far.whenReceived(5)
+        assert far.received == b"plain"
+        await closed(far)
+        await near.whenLost()

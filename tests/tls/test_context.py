@@ -9,12 +9,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import clientFromString, wrapClientTLS, wrapServerTLS
+from twisted.internet.endpoints import (
+    _WrapperEndpoint,
+    clientFromString,
+    wrapClientTLS,
+    wrapServerTLS,
+)
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import (
     ClientContextFactory,
     DefaultOpenSSLContextFactory,
 )
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from tests.support.certificates import (
@@ -103,6 +109,14 @@ def test_wrong(wrong: object) -> None:
             engineMaker(wrong, isClient)
 
 
+def test_noName() -> None:
+    """
+    A context that is to check a name needs one: its library would check nothing.
+    """
+    with pytest.raises(ValueError, match="hostname"):
+        engineMaker(standardClient(), True)
+
+
 def test_unwrapped() -> None:
     """
     A factory that wrapServerTLS has wrapped is taken out of its layer, and its ALPN is
@@ -145,17 +159,35 @@ def test_otherFactories() -> None:
 
 def test_unwrappedClient() -> None:
     """
-    An endpoint that wrapClientTLS has wrapped is taken out of its layer; any other
-    stays as it is.
+    A TCP endpoint that wrapClientTLS has wrapped is taken out of its layer.
+    """
+    from twisted.internet import reactor
+
+    for text in ("tcp:localhost:1", "tcp:127.0.0.1:1"):
+        plain = clientFromString(reactor, text)
+        endpoint, maker = unwrappedClient(wrapClientTLS(clientContext(), plain), reactor)
+        assert endpoint is plain
+        assert maker is not None
+        shaken(made(maker), made(engineMaker(standardServer(), False)))
+
+
+def test_otherClients() -> None:
+    """
+    An endpoint that the reactor would not encrypt keeps its layer: it connects in
+    another way, with another reactor, or the layer is another one.
     """
     from twisted.internet import reactor
 
     plain = clientFromString(reactor, "tcp:localhost:1")
-    assert unwrappedClient(plain) == (plain, None)
-    endpoint, maker = unwrappedClient(wrapClientTLS(clientContext(), plain))
-    assert endpoint is plain
-    assert maker is not None
-    shaken(made(maker), made(engineMaker(standardServer(), False)))
+    encrypted = wrapClientTLS(clientContext(), plain)
+    for endpoint, view in (
+        (plain, reactor),
+        (encrypted, object()),
+        (wrapClientTLS(clientContext(), clientFromString(reactor, "unix:/s")), reactor),
+        (wrapClientTLS(clientContext(), encrypted), reactor),
+        (_WrapperEndpoint(plain, WrappingFactory), reactor),
+    ):
+        assert unwrappedClient(endpoint, view) == (endpoint, None)
 
 
 def test_verification() -> None:

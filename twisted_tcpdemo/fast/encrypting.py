@@ -62,7 +62,9 @@ class Encrypting(Connection):
         Speak TLS from now on; see L{ITLSTransport
         <twisted.internet.interfaces.ITLSTransport>}.
 
-        @param ctx: as in Twisted, or an C{ssl.SSLContext}.
+        @param ctx: as in Twisted, or an C{ssl.SSLContext}, which cannot check a name
+            here.
+        @raise ValueError: for an C{ssl.SSLContext} of a client with C{check_hostname}.
         @raise RuntimeError: if it speaks TLS already.
         """
         if self._secure is not None:

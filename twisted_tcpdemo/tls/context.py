@@ -9,7 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.endpoints import _WrapperEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    _WrapperEndpoint,
+)
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 
 from twisted_tcpdemo.errors import needTLS
@@ -23,8 +28,12 @@ EngineMaker: TypeAlias = Callable[[Any], Engine]
 PRIVATE_NAMES: Final = {
     "twisted.internet.endpoints": ("_WrapperEndpoint",),
     "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
+    "twisted.internet.endpoints.HostnameEndpoint": ("_reactor",),
+    "twisted.internet.endpoints.TCP4ClientEndpoint": ("_reactor",),
     "twisted.protocols.tls.TLSMemoryBIOFactory": ("_creatorCallable",),
 }
+
+_TCP: Final = (HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint)
 
 
 def engineMaker(
@@ -40,8 +49,12 @@ def engineMaker(
     @param hostname: for an C{ssl.SSLContext} of a client: the server's name.
     @raise TLSNotInstalledError: for a context of Twisted's without the extra C{tls}.
     @raise TypeError: if it is no context.
+    @raise ValueError: for an C{ssl.SSLContext} that is to check a name, without one.
     """
     if isinstance(context, ssl.SSLContext):
+        if isClient and context.check_hostname and hostname is None:
+            # The library would check no name, and not say so.
+            raise ValueError("an SSLContext with check_hostname needs a hostname to check")
         standard: ssl.SSLContext = context
         return lambda _: StandardEngine(standard, isClient, hostname)
     needTLS()
@@ -68,18 +81,26 @@ def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker 
 
 
 def unwrappedClient(
-    endpoint: IStreamClientEndpoint,
+    endpoint: IStreamClientEndpoint, reactor: object
 ) -> tuple[IStreamClientEndpoint, EngineMaker | None]:
     """
     Take Twisted's layer of TLS away from a client's endpoint, as C{wrapClientTLS} and
     C{tls:} strings put it there.
 
+    @param reactor: the reactor that will encrypt in its place, what it connects over
+        TCP.
     @return: the endpoint behind it, and the maker of engines in its place; or the
-        endpoint as it is.
+        endpoint as it is, if it may connect in another way.
     """
-    if type(endpoint) is not _WrapperEndpoint:
+    tls = sys.modules.get("twisted.protocols.tls")
+    if tls is None or type(endpoint) is not _WrapperEndpoint:
         return endpoint, None
-    return endpoint._wrappedEndpoint, makerOf(endpoint._wrapperFactory(None))
+    behind: Any = endpoint._wrappedEndpoint
+    wrapping = endpoint._wrapperFactory(None)
+    known = type(behind) in _TCP and behind._reactor is reactor
+    if not known or type(wrapping) is not tls.TLSMemoryBIOFactory:
+        return endpoint, None
+    return behind, makerOf(wrapping)
 
 
 def makerOf(wrapping: Any) -> EngineMaker:

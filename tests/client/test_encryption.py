@@ -1,0 +1,147 @@
+"""
+L{twisted_tcpdemo.client.encryption}: what C{tls} means for a client.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.interfaces import ISSLTransport
+from twisted.internet.ssl import optionsForClientTLS
+from twisted.internet.testing import MemoryReactorClock
+
+from tests.support.certificates import clientContext, serverContext, standardClient, standardServer
+from tests.support.clients import Client, closed, installedReactor, to
+from tests.support.peers import serving
+from tests.support.secure import CONTEXTS, clientOf, listening
+from tests.support.waiting import failureOf
+from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
+from twisted_tcpdemo.client.encryption import Encryption
+from twisted_tcpdemo.errors import NoEngineError
+from twisted_tcpdemo.fast.reactor import FastReactor
+from twisted_tcpdemo.twistd.programs import Echo
+
+kinds = pytest.mark.parametrize("kind", CONTEXTS)
+
+
+@pytest.mark.parametrize("tls", [None, False])
+def test_none(tls: object) -> None:
+    """
+    Without TLS the reactor's connections are plain, and endpoints stay as they are.
+    """
+    encryption = Encryption(tls, "localhost", installedReactor())
+    assert isinstance(encryption.reactor, FastReactor)
+    assert encryption.reactor.engineMaker is None
+    endpoint: Any = object()
+    assert encryption.around(endpoint) is endpoint
+
+
+@pytest.mark.parametrize("tls", [True, clientContext(), standardClient()])
+def test_inside(tls: object) -> None:
+    """
+    On the fast lane TLS is inside the transport, whatever it is given as.
+    """
+    encryption = Encryption(tls, "localhost", installedReactor())
+    assert isinstance(encryption.reactor, FastReactor)
+    assert encryption.reactor.engineMaker is not None
+    endpoint: Any = object()
+    assert encryption.around(endpoint) is endpoint
+
+
+def test_around() -> None:
+    """
+    Another reactor has Twisted's layer around its endpoints; an SSLContext is of no use
+    there, and the error says so.
+    """
+    reactor = MemoryReactorClock()
+    endpoint: Any = object()
+    assert Encryption(clientContext(), "localhost", reactor).around(endpoint) is not endpoint
+    with pytest.raises(NoEngineError, match="epoll"):
+        Encryption(standardClient(), "localhost", reactor)
+
+
+@pytest.mark.parametrize(
+    ("tls", "host", "error", "said"),
+    [
+        ("yes", "localhost", TypeError, "tls must be"),
+        (1, "localhost", TypeError, "tls must be"),
+        (serverContext, "localhost", TypeError, "tls must be"),
+        (True, None, ValueError, "host"),
+        (standardServer(), "localhost", ValueError, "server"),
+        (standardClient(), None, ValueError, "goes with host"),
+    ],
+    ids=["text", "number", "function", "no name", "server's", "no name to check"],
+)
+def test_wrong(tls: object, host: str | None, error: type[Exception], said: str) -> None:
+    """
+    What cannot be used is refused when it is given, with the reason.
+    """
+    with pytest.raises(error, match=said):
+        Encryption(tls, host, installedReactor())
+
+
+@pytest.mark.parametrize("where", ["path", "fd"])
+async def test_elsewhere(where: str, tmp_path: Path) -> None:
+    """
+    TLS goes with a UNIX socket and with an open socket too, where there is no name to
+    expect.
+    """
+    path = str(tmp_path / "socket")
+    endpoint = wrapServerTLS(
+        serverContext(),
+        serverFromString(
+            installedReactor(), f"unix:{path}" if where == "path" else "tcp:0:interface=127.0.0.1"
+        ),
+    )
+    async with serving(TCPDemoFactory(Echo), endpoint) as server:
+        options: dict[str, Any] = {"path": path}
+        if where == "fd":
+            connected = socket.create_connection(("127.0.0.1", server.port))
+            options = {"fd": connected.detach()}
+        try:
+            client = await ClientEndpoint(
+                installedReactor(), tls=clientContext(), **options
+            ).connectProtocol(Client())
+        finally:
+            if where == "fd":
+                os.close(options["fd"])
+        client.transport.write(b"hello")
+        await client.whenReceived(5)
+        assert ISSLTransport.providedBy(client.transport)
+        await closed(client)
+
+
+@kinds
+async def test_defaultTrust(kind: str) -> None:
+    """
+    The authorities of the system do not vouch for the server of the tests.
+    """
+    tls = optionsForClientTLS("localhost") if kind == "options" else ssl.create_default_context()
+    async with listening("standard") as server:
+        error = await failureOf(to(server.port, "localhost", tls=tls).connectProtocol(Client()))
+    assert "certificate verify failed" in str(error)
+
+
+@kinds
+async def test_connectsAgain(kind: str) -> None:
+    """
+    One endpoint connects any number of times, each with an engine of its own; another
+    endpoint of the same reactor stays without TLS.
+    """
+    async with listening(kind, Echo) as server, serving(TCPDemoFactory(Echo)) as plain:
+        encrypted = to(server.port, "localhost", tls=clientOf(kind))
+        clients = [await encrypted.connectProtocol(Client()) for _ in range(3)]
+        clients.append(await to(plain.port).connectProtocol(Client()))
+        for client in clients:
+            client.transport.write(b"hello")
+        for client in clients:
+            await client.whenReceived(5)
+        assert [client.transport.TLS for client in clients] == [True, True, True, False]
+        for client in clients:
+            await closed(client)
