@@ -19,9 +19,11 @@ from twisted_tcpdemo.tls.engine import RECORD, StreamBrokenError
 HEADER: Final = 5
 """Bytes of a record's header; the last two are the length of the rest."""
 
-SPARE: Final = 2048
-"""Bytes of ciphertext asked for beyond the plaintext in it: headers, and whatever the
-engine says by itself."""
+OVERHEAD: Final = 160
+"""Bytes of ciphertext asked for beyond the plaintext in a record and a hundredth of it."""
+
+FLIGHT: Final = 2048
+"""Bytes asked for of what the engine says by itself, as in a handshake."""
 
 
 class OpenSSLEngine:
@@ -80,7 +82,10 @@ class OpenSSLEngine:
         See L{Engine<twisted_tcpdemo.tls.engine.Engine>}.
         """
         recv = self.handle.recv
+        asked = RECORD
         if data:
+            if not (self._rest or self._head):
+                asked = min(len(data), RECORD)  # Python has small buffers at hand
             completed = self._completed(data)
             self.handle.bio_write(data)
             if self._rest or self._head:
@@ -92,7 +97,7 @@ class OpenSSLEngine:
         pieces: list[bytes] = []
         try:
             if completed == 1:
-                return recv(RECORD)
+                return recv(asked)
             while completed:
                 pieces.append(recv(RECORD))
                 completed -= 1
@@ -134,7 +139,7 @@ class OpenSSLEngine:
         """
         See L{Engine<twisted_tcpdemo.tls.engine.Engine>}.
         """
-        asked = expected + expected // 128 + SPARE
+        asked = expected + expected // 128 + OVERHEAD if expected else FLIGHT
         try:
             made = self.handle.bio_read(asked)
         except WantReadError:

@@ -52,14 +52,16 @@ class StandardEngine:
         incoming.write(data)
         if self._failure is not None:
             raise StreamBrokenError(self._failure)
+        # A small buffer is taken from Python's own memory.
+        asked = min(len(data), RECORD) or RECORD
         try:
-            plain: bytes = read(RECORD)
+            plain: bytes = read(asked)
         except ssl.SSLError as error:
             return self._stopped(error, [])
-        if incoming.pending and plain:
+        if plain and (incoming.pending or len(plain) == asked):
             pieces = [plain]
             try:
-                while incoming.pending and not self.over:
+                while (incoming.pending or self.handle.pending()) and not self.over:
                     plain = read(RECORD)
                     pieces.append(plain)
                     self.over = not plain
