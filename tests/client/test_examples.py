@@ -68,6 +68,14 @@ async def test_TLS() -> None:
     assert errors.startswith("not connected:") and "certificate verify failed" in errors
 
 
+async def test_standardTLS() -> None:
+    """
+    A server and a client with contexts of the standard library understand one another.
+    """
+    expected = "received hello over TLSv1.3\n"
+    assert await run("tls_standard.py", pemFile()) == (expected, "", 0)
+
+
 async def test_retry() -> None:
     """
     The patient client finds a server that starts later.

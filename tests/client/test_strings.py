@@ -13,6 +13,7 @@ from tests.support.certificates import pemFile
 from tests.support.clients import TLS, Client, closed, installedReactor
 from tests.support.peers import serving
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
+from twisted_tcpdemo.fast.connector import ClientTransport
 from twisted_tcpdemo.twistd.programs import Echo
 
 
@@ -35,12 +36,14 @@ async def test_fromString(description: str) -> None:
 )
 async def test_fromStringTLS(kind: str, tmp_path: Path) -> None:
     """
-    With a string for TLS, the connection is made when the handshake is done.
+    With a string for TLS, the connection is made when the handshake is done; TLS is
+    inside the transport.
     """
     (tmp_path / "ca.pem").write_bytes(pemFile().read_bytes())
     async with serving(TCPDemoFactory(Echo), TLS) as server:
         description = kind.format(server.port, tmp_path)
         client = await ClientEndpoint.fromString(description).connectProtocol(Client())
+        assert isinstance(client.transport, ClientTransport)
         assert client.transport.getPeerCertificate() is not None
         await client.write("hello")
         await client.whenReceived(5)
