@@ -74,7 +74,7 @@ def test_around() -> None:
         (serverContext, "localhost", TypeError, "tls must be"),
         (True, None, ValueError, "host"),
         (standardServer(), "localhost", ValueError, "server"),
-        (standardClient(), None, ValueError, "goes with host"),
+        (standardClient(), None, ValueError, "needs a hostname"),
     ],
     ids=["text", "number", "function", "no name", "server's", "no name to check"],
 )

@@ -62,11 +62,6 @@ ELSEWHERE = {
     "monitoring.snapshot": "status/test_snapshot.py",
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
-    **dict.fromkeys(
-        ("tls.context", "tls.engine", "tls.openssl", "tls.securesocket", "tls.standard"),
-        "fast/test_transport_tls.py",
-    ),
-    "client.encryption": "client/test_attempt.py",
     "fast.encrypting": "fast/test_transport_tls.py",
     "fast.accepting": "fast/test_endpoint.py",
     "fast.connecting": "fast/test_connector.py",

@@ -29,8 +29,8 @@ class Encryption:
         @param tls: see L{ClientEndpoint<twisted_tcpdemo.client.endpoint.ClientEndpoint>}.
         @param host: the name that a server's certificate has to have.
         @raise TypeError: if C{tls} is nothing of the kind.
-        @raise ValueError: for C{True} or an C{SSLContext} without a host, and for an
-            C{SSLContext} of a server.
+        @raise ValueError: for C{True} without a host, and for an C{SSLContext} that
+            is a server's or has no name to check.
         @raise TLSNotInstalledError: for one of Twisted's without the extra C{tls}.
         """
         self._wrap: IOpenSSLClientConnectionCreator | None = None
@@ -38,15 +38,12 @@ class Encryption:
         if tls is None or tls is False:
             return
         context = _checked(tls, host)
-        if host is not None and isinstance(self.reactor, FastReactor):
+        if isinstance(self.reactor, FastReactor):
             self.reactor.engineMaker = engineMaker(context, True, hostname=host)
-        elif not isinstance(context, SSLContext):
-            # The view encrypts what it connects over TCP, and nothing else.
-            self._wrap = context
-        elif host is None:
-            raise ValueError("an SSLContext goes with host; use what optionsForClientTLS returns")
-        else:
+        elif isinstance(context, SSLContext):
             raise NoEngineError
+        else:
+            self._wrap = context
 
     def around(self, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         """

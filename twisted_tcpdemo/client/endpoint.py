@@ -92,9 +92,8 @@ class ClientEndpoint:
             end of the TLS handshake; L{None} or C{0} for no limit.
         @param tls: the options of TLS, from
             L{optionsForClientTLS<twisted.internet.ssl.optionsForClientTLS>}; an
-            C{ssl.SSLContext} of the standard library, which goes with C{host},
-            needs no other package, and checks for that name if it has
-            C{check_hostname}; C{True} for
+            C{ssl.SSLContext} of the standard library, which needs no other package
+            and checks for the name C{host} if it has C{check_hostname}; C{True} for
             the system's trust and the name C{host}.
         @param allowHalfOpen: whether a L{TCPDemoProtocol
             <twisted_tcpdemo.TCPDemoProtocol>} keeps its side open at the peer's

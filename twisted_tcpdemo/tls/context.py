@@ -13,6 +13,7 @@ from twisted.internet.endpoints import (
     HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP6ClientEndpoint,
+    UNIXClientEndpoint,
     _WrapperEndpoint,
 )
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
@@ -30,10 +31,12 @@ PRIVATE_NAMES: Final = {
     "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
     "twisted.internet.endpoints.HostnameEndpoint": ("_reactor",),
     "twisted.internet.endpoints.TCP4ClientEndpoint": ("_reactor",),
+    "twisted.internet.endpoints.UNIXClientEndpoint": ("_reactor",),
     "twisted.protocols.tls.TLSMemoryBIOFactory": ("_creatorCallable",),
 }
 
-_TCP: Final = (HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint)
+_KNOWN: Final = (HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint)
+"""Endpoints that connect by the methods of their reactor."""
 
 
 def engineMaker(
@@ -87,8 +90,7 @@ def unwrappedClient(
     Take Twisted's layer of TLS away from a client's endpoint, as C{wrapClientTLS} and
     C{tls:} strings put it there.
 
-    @param reactor: the reactor that will encrypt in its place, what it connects over
-        TCP.
+    @param reactor: the reactor that will encrypt in its place.
     @return: the endpoint behind it, and the maker of engines in its place; or the
         endpoint as it is, if it may connect in another way.
     """
@@ -97,7 +99,7 @@ def unwrappedClient(
         return endpoint, None
     behind: Any = endpoint._wrappedEndpoint
     wrapping = endpoint._wrapperFactory(None)
-    known = type(behind) in _TCP and behind._reactor is reactor
+    known = type(behind) in _KNOWN and behind._reactor is reactor
     if not known or type(wrapping) is not tls.TLSMemoryBIOFactory:
         return endpoint, None
     return behind, makerOf(wrapping)
