@@ -24,17 +24,21 @@ def _folder() -> TemporaryDirectory[str]:
     return TemporaryDirectory()
 
 
+def pemFile(host: str = "localhost") -> Path:
+    """
+    A file with a private key and its certificate, for a name, C{127.0.0.1} and
+    C{::1}.
+    """
+    return _pemFile(host)
+
+
 @cache
-def pemFile() -> Path:
-    """
-    A file with a private key and its certificate, for C{localhost},
-    C{127.0.0.1} and C{::1}.
-    """
+def _pemFile(host: str) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.timezone.utc)
     names = [
-        x509.DNSName("localhost"),
+        x509.DNSName(host),
         x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
         x509.IPAddress(ipaddress.ip_address("::1")),
     ]
@@ -55,7 +59,7 @@ def pemFile() -> Path:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ) + certificate.public_bytes(serialization.Encoding.PEM)
-    path = Path(_folder().name) / "server.pem"
+    path = Path(_folder().name) / f"{host}.pem"
     path.write_bytes(pem)
     return path
 

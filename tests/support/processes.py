@@ -91,6 +91,15 @@ class Child(ProcessProtocol):
         """
         return self._when(lambda: re.search(pattern, self.out))
 
+    async def whenOut(self, count: int) -> bytes:
+        """
+        Wait for a number of bytes on its standard output.
+
+        @return: all bytes so far.
+        """
+        await self._when(lambda: len(self._out) >= count)
+        return bytes(self._out)
+
     async def whenEnded(self) -> int:
         """
         Wait for its end.
