@@ -17,27 +17,30 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import IO, Final, NamedTuple
 
+from tests.benchmarks.cases import DOORS, Case
 from tests.benchmarks.load import HOST
+from tests.benchmarks.programs import (
+    Unavailable,
+    clientCommand,
+    compiled,
+    loadCommand,
+    serverCommand,
+)
 
 DEADLINE: Final = 60.0
 """Seconds after which a server or its load must have begun."""
 
-
-class Case(NamedTuple):
-    """
-    A case to measure.
-
-    @ivar load: the name of the load; C{"idle"} for memory.
-    """
-
-    title: str
-    load: str
-    connections: int
-    size: int
+ALLOCATOR: Final = {
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 26),
+}
+"""What all programs have in their environment.  With glibc's own settings a large read
+buffer is mapped and unmapped at each read, or is not, by the accident of the heap's
+layout: the same server takes four times as long in one run as in another."""
 
 
 class Cores(NamedTuple):
@@ -83,89 +86,140 @@ def memory(process: int) -> int:
     return sum(int(f.split()[1]) * 1024 for f in fields if f.startswith("Private_"))
 
 
-@contextmanager
-def running(command: list[str], core: int | None) -> Generator[subprocess.Popen[str]]:
+class Program(NamedTuple):
     """
-    Run a process as long as the block lasts.
+    A process that runs, and where its first errors go.
     """
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        if core is not None:
-            os.sched_setaffinity(process.pid, {core})
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+
+    process: subprocess.Popen[str]
+    errors: IO[str]
+
+    def why(self) -> Unavailable:
+        """
+        The last line of its errors.
+        """
+        self.process.kill()
+        self.process.wait()
+        self.errors.seek(0)
+        lines = self.errors.read().split("\n")
+        return Unavailable(next((line for line in reversed(lines) if line), "it has ended"))
+
+    def firstLine(self) -> tuple[str, str]:
+        """
+        Where a server listens, and its remark.
+
+        @raise Unavailable: if it has not started.
+        """
+        assert self.process.stdout is not None
+        where, _, remark = self.process.stdout.readline().strip().partition(" ")
+        if not where:
+            raise self.why()
+        return where, remark
 
 
-def portOf(server: subprocess.Popen[str]) -> int:
+class Setting(NamedTuple):
     """
-    The port of a server, from its first line.
+    What all cases of a run share.
+
+    @ivar folder: for builds, sockets and the certificate.
+    @ivar environment: of all programs.
     """
-    assert server.stdout is not None
-    line = server.stdout.readline()
-    if not line:
-        raise SystemExit("a server has not started")
-    return int(line)
+
+    folder: Path
+    cores: Cores
+    environment: dict[str, str]
+
+    @contextmanager
+    def running(self, command: list[str], core: int | None) -> Generator[Program]:
+        """
+        Run a program as long as the block lasts.
+        """
+        with tempfile.TemporaryFile("w+") as errors:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **self.environment},
+            )
+            try:
+                if core is not None:
+                    os.sched_setaffinity(process.pid, {core})
+                yield Program(process, errors)
+            finally:
+                process.kill()
+                process.communicate()
 
 
 class Entrant:
     """
-    A server and its load, which is stopped outside its turn.
+    A server and its load, or a client and its server.  That other side is stopped
+    outside the entrant's turn.
     """
 
-    def __init__(
-        self, server: subprocess.Popen[str], load: subprocess.Popen[str], counter: mmap.mmap
-    ) -> None:
-        self._server = server
-        self._load = load
+    def __init__(self, subject: Program, other: Program, counter: mmap.mmap) -> None:
+        self._subject = subject.process
+        self._other = other.process
         self._counter = counter
         end = time.monotonic() + DEADLINE
         while not self._done():
-            if load.poll() is not None or time.monotonic() > end:
-                raise SystemExit("the load generator does not get through")
+            for program in (subject, other):
+                if program.process.poll() is not None or time.monotonic() > end:
+                    raise program.why()
             time.sleep(0.01)
-        load.send_signal(signal.SIGSTOP)
+        self._other.send_signal(signal.SIGSTOP)
 
     def _done(self) -> int:
         return int.from_bytes(self._counter[:], sys.byteorder)
 
     def turn(self, seconds: float) -> float:
         """
-        Let the load run for a while.
+        Let the other side run for a while.
 
-        @return: microseconds of the server's CPU time for each piece of work.
+        @return: microseconds of the subject's CPU time for each piece of work.
         """
-        used, done = settledCPUTime(self._server.pid), self._done()
-        self._load.send_signal(signal.SIGCONT)
+        used, done = settledCPUTime(self._subject.pid), self._done()
+        self._other.send_signal(signal.SIGCONT)
         time.sleep(seconds)
-        if self._load.poll() is not None:
-            raise SystemExit("the load generator has ended")
-        self._load.send_signal(signal.SIGSTOP)
-        used = settledCPUTime(self._server.pid) - used
+        if self._other.poll() is not None:
+            raise SystemExit("the other side of an entrant has ended")
+        self._other.send_signal(signal.SIGSTOP)
+        used = settledCPUTime(self._subject.pid) - used
         return used / max(1, self._done() - done) * 1e6
 
 
 @contextmanager
-def entered(
-    case: Case, server: list[str], generator: list[str], cores: Cores
-) -> Generator[Entrant]:
+def entered(case: Case, name: str, setting: Setting) -> Generator[Entrant]:
     """
-    A server under the load of a case.
+    An entrant of a case, at work.
 
-    @param generator: the command of the load generator, without arguments.
+    @raise Unavailable: if it cannot take part.
     """
-    with running(server, cores.server) as process, tempfile.NamedTemporaryFile() as file:
+    door = DOORS.get(name, case.door)
+    cores, folder = setting.cores, setting.folder
+    sizes = [str(case.connections), str(case.size)]
+    with ExitStack() as stack:
+        file = stack.enter_context(tempfile.NamedTemporaryFile())
         file.truncate(8)
-        load = [case.load, portOf(process), case.connections, case.size, file.name]
-        with (
-            running([*generator, *map(str, load)], cores.load) as loading,
-            mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ) as counter,
-        ):
-            yield Entrant(process, loading, counter)
+        counter = mmap.mmap(file.fileno(), 8, access=mmap.ACCESS_READ)
+        if case.kind == "client":
+            server = [compiled("echo", folder), "", file.name, sizes[1]]
+            other = stack.enter_context(setting.running(server, cores.load))
+            command = clientCommand(name, folder, [other.firstLine()[0], *sizes])
+            subject = stack.enter_context(setting.running(command, cores.server))
+        else:
+            load = loadCommand(case.load, door, folder)
+            command = serverCommand(name, door, folder)
+            subject = stack.enter_context(setting.running(command, cores.server))
+            where, remark = subject.firstLine()
+            if remark:
+                print(f"{name}: {remark}")
+            load += [where, *sizes, file.name]
+            other = stack.enter_context(setting.running(load, cores.load))
+        yield Entrant(subject, other, counter)
 
 
-def idleMemory(case: Case, server: list[str]) -> float:
+def idleMemory(case: Case, name: str, setting: Setting) -> float:
     """
     Bytes of a server's memory for each idle connection, after one message each.
     """
@@ -178,14 +232,15 @@ def idleMemory(case: Case, server: list[str]) -> float:
                 raise SystemExit("the server has closed a connection")
         return peers
 
-    with running(server, None) as process:
-        port = portOf(process)
+    command = serverCommand(name, case.door, setting.folder)
+    with setting.running(command, None) as server:
+        port = int(server.firstLine()[0])
         # Memory that a program has freed since its start is used up first.
         peers = crowd(port, case.connections // 2)
-        before = memory(process.pid)
+        before = memory(server.process.pid)
         peers += crowd(port, case.connections)
         time.sleep(0.5)  # some servers free a little more when they are idle
-        used = memory(process.pid) - before
+        used = memory(server.process.pid) - before
         for peer in peers:
             peer.close()
     return used / case.connections

@@ -1,8 +1,8 @@
 """
 The load generator in Python, for machines without a compiler: C{python -m
-tests.benchmarks.load CASE PORT CONNECTIONS SIZE COUNTER}.
+tests.benchmarks.load CASE tcp PORT CONNECTIONS SIZE COUNTER}.
 
-It does the work of C{load.c}, and comes as close to never keeping the server
+It does the first two cases of C{load.c}, and comes as close to never keeping the server
 waiting as Python can.
 """
 
@@ -117,10 +117,11 @@ CASES: Final[dict[str, Callable[[int, int, int], Iterator[int]]]] = {
 }
 
 
-def main(case: str, port: str, connections: str, size: str, counter: str) -> None:
+def main(case: str, _: str, port: str, *rest: str) -> None:
     """
     Run one case, and write the count into a mapped file.
     """
+    connections, size, counter = rest
     with open(counter, "r+b") as file:
         mapped = mmap.mmap(file.fileno(), 8)
     for done in CASES[case](int(port), int(connections), int(size)):

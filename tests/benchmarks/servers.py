@@ -1,78 +1,134 @@
 """
-The compared servers: each echoes, and prints the port it listens on.
+The compared servers in Python: each echoes, and prints where it listens, and under
+TLS whose OpenSSL it has.
 
-C{python -m tests.benchmarks.servers NAME} runs one of the servers in Python.
+C{python -m tests.benchmarks.servers NAME DOOR FOLDER PLACE} runs one of them; PLACE
+is the path of its UNIX socket.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
-import shutil
-import subprocess
+import os
+import socket
+import ssl
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-HERE = Path(__file__).parent
+from tests.benchmarks.load import HOST
 
-NAMES = {
-    "fast": "fast lane, counted, with a limit",
-    "fast-bare": "fast lane, plain protocol",
-    "over-twisted": "Twisted's transport, counted, with a limit",
-    "twisted": "plain Twisted",
-    "asyncio": "asyncio",
-    "uvloop": "uvloop",
-    "node": "Node net",
-    "c": "C, epoll",
-}
-"""The names of all servers, and their titles."""
+CERTIFICATE: Final = "server.pem"
+"""The file with key and certificate, in the folder that a server is given."""
 
 
-def commandOf(name: str, folder: Path) -> list[str] | None:
+class Place(NamedTuple):
     """
-    The command that runs a server, or L{None} for a server that is not available.
-
-    @param folder: the folder for a build.
+    How clients come to a server.
     """
-    if name == "node":
-        node = shutil.which("node")
-        return node and [node, str(HERE / "echo.js")]  # type: ignore[return-value]
-    if name == "c":
-        program = compiled("echo", folder)
-        return program and [program]  # type: ignore[return-value]
-    if name == "uvloop" and importlib.util.find_spec("uvloop") is None:
+
+    name: str
+    door: str
+    folder: Path
+    path: str
+
+    @property
+    def certificate(self) -> str:
+        """
+        The file with key and certificate.
+        """
+        return str(self.folder / CERTIFICATE)
+
+
+def sslContext(place: Place) -> ssl.SSLContext | None:
+    """
+    The standard library's context; L{None} where nothing is encrypted.
+    """
+    if place.door != "tls":
         return None
-    return [sys.executable, "-m", "tests.benchmarks.servers", name]
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.load_cert_chain(place.certificate)
+    return context
 
 
-def compiled(name: str, folder: Path) -> str | None:
+def certificateOptions(place: Place) -> Any:
     """
-    The path of a program in C from this folder, built at the first call, or L{None}
-    without a compiler.
-
-    @param folder: the folder for the build.
+    The same for Twisted, with the session tickets that the others send.
     """
-    program, compiler = folder / name, shutil.which("cc")
-    if compiler is None:
-        return None
-    if not program.exists():
-        build = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
-        if subprocess.run(build, check=False).returncode:
-            return None
-    return str(program)
+    from twisted.internet.ssl import CertificateOptions, PrivateCertificate, TLSVersion
+
+    pair = PrivateCertificate.loadPEM(Path(place.certificate).read_bytes())
+    return CertificateOptions(
+        privateKey=pair.privateKey.original,
+        certificate=pair.original,
+        raiseMinimumTo=TLSVersion.TLSv1_3,
+        enableSessions=True,
+        enableSessionTickets=True,
+    )
 
 
-def serveTwisted(name: str) -> None:
+def inherit() -> None:
+    """
+    Open a listening socket as systemd hands one over (sd_listen_fds(3)).
+    """
+    listener = socket.create_server((HOST, 0), backlog=511)
+    if listener.fileno() != 3:
+        os.dup2(listener.fileno(), 3, inheritable=False)
+    listener.detach()
+    os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="echo")
+
+
+def ourEndpoint(reactor: Any, place: Place) -> Any:
+    """
+    The endpoint of one of our servers.
+    """
+    from twisted.internet.endpoints import serverFromString
+
+    from twisted_tcpdemo import ServerEndpoint, fastReactor
+
+    endpoint: Any = ServerEndpoint
+    if place.door == "adopted":
+        return serverFromString(fastReactor(reactor), "systemd:domain=INET:index=0")
+    if place.door == "unix":
+        return endpoint(reactor, path=place.path)
+    options: dict[str, Any] = {}
+    if place.door == "tls":
+        own = place.name == "fast-ssl"
+        options["tls"] = sslContext(place) if own else certificateOptions(place)
+    elif place.door == "proxy":
+        from twisted_tcpdemo import Proxy
+
+        options["proxy"] = Proxy(trusted=["127.0.0.0/8"])
+    return endpoint(reactor, 0, HOST, noDelay=True, **options)
+
+
+def twistedEndpoint(reactor: Any, place: Place) -> Any:
+    """
+    The endpoint of a server on Twisted's own transport.
+    """
+    from twisted.internet import endpoints
+
+    if place.door == "unix":
+        return endpoints.UNIXServerEndpoint(reactor, place.path, 511)
+    if place.door == "proxy":
+        string = f"haproxy:tcp:0:interface={HOST}:backlog=511"
+        return endpoints.serverFromString(reactor, string)
+    plain = endpoints.TCP4ServerEndpoint(reactor, 0, 511, HOST)
+    if place.door == "tls":
+        return endpoints.wrapServerTLS(certificateOptions(place), plain)
+    return plain
+
+
+def serveTwisted(place: Place) -> None:
     """
     Run one of the servers under Twisted.
     """
     from twisted.internet import reactor
-    from twisted.internet.endpoints import TCP4ServerEndpoint
     from twisted.internet.protocol import Factory, Protocol
 
     from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
-    from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 
     class Plain(Protocol):
         """
@@ -93,22 +149,29 @@ def serveTwisted(name: str) -> None:
             self.transport.write(data)
 
     Factory.noisy = False
-    counted = name in ("fast", "over-twisted")
+    isPlain = place.name.startswith("twisted") or place.name == "fast-bare"
     factory: Any = (
-        TCPDemoFactory(Counted, maxConnections=100_000) if counted else Factory.forProtocol(Plain)
+        Factory.forProtocol(Plain) if isPlain else TCPDemoFactory(Counted, maxConnections=100_000)
     )
-    endpoint: Any = (
-        ServerEndpoint(reactor, 0, "127.0.0.1", noDelay=True)
-        if name.startswith("fast")
-        else TCP4ServerEndpoint(reactor, 0, 511, "127.0.0.1")
-    )
-    endpoint.listen(factory).addCallback(lambda port: tell(port.getHost().port))
+    endpointOf = ourEndpoint if place.name.startswith("fast") else twistedEndpoint
+    remark = "" if place.name == "fast-ssl" else "pyOpenSSL"
+    listening = endpointOf(reactor, place).listen(factory)
+    listening.addCallback(lambda port: tell(place, getattr(port.getHost(), "port", None), remark))
+    listening.addErrback(failed)
     reactor.run()  # type: ignore[attr-defined]
+
+
+def failed(reason: Any) -> None:
+    """
+    End the process, whose last line of errors says why.
+    """
+    print(f"{reason.type.__name__}: {reason.getErrorMessage()}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 class AsyncioEcho(asyncio.Protocol):
     """
-    Echo for asyncio and uvloop.
+    Echo for asyncio, uvloop and aiofastnet.
     """
 
     transport: Any
@@ -126,37 +189,66 @@ class AsyncioEcho(asyncio.Protocol):
         self.transport.write(data)
 
 
-async def serveAsyncio() -> None:
+async def serveAsyncio(place: Place) -> None:
     """
     Serve on the running loop.
     """
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(AsyncioEcho, "127.0.0.1", 0, backlog=511)
-    tell(server.sockets[0].getsockname()[1])
+    loop: Any = asyncio.get_running_loop()
+    if place.name.startswith("aiofastnet"):
+        import aiofastnet
+
+        aiofastnet.patch_loop(loop)
+    context = sslContext(place)
+    if place.door == "unix":
+        server = await loop.create_unix_server(AsyncioEcho, place.path, backlog=511)
+        tell(place, None)
+    else:
+        server = await loop.create_server(AsyncioEcho, HOST, 0, backlog=511, ssl=context)
+        tell(place, server.sockets[0].getsockname()[1])
     await server.serve_forever()
 
 
-def tell(port: int) -> None:
+def tell(place: Place, port: int | None, remark: str = "") -> None:
     """
-    Print the port.
+    Print where a server listens, and under TLS whose OpenSSL it has.
+
+    @param remark: C{"pyOpenSSL"}, if it is not the standard library's.
     """
-    print(port, flush=True)
+    text = str(port or place.path)
+    if place.door == "tls" and remark:
+        from OpenSSL import SSL
+
+        text += f" {SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode()}"
+    elif place.door == "tls":
+        text += f" {ssl.OPENSSL_VERSION}"
+    print(text, flush=True)
 
 
-def main(name: str) -> None:
+def main(name: str, door: str, folder: str, path: str) -> None:
     """
     Run one server.
     """
-    if name == "asyncio":
-        asyncio.run(serveAsyncio())
-    elif name == "uvloop":
+    place = Place(name, door, Path(folder), path)
+    if door == "adopted":
+        inherit()  # before Twisted looks, which is when its endpoints are imported
+    if name.startswith(("asyncio", "aiofastnet", "uvloop")):
+        with suppress(KeyboardInterrupt):
+            newLoop(name).run_until_complete(serveAsyncio(place))
+    else:
+        serveTwisted(place)
+
+
+def newLoop(name: str) -> asyncio.AbstractEventLoop:
+    """
+    The event loop of an entrant.
+    """
+    if name.endswith("uvloop"):
         import uvloop
 
-        loop = uvloop.new_event_loop()
-        loop.run_until_complete(serveAsyncio())
-    else:
-        serveTwisted(name)
+        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+        return loop
+    return asyncio.new_event_loop()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -4,59 +4,50 @@ The results as tables, in Markdown.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from statistics import median, quantiles
+from typing import Final
 
-from tests.benchmarks.servers import NAMES
+from tests.benchmarks.cases import ENTRANTS
 
 Results = dict[str, dict[str, list[float]]]
-"""The figures of each case and server, in the order of their measurement: those
+"""The figures of each case and entrant, in the order of their measurement: those
 with the same index are of the same moment."""
 
+_HEAD: Final = (
+    "| | median | middle half | ratio | turn by turn |\n| --- | ---: | ---: | ---: | ---: |"
+)
 
-def table(results: Results, titles: Mapping[str, str]) -> str:
+
+def tables(results: Results, titles: Mapping[str, str], subject: str = "fast") -> str:
     """
-    The medians, with the figures between which the middle half lies.
+    A table for each case: the median of each entrant, the figures between which the
+    middle half lies, the ratio of its median to the subject's, and the median of
+    the ratios turn by turn, in which the speed of the machine at the moment cancels
+    out.
     """
-
-    def cell(runs: dict[str, list[float]], name: str) -> str:
-        values = runs[name]
-        if len(values) < 2:
-            return shown(values[0])
-        low, middle, high = quantiles(values, n=4, method="inclusive")
-        return f"{shown(middle)} ({shown(low)} to {shown(high)})"
-
-    return _rows(results, titles, list(NAMES), cell)
+    parts = []
+    for case, runs in results.items():
+        rows = [_row(name, runs, subject) for name in ENTRANTS if runs.get(name)]
+        parts.append("\n".join([f"### {titles[case]}", "", _HEAD, *rows, ""]))
+    return "\n".join(parts)
 
 
-def compared(results: Results, titles: Mapping[str, str], subject: str = "fast") -> str:
-    """
-    The cost of each other server in units of the subject's cost, turn by turn: the
-    speed of the machine at the moment cancels out.
-    """
-
-    def cell(runs: dict[str, list[float]], name: str) -> str:
-        if subject not in runs:
-            return "-"
-        ratios = [a / b for a, b in zip(runs[name], runs[subject], strict=True) if b]
-        return f"{median(ratios):.2f}" if ratios else "-"
-
-    return _rows(results, titles, [name for name in NAMES if name != subject], cell)
+def _row(name: str, runs: Mapping[str, list[float]], subject: str) -> str:
+    values = runs[name]
+    half = "-"
+    if len(values) > 1:
+        low, _, high = quantiles(values, n=4, method="inclusive")
+        half = f"{shown(low)} to {shown(high)}"
+    cells = [ENTRANTS[name], shown(median(values)), half, *_ratios(values, runs.get(subject))]
+    return f"| {' | '.join(cells)} |"
 
 
-def _rows(
-    results: Results,
-    titles: Mapping[str, str],
-    names: list[str],
-    cell: Callable[[dict[str, list[float]], str], str],
-) -> str:
-    lines = ["| | " + " | ".join(titles[key] for key in results) + " |"]
-    lines.append("| --- |" + " ---: |" * len(results))
-    for name in names:
-        cells = [cell(runs, name) if runs.get(name) else "-" for runs in results.values()]
-        if any(c != "-" for c in cells):
-            lines.append(f"| {NAMES[name]} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n" if len(lines) > 2 else ""
+def _ratios(values: list[float], others: list[float] | None) -> tuple[str, str]:
+    if not others or not median(others):
+        return "-", "-"
+    paired = [a / b for a, b in zip(values, others, strict=True) if b]
+    return f"{median(values) / median(others):.2f}", f"{median(paired):.2f}"
 
 
 def shown(value: float) -> str:
