@@ -78,7 +78,7 @@ async def test_asksForWhatIsLikely() -> None:
             transport, real = protocol.transport, protocol.transport.socket
             little, much = module.SMALL, module.READ_SIZE
             steps = {
-                64: [much],
+                64: [module.FIRST_SIZE],
                 65: [little],
                 little - 1: [little],
                 little: [little, much],
@@ -114,9 +114,9 @@ async def test_readsOnUnlessPaused() -> None:
     async with fastServer(Pausing) as server:
         with rawConnection(server.port):
             protocol = await accepted(server)
-            protocol.transport.socket = Plenty(protocol.transport.socket, module.READ_SIZE)
+            protocol.transport.socket = Plenty(protocol.transport.socket, module.FIRST_SIZE)
             assert protocol.transport.doRead() is None
-            assert protocol.transport.bytesRead == module.READ_SIZE
+            assert protocol.transport.bytesRead == module.FIRST_SIZE
             await closed(protocol)
 
 

@@ -64,7 +64,7 @@ class Facts:
         self._countsItself = countsItself(transport)
         self._host: IAddress | None = None if self._countsItself else transport.getHost()
         self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
-        self._identified = not hasLateAddresses(transport)
+        self._identified = self._countsItself or not hasLateAddresses(transport)
         self._tcpInfo: TCPInfo | None = None
 
     @property

@@ -144,7 +144,7 @@ class Connection(Facts):
         """
         Remember the first cause that ended the connection.
         """
-        self._cause = blame(self._cause, cause)
+        self._cause = cause if self._cause is None else blame(self._cause, cause)
 
     # What the transport tells.
 

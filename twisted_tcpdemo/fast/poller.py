@@ -203,7 +203,8 @@ class Poller:
         if descriptor >= 0 and self._connections[descriptor] is connection:
             self._connections[descriptor] = None
             self._count -= 1
-            self.watch(connection, 0)
+            if connection.interest:
+                self.watch(connection, 0)
             if self._earlyCall is not None:
                 self._early.pop(connection, None)
                 if not self._early:
@@ -402,8 +403,10 @@ class Poller:
             self._early[connection] = None
             if self._earlyCall is None:
                 self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
-        self._owesTurn = self._owesTurn or connection in self._early
-        return connection in self._early
+        elif connection not in self._early:
+            return False
+        self._owesTurn = True
+        return True
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None

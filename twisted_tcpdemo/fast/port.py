@@ -15,7 +15,7 @@ from twisted.internet.tcp import Port, Server
 
 from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
-from twisted_tcpdemo.fast.transport import READ_SIZE, Name, WriteThroughTransport, scoped
+from twisted_tcpdemo.fast.transport import FIRST_SIZE, Name, WriteThroughTransport, scoped
 from twisted_tcpdemo.shapes import AnyReactor, Reactor
 
 WILDCARDS = ("", "0.0.0.0", "::")
@@ -58,7 +58,7 @@ class ServerTransport(WriteThroughTransport, Server):
         self.protocol = protocol
         self._direct = True
         self.bytesWritten = 0
-        self._readSize = READ_SIZE
+        self._readSize = FIRST_SIZE
         self.reactor = reactor
         self.server = server
         self.client = client
@@ -85,7 +85,8 @@ class ServerTransport(WriteThroughTransport, Server):
         """
         if self._host is None:
             self._host = getattr(self.server, "commonHost", None)
-        super()._rememberHost()
+        if self._host is None:
+            super()._rememberHost()
 
     def _peerName(self) -> Name:
         return self.client
@@ -146,5 +147,6 @@ class WriteThroughPort(AcceptingPort):
             self.commonHost = host
 
     def _accepted(self, client: socket, name: Name) -> None:
-        name = scoped(name)
+        if len(name) == 4:
+            name = scoped(name)
         self._serve(client, name, self._addressType("TCP", *name))

@@ -30,7 +30,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from errno import ENOBUFS
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -67,6 +67,7 @@ PRIVATE_NAMES: Final = {
         "_addressType",
         "_getLogPrefix",
         "_closeSocket",
+        "_shouldShutdown",
         "_aborting",
     ),
     "twisted.internet.abstract.FileDescriptor": (
@@ -81,6 +82,11 @@ PRIVATE_NAMES: Final = {
 READ_SIZE: Final = 262144
 """Bytes asked of the kernel in one read.  The result is most often shorter, and
 takes no more memory than its own length."""
+
+FIRST_SIZE: Final = 98304
+"""Bytes asked of the kernel until a read has returned as many.  Memory of this size
+comes from the heap.  From 128 KiB on glibc may map pages for a read and unmap them
+again, which a short connection would pay for its one message."""
 
 SMALL: Final = 448
 """Bytes asked for after a read that returned fewer.  Python has memory of such a
@@ -149,7 +155,7 @@ class WriteThroughTransport(Encrypting):
         self.protocol = protocol  # type: ignore[assignment]  # None until it connects
         self._direct = False
         self.bytesWritten = 0
-        self._readSize = READ_SIZE
+        self._readSize = FIRST_SIZE
         self.reactor = reactor
         self._name = protocol.__class__.__name__
 
@@ -208,6 +214,8 @@ class WriteThroughTransport(Encrypting):
             except BlockingIOError:
                 return None
             except OSError as error:
+                if self._secure is None:
+                    self._shouldShutdown = False  # it is broken: shutdown(2) would raise
                 return self._broken(error)
             size = len(data)
             if not size:
@@ -224,7 +232,7 @@ class WriteThroughTransport(Encrypting):
             if size < SMALL:
                 self._readSize = SMALL
                 return None
-            if wanted == SMALL:
+            if size == wanted:
                 self._readSize = wanted = READ_SIZE
             elif size <= A_LOT:
                 return None
@@ -246,7 +254,7 @@ class WriteThroughTransport(Encrypting):
         if self._secure is not None:
             self._secureEnded(reason)
             return
-        protocol = IHalfCloseableProtocol(self.protocol, None)
+        protocol = halfCloseable(self.protocol)
         if protocol is None:
             self.connectionLost(reason)
             return
@@ -540,7 +548,8 @@ class WriteThroughTransport(Encrypting):
         self.connected = 0
         self.reading = self.writing = self._direct = False
         self._poller.remove(self)
-        self._rememberHost()
+        if self._host is None:
+            self._rememberHost()
         self._closeSocket(not isinstance(reason.value, ConnectionAborted))
         if getattr(type(self.protocol), "logPrefix", None) is not Protocol.logPrefix:
             self.logstr = self.logstr  # while there is a protocol to ask for its prefix
@@ -632,6 +641,17 @@ class WriteThroughTransport(Encrypting):
 
     def _serveSoon(self) -> None:
         self._poller.soon(self)
+
+
+def halfCloseable(protocol: object) -> Any:
+    """
+    The protocol, or its adapter, that can be half-closed; L{None} if there is none.
+
+    An adaptation asks for C{__conform__} first, and makes an exception each time.
+    """
+    if IHalfCloseableProtocol.providedBy(protocol):
+        return protocol
+    return IHalfCloseableProtocol(protocol, None)
 
 
 def scoped(name: Name) -> Name:

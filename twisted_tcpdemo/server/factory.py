@@ -366,7 +366,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             connection.pauseFirst(self.resumeAfter)
         if self._observers:
             self._observers.tell("connectionOpened", connection.report(asking=False))
-        self._capacity.changed()
+        if self.watermarks is not None:
+            self._capacity.changed()
         return True
 
     def release(self, connection: Connection) -> None:
@@ -380,8 +381,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if self._observers:
             self._observers.tell("connectionClosed", connection.report())
         self._placeFreed()
-        self._capacity.changed()
-        self._ledger.tellEmpty()
+        if self.watermarks is not None:
+            self._capacity.changed()
+        if not self._ledger.open:
+            self._ledger.tellEmpty()
         if self._draining is not None:
             self._draining.left(connection)
 
