@@ -73,7 +73,7 @@ CASES: Final = {
         "TLS, 64 KiB, 10 connections (us)", "server", "echo", 10, 65536, _TLS, "tls"
     ),
     "tls-connect": Case(
-        "TLS: connect, one message, close (us)", "server", "connect", 50, 64, _TLS, "tls"
+        "TLS: connect, one message, close (us)", "server", "connect", 10, 64, _TLS, "tls"
     ),
     "adopted": Case(
         "adopted socket, 64 bytes, 50 connections (us)",
