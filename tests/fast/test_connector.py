@@ -346,6 +346,29 @@ async def test_answerAfterFIN() -> None:
             assert got == b"answer"
 
 
+async def test_delayedCallBeforeEnd(resources: ExitStack) -> None:
+    """
+    A client that is aborted as soon as it is connected ends in a later turn of the
+    reactor, as with Twisted's: a port of this process has then accepted it.
+    """
+    told: list[str] = []
+
+    class Aborting(Client):
+        def connectionMade(self) -> None:
+            super().connectionMade()
+            self.transport.abortConnection()
+            installedReactor().callLater(0, told.append, "called")
+
+        def connectionLost(self, reason: Any) -> None:
+            told.append("lost")
+            super().connectionLost(reason)
+
+    port = silentServer(resources)
+    client = await connectProtocol(endpoint(port), Aborting())
+    await client.whenLost()
+    assert told == ["called", "lost"]
+
+
 def received(raw: socket.socket, got: bytearray) -> bool:
     """
     Whether the peer has ended; what came before is kept.

@@ -11,14 +11,16 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.python import log
 
-from tests.support.fast import Remembering, fastServer, pollerReads
-from tests.support.peers import hasEnded, rawConnection
+from tests.support.fast import Remembering, accepted, fastServer, pollerReads
+from tests.support.peers import Peer, hasEnded, rawConnection
 from tests.support.waiting import turn, until
+from twisted_tcpdemo import fastReactor
 from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
 
 
@@ -105,9 +107,9 @@ def _servings(reactor: Any) -> int:
         poller.servings = 0
         serve = poller._serve
 
-        def counted() -> None:
+        def counted(rounds: int) -> None:
             poller.servings += 1
-            serve()
+            serve(rounds)
 
         poller._serve = counted
     count: int = poller.servings
@@ -444,3 +446,29 @@ async def test_fairShare() -> None:
             for protocol in server.made:
                 protocol.transport.abortConnection()
                 await protocol.whenLost()
+
+
+async def test_consequencesAreEvents() -> None:
+    """
+    What follows from a call of the application is an event of its own: delayed calls
+    that are due come before it.
+    """
+    from twisted.internet import reactor
+
+    told: list[str] = []
+
+    class Telling(Remembering):
+        def connectionLost(self, reason: Any) -> None:
+            told.append("server")
+            super().connectionLost(reason)
+
+    async with fastServer(Telling) as server:
+        where = TCP4ClientEndpoint(fastReactor(reactor), "127.0.0.1", server.port)
+        client = await connectProtocol(where, Peer())
+        protocol = await accepted(server)
+        await turn()
+        client.transport.abortConnection()
+        later = deferLater(reactor, 0, told.append, "call")
+        await protocol.whenLost()
+        await later
+    assert told == ["call", "server"]

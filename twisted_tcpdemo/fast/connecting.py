@@ -98,6 +98,7 @@ class Connecting(BaseClient):
             self._poller.add(self)
         else:
             self._poller.watch(self, READ)
+        self._poller.holdBack(self)
         protocol = self.connector.buildProtocol(self.getPeer())
         self.connected = 1
         self._logstr = None

@@ -21,6 +21,9 @@ Facts that shape it:
   - A FIN that comes with data is told in the next turn of the reactor: an
     application may answer in C{callLater(0, ...)}, which has to come first, as it
     does with Twisted's transports.  The FIN comes again by itself.
+  - A client that has just connected cannot end in the same turn of the reactor,
+    whatever its protocol asks for: the port at the other end may be in this
+    process, and has not accepted it yet.
   - The poller is a reader only while a connection waits for something: a unit
     test that has closed all connections must find the reactor clean.
 
@@ -268,6 +271,15 @@ class Poller:
         if not self._depth and self._soonCall is None:
             self._soonCall = self._reactor.callLater(0, self._serveSoon)
 
+    def holdBack(self, connection: Polled) -> None:
+        """
+        Let delayed calls that are due, and all else that is ready, come before
+        anything but the bytes of a connection.
+        """
+        self._early[connection] = None
+        if self._earlyCall is None:
+            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
+
     # What the reactor calls.
 
     def fileno(self) -> int:
@@ -282,14 +294,16 @@ class Poller:
         """
         return "Poller"
 
-    def doRead(self) -> None:
+    def doRead(self, rounds: int = ROUNDS) -> None:
         """
         Serve the connections that are ready, and those that wait for C{doSoon}.
+
+        @param rounds: the highest number of batches.
         """
         outer, self.logContext = self.logContext, context.get(log.ILogContext) or {}
         self._depth += 1
         try:
-            context.call(_NOBODY, self._serve)
+            context.call(_NOBODY, self._serve, rounds)
         finally:
             self._depth -= 1
             self.logContext = outer
@@ -303,16 +317,18 @@ class Poller:
 
     def _serveSoon(self) -> None:
         self._soonCall = None
-        self.doRead()
+        # What follows from it comes as an event.  An application expects that: the
+        # asyncio reactor leaves a delayed call behind if one stops it.
+        self.doRead(1)
 
-    def _serve(self) -> None:
+    def _serve(self, rounds: int) -> None:
         poll, connections = self._epoll.poll, self._connections
         seconds: Callable[[], float] = self._reactor.seconds
         contexts: list[object] = context.theContextTracker.currentContext().contexts
         top = len(contexts) - 1
         end = 0.0
         self._owesTurn = False
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             events = poll(0, BATCH)
             if not events and not self._soon:
                 return
@@ -356,7 +372,7 @@ class Poller:
             wanted = (READ if connection.reading else 0) | (WRITE if connection.writing else 0)
             self.watch(connection, wanted)
             return
-        if event != READ and connection.writing:
+        if event != READ and connection.writing and not self._isHeldBack(connection):
             why = connection.doWrite()
             if why is not None:
                 self._lose(connection, why, False)
@@ -364,6 +380,9 @@ class Poller:
     def _serveQueue(self, contexts: list[object], top: int) -> None:
         queue, self._soon = self._soon, []
         for connection in queue:
+            if self._isHeldBack(connection):
+                self._soon.append(connection)
+                continue
             contexts[top] = connection
             try:
                 why = connection.doSoon()
@@ -400,13 +419,13 @@ class Poller:
         the FIN is told after one of ours.
         """
         if self._began <= connection.lastActivity <= self.now:
-            self._early[connection] = None
-            if self._earlyCall is None:
-                self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
-        elif connection not in self._early:
-            return False
-        self._owesTurn = True
-        return True
+            self.holdBack(connection)
+        return self._isHeldBack(connection)
+
+    def _isHeldBack(self, connection: Polled) -> bool:
+        isHeldBack = connection in self._early
+        self._owesTurn = self._owesTurn or isHeldBack
+        return isHeldBack
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None
