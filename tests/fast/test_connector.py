@@ -346,6 +346,20 @@ async def test_answerAfterFIN() -> None:
             assert got == b"answer"
 
 
+async def test_forgottenByReactor(resources: ExitStack) -> None:
+    """
+    A client connects even after a test runner has removed all readers of the reactor,
+    while an older connection is still open.
+    """
+    port = silentServer(resources)
+    older = await connectProtocol(endpoint(port), Client())
+    installedReactor().removeReader(pollerOf(installedReactor()))
+    newer = await connectProtocol(endpoint(port), Client())
+    for client in (older, newer):
+        client.transport.abortConnection()
+        await client.whenLost()
+
+
 async def test_delayedCallBeforeEnd(resources: ExitStack) -> None:
     """
     A client that is aborted as soon as it is connected ends in a later turn of the

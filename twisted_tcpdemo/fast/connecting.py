@@ -85,6 +85,7 @@ class Connecting(BaseClient):
             self.writing = True
             self.descriptor = self.socket.fileno()
             self._poller.add(self, WRITE)
+            self._poller.announce()
 
     def _connectDone(self) -> None:
         maker: EngineMaker | None = getattr(self.connector, "engineMaker", None)
@@ -96,6 +97,7 @@ class Connecting(BaseClient):
         if self.descriptor < 0:
             self.descriptor = self.socket.fileno()
             self._poller.add(self)
+            self._poller.announce()
         else:
             self._poller.watch(self, READ)
         self._poller.holdBack(self)

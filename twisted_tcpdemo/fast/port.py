@@ -48,6 +48,7 @@ class ServerTransport(WriteThroughTransport, Server):
         poller: Poller | None = getattr(server, "poller", None)
         if poller is None:
             poller = pollerOf(reactor)
+            poller.announce()
         # The attributes of each read and write are set first, and so lie together
         # in memory: with many connections, most of a transport has left the cache.
         self.reading = True
