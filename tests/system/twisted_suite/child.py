@@ -1,107 +1,74 @@
 """
-One run, in a process of its own: C{child.py REACTOR ours|both|stock}.
+One run, in a process of its own: C{child.py REACTOR ours|stock SUITE}.
 
-It writes a line of JSON for each test: its name, its outcome, and the reason.
+It writes a line of JSON for each test: its name, its outcome, and the reason.  The
+last line is the number of connections that a poller of ours has served.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import sys
-import tempfile
-from typing import Any
-from unittest import TestSuite
 
-from tests.system.twisted_suite.reactors import Ours, install
+from tests.system.lane import onlane
+from tests.system.twisted_suite.reactors import install
 
-MODULES = (
-    "twisted.internet.test.test_tcp",
-    "twisted.internet.test.test_socket",
-    "twisted.internet.test.test_tls",
-    "twisted.internet.test.test_newtls",
-    "twisted.internet.test.test_unix",
-    "twisted.test.test_tcp",
-    "twisted.test.test_tcp_internals",
-    "twisted.test.test_policies",
-    "twisted.test.test_ssl",
-    "twisted.test.test_sslverify",
-    "twisted.test.test_sni",
-    "twisted.test.test_loopback",
-    "twisted.test.test_unix",
-)
+SUITES = {
+    "transport": (
+        "twisted.internet.test.test_tcp",
+        "twisted.internet.test.test_socket",
+        "twisted.internet.test.test_tls",
+        "twisted.internet.test.test_newtls",
+        "twisted.internet.test.test_unix",
+        "twisted.test.test_tcp",
+        "twisted.test.test_tcp_internals",
+        "twisted.test.test_policies",
+        "twisted.test.test_ssl",
+        "twisted.test.test_sslverify",
+        "twisted.test.test_sni",
+        "twisted.test.test_loopback",
+        "twisted.test.test_unix",
+    ),
+    "wide": (
+        "twisted.internet.test.test_endpoints",
+        "twisted.protocols.test.test_tls",
+        "twisted.web.test",
+        "twisted.conch.test",
+        "twisted.mail.test",
+        "twisted.spread.test",
+        "twisted.words.test",
+        "twisted.names.test",
+    ),
+}
+"""Twisted's tests of its transports, and those of what is built on them."""
+
+LEFT_OUT = {
+    "ours": ("test_streamingProducer",),
+    # They make keys for a minute, and open no socket.
+    "wide": ("test_keys.", "test_ckeygen."),
+}
+"""Parts of the names of tests that are not run.  Those of the first name wait for the
+pause of a producer whose bytes the kernel takes at once, and disturb the next test when
+their time is up."""
 
 
-ENDLESS = "test_streamingProducer"
-"""It waits for the pause of a producer whose bytes the kernel takes at once, and
-disturbs the next test when its time is up."""
-
-
-def without(tests: Any, name: str) -> Any:
-    """
-    Some tests, but for those of a name.
-    """
-    suite = TestSuite()
-    for test in tests:
-        if hasattr(test, "__iter__"):
-            suite.addTest(without(test, name))
-        elif not test.id().endswith(f".{name}"):
-            suite.addTest(test)
-    return suite
-
-
-def main(kind: str, whose: str) -> None:
+def main(kind: str, whose: str, suite: str) -> None:
     """
     Run all tests.
     """
-    install(kind, whose != "stock")
-    Ours.bothSides = whose == "both"
+    install(kind, whose == "ours")
+    served: list[object] = []
+    onlane.count(lambda: served.append(None))
     # Not earlier: these look at the reactors when they are imported.
     from twisted.internet.test import reactormixins
-    from twisted.trial.reporter import Reporter
-    from twisted.trial.runner import TestLoader, TrialRunner
+
+    from tests.system.lane import outcomes
 
     # Seconds after which a test that does not end has failed; none needs a second.
     reactormixins.DEFAULT_TIMEOUT_DURATION = 10.0
-
-    outcomes = sys.stdout
-    sys.stdout = sys.stderr
-
-    class Recorder(Reporter):
-        """
-        Writes the outcome of each test.
-        """
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(io.StringIO(), *args[1:], **kwargs)
-
-        def _tell(self, test: Any, outcome: str, why: object = "") -> None:
-            print(json.dumps([test.id(), outcome, str(why)]), file=outcomes, flush=True)
-
-        def addSuccess(self, test: Any) -> None:
-            self._tell(test, "passed")
-
-        def addError(self, test: Any, error: Any) -> None:
-            self._tell(test, "error", error)
-
-        def addFailure(self, test: Any, fail: Any) -> None:
-            self._tell(test, "failed", fail)
-
-        def addSkip(self, test: Any, reason: Any) -> None:
-            self._tell(test, "skipped", reason)
-
-        def addExpectedFailure(self, test: Any, error: Any, todo: Any = None) -> None:
-            self._tell(test, "failed as expected")
-
-        def addUnexpectedSuccess(self, test: Any, todo: Any = None) -> None:
-            self._tell(test, "passed unexpectedly")
-
-    loader: Any = TestLoader()
-    with tempfile.TemporaryDirectory() as folder:
-        runner: Any = TrialRunner(Recorder, workingDirectory=f"{folder}/trial", logfile="log")
-        tests = loader.loadByNames(list(MODULES))
-        runner.run(without(tests, ENDLESS) if whose == "both" else tests)
+    unwanted = LEFT_OUT.get(whose, ()) + LEFT_OUT.get(suite, ())
+    outcomes.run(list(SUITES[suite]), lambda name: not any(part in name for part in unwanted))
+    print(len(served), flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:4])

@@ -1,5 +1,5 @@
 """
-The stock reactors with our ports and connectors in place of Twisted's.
+The stock reactors with our ports, connectors and transports in place of Twisted's.
 
 They have the names of the stock ones, because these names become part of the names
 of tests.
@@ -7,16 +7,12 @@ of tests.
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from twisted.internet import asyncioreactor, epollreactor, pollreactor, selectreactor
 from twisted.internet.test import reactormixins
 
-from twisted_tcpdemo.fast.reactor import FastReactor
-
-FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
-"""Families that a view adopts itself; for any other it asks its reactor, here for ever."""
+from tests.system.lane.onlane import putOnLane
 
 STOCK = {
     "epoll": "twisted.internet.epollreactor.EPollReactor",
@@ -26,78 +22,32 @@ STOCK = {
 }
 
 
-class Ours:
-    """
-    Makes one of Twisted's reactors use our ports and transports.
-
-    @cvar bothSides: whether clients use our connectors, too.
-    """
-
-    bothSides = False
-
-    def listenTCP(self, *args: Any, **kwargs: Any) -> Any:
-        """
-        See L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>}.
-        """
-        return FastReactor(self).listenTCP(*args, **kwargs)
-
-    def connectTCP(self, *args: Any, **kwargs: Any) -> Any:
-        """
-        See L{IReactorTCP<twisted.internet.interfaces.IReactorTCP>}.
-        """
-        connecting: Any = FastReactor(self) if self.bothSides else super()
-        return connecting.connectTCP(*args, **kwargs)
-
-    def listenUNIX(self, *args: Any, **kwargs: Any) -> Any:
-        """
-        See L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>}.
-        """
-        return FastReactor(self).listenUNIX(*args, **kwargs)
-
-    def connectUNIX(self, *args: Any, **kwargs: Any) -> Any:
-        """
-        See L{IReactorUNIX<twisted.internet.interfaces.IReactorUNIX>}.
-        """
-        connecting: Any = FastReactor(self) if self.bothSides else super()
-        return connecting.connectUNIX(*args, **kwargs)
-
-    def adoptStreamPort(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        """
-        See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
-        """
-        adopting: Any = FastReactor(self) if addressFamily in FAMILIES else super()
-        return adopting.adoptStreamPort(fileDescriptor, addressFamily, factory)
-
-    def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
-        """
-        See L{IReactorSocket<twisted.internet.interfaces.IReactorSocket>}.
-        """
-        adopting: Any = FastReactor(self) if addressFamily in FAMILIES else super()
-        return adopting.adoptStreamConnection(fileDescriptor, addressFamily, factory)
-
-
-class EPollReactor(Ours, epollreactor.EPollReactor):
+class EPollReactor(epollreactor.EPollReactor):
     """
     epoll(7).
     """
 
 
-class PollReactor(Ours, pollreactor.PollReactor):
+class PollReactor(pollreactor.PollReactor):
     """
     poll(2).
     """
 
 
-class SelectReactor(Ours, selectreactor.SelectReactor):
+class SelectReactor(selectreactor.SelectReactor):
     """
     select(2).
     """
 
 
-class OurAsyncioReactor(Ours, asyncioreactor.AsyncioSelectorReactor):
+class OurAsyncioReactor(asyncioreactor.AsyncioSelectorReactor):
     """
     asyncio's loop.
     """
+
+
+for each in (EPollReactor, PollReactor, SelectReactor, OurAsyncioReactor):
+    putOnLane(each)
 
 
 def AsyncioSelectorReactor(case: Any) -> Any:
