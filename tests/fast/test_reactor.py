@@ -143,6 +143,7 @@ async def test_SSL() -> None:
     server: Any = Factory.forProtocol(Peer)
     server.noisy = False
     port = view.listenSSL(0, server, serverContext(), interface="127.0.0.1")
+    assert port._type == "TLS"  # for the log
     made: list[Any] = []
 
     class Connecting(ClientFactory):

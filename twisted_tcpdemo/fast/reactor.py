@@ -134,7 +134,9 @@ class FastReactor:
         See L{IReactorSSL}.
         """
         maker = engineMaker(contextFactory, False, factory)
-        return self._listenTCP(port, factory, maker, backlog, interface)
+        listening = self._listenTCP(port, factory, maker, backlog, interface)
+        listening._type = "TLS"  # as Twisted calls it in its log
+        return listening
 
     def connectSSL(  # noqa: PLR0917
         self,

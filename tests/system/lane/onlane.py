@@ -11,7 +11,7 @@ from typing import Any
 from twisted_tcpdemo.fast import poller
 from twisted_tcpdemo.fast.reactor import FastReactor
 
-ON_LANE = [name for name in vars(FastReactor) if not name.startswith("_")]
+ON_LANE = [name for name in vars(FastReactor) if name.startswith(("listen", "connect", "adopt"))]
 """The methods of a reactor that the view has of its own."""
 
 FAMILIES = {socket.AF_INET, socket.AF_INET6, socket.AF_UNIX}

@@ -20,13 +20,16 @@ EXPECTED = {
     "PauseProducingTests.test_pauseProducingInConnectionMade",
     # It looks for a private buffer of Twisted's.
     "HalfCloseTests.testCloseWriteCloser",
-    # It waits for a line of the log.  Our transport asks for no descriptors where the
-    # protocol takes none: the kernel drops them, as the test wants, and tells nobody.
-    "UNIXTestsBuilder.test_avoidLeakingFileDescriptors",
-    # They look for the protocol that Twisted puts between a transport and its TLS.
+    # They look for the protocol that Twisted puts between a transport and its TLS, and
+    # for the factory of such protocols.
+    "ProducerTestsMixin.test_producerSSLFromStart",
     "ProducerTestsMixin.test_producerAfterStartTLS",
     "ProducerTestsMixin.test_startTLSAfterRegisterProducerNonStreaming",
     "ProducerTestsMixin.test_startTLSAfterRegisterProducerStreaming",
+    "OpenSSLOptionsECDHIntegrationTests.test_ellipticCurveDiffieHellman",
+    # It waits for a line of the log.  Our transport asks for no descriptors where the
+    # protocol takes none: the kernel drops them, as the test wants, and tells nobody.
+    "UNIXTestsBuilder.test_avoidLeakingFileDescriptors",
     # It expects TCP_NODELAY to be off at first.
     "LoopbackTests.test_tcpNoDelay",
     # They are left out; see the module that runs the tests.
@@ -35,6 +38,9 @@ EXPECTED = {
     "UNIXAdoptStreamConnectionTestsBuilder.test_streamingProducer",
 }
 """The tests that end differently, and why."""
+
+ONE_MORE = "First list contains 1 additional elements."
+"""What C{assertEqual} says if a single delayed call is left."""
 
 ENVIRONMENT = {**os.environ, "LC_ALL": "C.UTF-8"}
 """Some tests need a locale that exists."""
@@ -68,10 +74,16 @@ def run(kind: str, whose: str, suite: str, seconds: float) -> tuple[Outcomes, in
     return outcomes, int(done.stdout.split()[-1])
 
 
-def isExpected(name: str, kind: str) -> bool:
+def isExpected(name: str, why: str, kind: str) -> bool:
     """
     Whether a test is expected to end differently.
+
+    The asyncio reactor's own C{stop()} makes a delayed call.  It is left behind, and
+    tests count it, when it was called in another one.  Whether the last connection ends
+    in a delayed call of the poller's or in an event is a matter of microseconds.
     """
+    if kind == "asyncio" and "AsyncioSelectorReactor.stop." in why and ONE_MORE in why:
+        return True
     reactor = STOCK[kind].rpartition(".")[2]
     *_, case, test = name.split(".")
     return f"{case.removesuffix(f'_{reactor}Tests')}.{test}" in EXPECTED
@@ -86,7 +98,7 @@ def compare(kind: str, suite: str, seconds: float) -> int:
     with ThreadPoolExecutor(2) as pool:
         runs = [pool.submit(run, kind, whose, suite, seconds) for whose in ("stock", "ours")]
         (stock, _), (ours, served) = (each.result() for each in runs)
-    return tell(kind, stock, ours, served, lambda name, _: isExpected(name, kind))
+    return tell(kind, stock, ours, served, lambda name, why: isExpected(name, why, kind))
 
 
 def main() -> int:
