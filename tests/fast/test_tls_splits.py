@@ -322,10 +322,6 @@ async def test_client(script: tuple[Any, ...]) -> None:
     await alike(ofClient, *script)
 
 
-@pytest.mark.xfail(
-    reason="what is no TLS is noticed late, if it is read with good records or has the first "
-    "byte of a long one"
-)
 @pytest.mark.deadline(2)
 @everyContext
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
