@@ -135,6 +135,25 @@ async def test_closeAsTheyLike(kind: str, how: str) -> None:
         assert type(near.reason) is ConnectionDone
 
 
+async def test_writtenAfterGoodbye(kind: str) -> None:
+    """
+    Bytes written after the close_notify are not accepted, and change nothing about the
+    end.
+    """
+    async with listening(kind) as server, stranger(server.port) as far:
+        near = await server.protocol()
+        near.transport.write(b"all of it")
+        near.transport.loseConnection()
+        await leftBy(far)
+        near.transport.write(b"too late")
+        near.transport.writeSequence([b"much ", b"too late"])
+        assert (near.bytesWritten, near.bytesPending) == (9, 0)
+        far.socket.close()
+        report = await ended(server)
+        assert report.closeReason is CloseReason.LOCAL_CLOSE
+        assert report.bytesWritten == 9
+
+
 async def test_held(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A peer that holds its socket open is waited for, but not for long.

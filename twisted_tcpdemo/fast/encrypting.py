@@ -57,20 +57,20 @@ class Encrypting(Connection):
     _lingering: IDelayedCall | None = None
     _readCall: IDelayedCall | None = None
 
-    def startTLS(self, ctx: object, normal: bool = True) -> None:
+    def startTLS(self, ctx: object, normal: bool = True, hostname: str | None = None) -> None:
         """
         Speak TLS from now on; see L{ITLSTransport
         <twisted.internet.interfaces.ITLSTransport>}.
 
-        @param ctx: as in Twisted, or an C{ssl.SSLContext}, which cannot check a name
-            here.
-        @raise ValueError: for an C{ssl.SSLContext} of a client with C{check_hostname}.
+        @param ctx: as in Twisted, or an C{ssl.SSLContext}.
+        @param hostname: the name of the server, for an C{ssl.SSLContext} of a client.
+        @raise ValueError: for such a context that is to check a name, without one.
         @raise RuntimeError: if it speaks TLS already.
         """
         if self._secure is not None:
             raise RuntimeError("TLS has been started on this connection")
         isClient: bool = self._tlsClientDefault is normal  # type: ignore[attr-defined]
-        self.encrypt(SecureSocket(self.socket, engineMaker(ctx, isClient)))
+        self.encrypt(SecureSocket(self.socket, engineMaker(ctx, isClient, hostname=hostname)))
         if self.watcher is not None:
             self.watcher.transportEncrypting()
 
@@ -198,6 +198,7 @@ class Encrypting(Connection):
         if secure.over or not secure.ready:
             return CONNECTION_DONE
         if not secure.ended:
+            self._direct = False
             with suppress(OSError):
                 secure.shutdown(SHUT_WR)
             secure.discarding = True

@@ -320,6 +320,8 @@ class WriteThroughTransport(Encrypting):
         size = sum(map(len, pieces))
         if not (size and self.connected) or self._writeDisconnected or self._aborting:
             return
+        if self._secure is not None and self._secure.ended:
+            return
         self.bytesWritten += size
         isFirst = self._pending is None
         self._keep([b"".join(pieces)] if size <= JOINED else filter(None, pieces), size)
@@ -381,7 +383,7 @@ class WriteThroughTransport(Encrypting):
             self.connected
             and self._pending is None
             and not (self._sendFailed or self._writeDisconnected or self._aborting)
-            and (self._secure is None or self._secure.ready)
+            and (self._secure is None or (self._secure.ready and not self._secure.ended))
             and (self.producer is None or self.streamingProducer)
         )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import smtplib
 import socket
+from ssl import SSLContext
 from typing import Any
 
 import pytest
@@ -219,7 +220,8 @@ class Asking(Party):
         """
         super().dataReceived(data)
         if len(self.received) == A_LOT + 8:
-            self.transport.startTLS(self.tls)
+            named = {"hostname": "localhost"} if isinstance(self.tls, SSLContext) else {}
+            self.transport.startTLS(self.tls, **named)
             self.transport.write(pattern(A_LOT))
 
 
