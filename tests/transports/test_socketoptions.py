@@ -21,6 +21,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
+from tests.support.clients import Client, closed, to
 from tests.support.peers import serving
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
 from twisted_tcpdemo.transports.socketoptions import SocketOptions, socketOptionsOf
@@ -50,6 +51,52 @@ async def test_keepAlive(delay: float) -> None:
         assert handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         kept = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
         assert kept == (int(delay) or systemsOwn())
+
+
+@pytest.mark.skipif(not HAS_KEEPIDLE, reason="the system does not tell")
+@pytest.mark.parametrize("side", ["server", "client"])
+@pytest.mark.parametrize("given", [None, (7, 3)])
+async def test_keepAliveProbes(side: str, given: tuple[int, int] | None) -> None:
+    """
+    Probes are sent as often as given.  By default a dead peer is found ten seconds
+    after the first one, as Node finds it.
+    """
+    options: dict[str, Any] = {"keepAlive": True}
+    if given is not None:
+        options.update(keepAliveInterval=given[0], keepAliveCount=given[1])
+    factory = TCPDemoFactory(Discard, **(options if side == "server" else {}))
+    async with serving(factory) as server:
+        client = await to(server.port, **(options if side == "client" else {})).connectProtocol(
+            Client()
+        )
+        protocol = client if side == "client" else await server.protocol()
+        handle = protocol.transport.getHandle()
+        probes = [
+            handle.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        ]
+        assert tuple(probes) == (given or (1, 10))
+        await closed(client)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "why"),
+    [
+        ("keepAliveInterval", 0.5, ValueError, "1 to 32767 seconds"),
+        ("keepAliveInterval", 32768, ValueError, "1 to 32767 seconds"),
+        ("keepAliveInterval", "1", TypeError, "a number or None"),
+        ("keepAliveCount", 128, ValueError, "from 0 to 127"),
+        ("keepAliveCount", -1, ValueError, "from 0 to 127"),
+        ("keepAliveCount", 1.5, TypeError, "a whole number"),
+    ],
+)
+def test_badProbes(name: str, value: Any, kind: type[Exception], why: str) -> None:
+    """
+    An interval or a number that the kernel would refuse is refused when it is given.
+    """
+    for make in takers():
+        with pytest.raises(kind, match=f"{name} must be {why}"):
+            make(**{name: value})
 
 
 def takers() -> list[Callable[..., object]]:
@@ -98,7 +145,7 @@ def test_badSwitch(name: str, value: object) -> None:
 
 def test_options() -> None:
     """
-    The options are an immutable value: equal if all three are, with Nagle's
+    The options are an immutable value: equal if all are, with Nagle's
     algorithm and probes off by default; no delay is a delay of 0.
     """
     assert SocketOptions() == SocketOptions(True, False, 0.0)
@@ -139,6 +186,15 @@ class Socket:
         self.set.append((level, option, value))
 
 
+ALIVE = (
+    ("noDelay", True),
+    ("keepAlive", True),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPINTVL", None), 1),
+    (socket.IPPROTO_TCP, getattr(socket, "TCP_KEEPCNT", None), 10),
+)
+"""What is set for a connection that is kept alive by the defaults."""
+
+
 @pytest.mark.skipif(not HAS_KEEPIDLE, reason="the system has another name for it")
 def test_apply() -> None:
     """
@@ -148,11 +204,12 @@ def test_apply() -> None:
     for options, expected in {
         SocketOptions(): [("noDelay", True)],
         SocketOptions(False, False, 5): [("noDelay", False)],
-        SocketOptions(True, True): [("noDelay", True), ("keepAlive", True)],
+        SocketOptions(True, True): [*ALIVE],
+        SocketOptions(True, True, 0, 0, 0): [*ALIVE[:2]],
         SocketOptions(True, True, 5.9): [
-            ("noDelay", True),
-            ("keepAlive", True),
+            *ALIVE[:2],
             (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
+            *ALIVE[2:],
         ],
     }.items():
         transport = Socket()
@@ -262,8 +319,8 @@ def test_setLater() -> None:
         for noDelay, keepAlive in [(False, True), (True, False), (0, 1), (1, None)]:
             later.noDelay, later.keepAlive = noDelay, keepAlive
             later.keepAliveInitialDelay = 0
-            expected = [("noDelay", bool(noDelay)), ("keepAlive", True)]
-            assert connected(factory).set == expected[: 1 + bool(keepAlive)]
+            expected = [("noDelay", bool(noDelay)), *(ALIVE[1:] if keepAlive else ())]
+            assert connected(factory).set == expected
 
 
 @pytest.mark.parametrize(("delay", "kind", "why"), BAD_DELAYS)

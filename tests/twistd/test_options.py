@@ -35,6 +35,8 @@ NUMBERS = {
     "idle-timeout": (["0", "0.5", "1e9"], ["-1", "x", "nan", "inf", "1e10"]),
     "pause-on-connect": (["0", "0.5"], ["-0.1", "nan", "inf"]),
     "keep-alive-delay": (["0", "60", "32767"], ["-1", "x", "0.5", "32768"]),
+    "keep-alive-interval": (["0", "60", "32767"], ["-1", "x", "0.5", "32768"]),
+    "keep-alive-count": (["0", "5", "127"], ["-1", "x", "0.5", "128"]),
     "preview": (["0", "100000"], ["-1", "x", "1.5"]),
     "drain": (["0", "0.5"], ["-1", "x", "inf"]),
 }
@@ -97,6 +99,8 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
         (["--proxy-protocol"], "--proxy-from"),
         (["--proxy-from", "127.0.0.1"], "--proxy-protocol or --listen"),
         (["--keep-alive-delay", "60"], "--keep-alive"),
+        (["--keep-alive-interval", "60"], "--keep-alive"),
+        (["--keep-alive-count", "6"], "--keep-alive"),
         (["--peer-burst", "10"], "--peer-rate"),
         (["--exempt", "127.0.0.1"], RULES),
         (["--dry-run"], RULES),

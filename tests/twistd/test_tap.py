@@ -81,11 +81,13 @@ def test_options() -> None:
     """
     factory = factoryOf(
         *("--max-connections", "7", "--allow-half-open", "--nagle", "--keep-alive"),
+        *("--keep-alive-interval", "3", "--keep-alive-count", "4"),
         *("--keep-alive-delay", "20", "--idle-timeout", "4", "--pause-on-connect", "1.5"),
         *("--preview", "9"),
     )
     assert (factory.maxConnections, factory.allowHalfOpen, factory.noDelay) == (7, True, False)
     assert (factory.keepAlive, factory.keepAliveInitialDelay) == (True, 20)
+    assert (factory.keepAliveInterval, factory.keepAliveCount) == (3, 4)
     assert (factory.pauseOnConnect, factory.resumeAfter, factory.budgets.idle) == (True, 1.5, 4)
     assert factory.buildProtocol(None)._preview == 9  # type: ignore[attr-defined]
     assert serviceOf("--drain", "3")._drain == 3

@@ -50,7 +50,12 @@ from twisted_tcpdemo.shapes import (
     StreamServer,
 )
 from twisted_tcpdemo.transports.layers import clockOf
-from twisted_tcpdemo.transports.socketoptions import SocketOptions, socketOptionsOf
+from twisted_tcpdemo.transports.socketoptions import (
+    KEEP_ALIVE_COUNT,
+    KEEP_ALIVE_INTERVAL,
+    SocketOptions,
+    socketOptionsOf,
+)
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative, wholeOrNone
@@ -85,6 +90,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @ivar keepAlive: SO_KEEPALIVE for each connection.
     @ivar keepAliveInitialDelay: seconds of silence before the first probe;
         C{0}: the system's own.
+    @ivar keepAliveInterval: seconds between probes that are not answered; C{0}:
+        the system's own.
+    @ivar keepAliveCount: the number of such probes after which the peer is taken
+        for dead; C{0}: the system's own.
     @ivar refusalMessage: bytes that a refused client is sent before the FIN.
     @ivar budgets: the time budgets of connections made from now on.
     @ivar watermarks: shares of the limit at which observers are told; L{None}:
@@ -105,6 +114,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     noDelay = True
     keepAlive = False
     keepAliveInitialDelay: float = 0.0
+    keepAliveInterval: float = KEEP_ALIVE_INTERVAL
+    keepAliveCount: int = KEEP_ALIVE_COUNT
     refusalMessage = b""
     budgets = Budgets()
     clock: Clock | IReactorTime | None = None
@@ -155,6 +166,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         noDelay: bool = True,
         keepAlive: bool = False,
         keepAliveInitialDelay: float = 0.0,
+        keepAliveInterval: float = KEEP_ALIVE_INTERVAL,
+        keepAliveCount: int = KEEP_ALIVE_COUNT,
         budgets: Budgets | None = None,
         clock: Clock | IReactorTime | None = None,
     ) -> None:
@@ -184,10 +197,14 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self.allowHalfOpen = allowHalfOpen
         self.pauseOnConnect = pauseOnConnect
         self.resumeAfter = nonNegative("resumeAfter", resumeAfter)
-        options = SocketOptions(noDelay, keepAlive, keepAliveInitialDelay)
+        options = SocketOptions(
+            noDelay, keepAlive, keepAliveInitialDelay, keepAliveInterval, keepAliveCount
+        )
         self.noDelay = options.noDelay
         self.keepAlive = options.keepAlive
         self.keepAliveInitialDelay = options.keepAliveInitialDelay
+        self.keepAliveInterval = options.keepAliveInterval
+        self.keepAliveCount = options.keepAliveCount
         if budgets is not None:
             if not isinstance(budgets, Budgets):
                 raise TypeError(f"budgets must be Budgets, not {budgets!r}")
@@ -360,7 +377,13 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return False
         self._ledger.enter(connection)
         connection.attach()
-        options = socketOptionsOf(self.noDelay, self.keepAlive, self.keepAliveInitialDelay)
+        options = socketOptionsOf(
+            self.noDelay,
+            self.keepAlive,
+            self.keepAliveInitialDelay,
+            self.keepAliveInterval,
+            self.keepAliveCount,
+        )
         options.apply(transport)
         if self.pauseOnConnect:
             connection.pauseFirst(self.resumeAfter)

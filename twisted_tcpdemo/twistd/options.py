@@ -22,7 +22,11 @@ from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.server.factory import OVERFLOWS, TCPDemoFactory
 from twisted_tcpdemo.service.endpoints import HAPROXY
 from twisted_tcpdemo.service.service import TCPDemoService
-from twisted_tcpdemo.transports.socketoptions import LONGEST_KEEP_ALIVE_DELAY
+from twisted_tcpdemo.transports.socketoptions import (
+    LONGEST_KEEP_ALIVE_DELAY,
+    LONGEST_KEEP_ALIVE_INTERVAL,
+    MOST_KEEP_ALIVE_PROBES,
+)
 from twisted_tcpdemo.twistd.coercions import (
     network,
     number,
@@ -89,6 +93,14 @@ SERVING: Final = (
         Option("keep-alive-delay", sets="keepAliveInitialDelay",
                takes=wholeNumber(0, LONGEST_KEEP_ALIVE_DELAY), default="0", needs=("keep-alive",),
                help="Silence before the first keep-alive probe; 0: the system's own."),
+        Option("keep-alive-interval", sets="keepAliveInterval",
+               takes=wholeNumber(0, LONGEST_KEEP_ALIVE_INTERVAL), default="1",
+               needs=("keep-alive",),
+               help="Seconds between keep-alive probes without an answer; 0: the system's own."),
+        Option("keep-alive-count", sets="keepAliveCount",
+               takes=wholeNumber(0, MOST_KEEP_ALIVE_PROBES), default="10",
+               needs=("keep-alive",),
+               help="Keep-alive probes without an answer before the end; 0: the system's own."),
     ),
     Option("protocol", takes=programNamed, default="report",
            help="Protocol of each connection: report, echo, discard, or the dotted name of a "
