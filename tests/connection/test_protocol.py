@@ -62,6 +62,48 @@ async def test_writeBeforeConnection() -> None:
     assert isinstance(await failureOf(TCPDemoProtocol().whenWritable()), NotConnectedError)
 
 
+def test_wishesBeforeConnection() -> None:
+    """
+    A pause and a timeout from before the connection hold when connectionMade is
+    called, which may change both; they are for one connection.
+    """
+
+    class Curious(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            self.began = transport.producerState
+
+    protocol = Curious()
+    protocol.pause()
+    for wanted in ("paused", "producing"):
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        assert protocol.began == wanted
+        protocol.connectionLost(DONE)
+        protocol.pause()  # of a connection that is over: nothing to do
+    protocol = Curious()
+    protocol.pause()
+    protocol.resume()
+    transport = connected(protocol)
+    assert transport.producerState == "producing"
+
+
+def test_timeoutBeforeConnection() -> None:
+    """
+    A timeout is checked when it is set, and may be taken back.
+    """
+    factory = TCPDemoFactory(TCPDemoProtocol, clock=(clock := Clock()))
+    for last, ended in ((None, False), (3.0, True)):
+        protocol: Any = factory.buildProtocol(None)  # type: ignore[arg-type]
+        protocol.setTimeout(5.0)
+        protocol.setTimeout(last)
+        with pytest.raises(ValueError, match="the timeout"):
+            protocol.setTimeout(-1)
+        transport = connected(protocol)
+        clock.pump([1.0] * 4)
+        assert transport.disconnecting is ended
+        protocol.connectionLost(DONE)
+
+
 def test_countsInMemory() -> None:
     """
     A unit test over StringTransport sees the same counts as a real connection.

@@ -166,6 +166,52 @@ async def test_resumesByItself(serve: Serve) -> None:
         await peer.whenReceived(5)
 
 
+class Eager(Echo):
+    """
+    A protocol that pauses, and sets its timeout, before it has a connection.
+    """
+
+    timeout: float | None = None
+
+    def __init__(self) -> None:
+        self.setTimeout(self.timeout)
+        self.pause()
+
+
+async def test_pauseBeforehand(serve: Serve) -> None:
+    """
+    A pause before there is a connection holds from its beginning; no byte is missing
+    after it.
+    """
+    async with serve(Eager) as server:
+        peer = await server.connect()
+        peer.transport.write(b"early")
+        protocol = await server.protocol()
+        for _ in range(5):
+            await turn()
+        assert protocol.bytesRead == 0
+        protocol.resume()
+        await peer.whenReceived(5)
+        assert peer.received == b"early"
+
+
+async def test_timeoutBeforehand(serve: Serve) -> None:
+    """
+    A timeout that is set before there is a connection begins with it.
+    """
+
+    class Impatient(Eager):
+        timeout = 0.1
+
+    async with serve(Impatient) as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        protocol.resume()
+        await peer.whenEnded()
+        await server.factory.whenEmpty()
+        assert protocol.closeReason is CloseReason.IDLE
+
+
 async def test_writeIsTaken(serve: Serve) -> None:
     """
     write() fires when the operating system has taken the bytes, and not before.
@@ -407,3 +453,29 @@ async def test_freed(serve: Serve, paused: bool) -> None:
             await until(lambda: transports[0]() is None)
         finally:
             gc.enable()
+
+
+@pytest.mark.parametrize("side", ["server", "client"])
+async def test_methodsAfterTheEnd(serve: Serve, side: str) -> None:
+    """
+    The methods that end a connection, or write to it, do nothing when it is over.
+    """
+    async with serve(Discard) as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        transport: Any = protocol.transport
+        (peer.transport if side == "server" else transport).loseConnection()
+        await server.factory.whenEmpty()
+        for _ in range(2):
+            protocol.transport.abortConnection()
+            protocol.transport.loseWriteConnection()
+            protocol.transport.loseConnection()
+            protocol.transport.write(b"x")
+            protocol.transport.writeSequence([b"x"])
+            protocol.transport.pauseProducing()
+            protocol.transport.resumeProducing()
+            protocol.pause()
+            protocol.resume()
+            protocol.setTimeout(1)
+        assert protocol.report() == protocol.report()
+        assert protocol.bytesWritten == 0

@@ -51,6 +51,8 @@ class TCPDemoProtocol(Protocol):
     allowHalfOpen: bool | None = None
 
     _connection: Connection | None = None
+    _beginsPaused = False
+    _firstTimeout: float | None = None
 
     def makeConnection(self, transport: ITransport) -> None:
         """
@@ -69,10 +71,22 @@ class TCPDemoProtocol(Protocol):
             return
         self._connection = connection
         try:
+            self._applyEarlyWishes(connection)
             super().makeConnection(transport)
         except BaseException:
             connection.abort(CloseReason.ERROR)
             raise
+
+    def _applyEarlyWishes(self, connection: Connection) -> None:
+        """
+        Do what was asked for before there was a connection.
+        """
+        if self._firstTimeout is not None:
+            connection.setTimeout(self._firstTimeout)
+            self._firstTimeout = None
+        if self._beginsPaused:
+            self._beginsPaused = False
+            connection.transport.pauseProducing()
 
     # Identity.
 
@@ -265,31 +279,42 @@ class TCPDemoProtocol(Protocol):
     def pause(self) -> None:
         """
         Stop reading.  The peer's FIN is not noticed meanwhile.
+
+        Before there is a connection, the call holds for the first one, which then
+        begins paused.
         """
-        if self._connection is not None and self.closeReason is None:
-            self._established().transport.pauseProducing()
+        if self._connection is None:
+            self._beginsPaused = True
+        elif self.closeReason is None:
+            self._connection.transport.pauseProducing()
 
     def resume(self) -> None:
         """
         Go on reading; no byte is missing.
         """
-        if self._connection is not None and self.closeReason is None:
-            self._established().transport.resumeProducing()
+        if self._connection is None:
+            self._beginsPaused = False
+        elif self.closeReason is None:
+            self._connection.transport.resumeProducing()
 
     def setTimeout(self, seconds: float | None) -> None:
         """
         Call L{timeoutConnection} when no byte has moved for some time.
 
         Bytes that wait for a peer that does not read do not postpone the call.
-        The timeout costs nothing per read or write.
+        The timeout costs nothing per read or write.  Set before there is a
+        connection, it begins with the first one.
 
         @param seconds: the time, kept to a twentieth of a second; L{None} or
             C{0} switches it off.
         @raise ValueError: if it is negative or not finite.
         @raise TypeError: if it is no number.
-        @raise NotConnectedError: before there is a connection.
         """
-        self._established().setTimeout(nonNegative("the timeout", seconds))
+        timeout = nonNegative("the timeout", seconds)
+        if self._connection is None:
+            self._firstTimeout = timeout
+        else:
+            self._connection.setTimeout(timeout)
 
     def _established(self) -> Connection:
         if self._connection is None:

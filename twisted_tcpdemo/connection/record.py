@@ -218,7 +218,7 @@ class Connection(Facts):
         self.closeReason = classify(self._cause, reason, final.bytesPending)
         self.closedAt = self._clock.seconds()
         if isinstance(counts, Meter):
-            counts.detach()
+            counts.end()
         else:
             self.transport.watcher = None
         if self._pause is not None:

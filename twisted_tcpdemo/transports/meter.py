@@ -34,6 +34,12 @@ from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
 from twisted_tcpdemo.transports.patches import Patches, methodOf
 
 
+def _nothing() -> None:
+    """
+    A method of a transport whose connection is over.
+    """
+
+
 class Meter:
     """
     The counts of one connection over a foreign transport.
@@ -139,6 +145,19 @@ class Meter:
             self._relays.remove()
         if self._bottom is not None:
             self._bottom.watcher = None
+
+    def end(self) -> None:
+        """
+        Let go of a connection that is over.
+
+        Twisted's transports raise from two methods when the socket has gone, and a
+        program need not know that it has.  They do nothing from now on.
+        """
+        self.detach()
+        if isinstance(bottomOf(self._transport), FileDescriptor):
+            for name in ("abortConnection", "loseWriteConnection"):
+                if hasattr(self._transport, name):
+                    setattr(self._transport, name, _nothing)
 
     def leave(self) -> None:
         """
