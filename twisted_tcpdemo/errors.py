@@ -4,9 +4,13 @@ The errors of this package: one base and one class for each condition.
 
 from __future__ import annotations
 
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import ConnectingCancelledError
+from typing import NamedTuple
 
+from twisted.internet.defer import CancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.interfaces import IAddress
+
+from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.report import CloseReason
 
 
@@ -34,6 +38,9 @@ class NotConnectedError(TCPDemoError):
     """
     The protocol was used before it had a connection.
     """
+
+    def __init__(self, text: str = "there is no connection yet") -> None:
+        super().__init__(text)
 
 
 class ListeningStoppedError(TCPDemoError):
@@ -74,6 +81,80 @@ class NoEngineError(TCPDemoError, ValueError):
         )
 
 
+class FailedAttempt(NamedTuple):
+    """
+    One address of a server, and why there is no connection to it.
+
+    @ivar address: the address.
+    @ivar reason: the reason as the rest of a sentence: C{"was refused"}.
+    @ivar error: the error of the attempt.
+    """
+
+    address: IAddress
+    reason: str
+    error: BaseException
+
+    def __str__(self) -> str:
+        return f"{endpointOf(self.address)} {self.reason}"
+
+
+class ConnectFailedError(TCPDemoError, ConnectError):
+    """
+    There is no connection, and the text says why.
+
+    Each of these errors is also an instance of Twisted's own class for its reason,
+    such as C{ConnectionRefusedError}.  Where several addresses were tried, that of
+    the last one to fail decides the class.
+
+    @ivar osError: the number of the operating system's error, or L{None}.
+    @ivar address: the address of the server: the one that was tried, else the name
+        that was looked up; L{None} where only an endpoint's string has it, and for a
+        descriptor.
+    @ivar localAddress: the address to connect from, if one was given.
+    @ivar attempts: the addresses that were tried, in the order of their failures.
+    """
+
+    osError: int | None
+
+    def __init__(
+        self,
+        text: str,
+        osError: int | None = None,
+        *,
+        address: IAddress | None = None,
+        localAddress: str | None = None,
+        attempts: tuple[FailedAttempt, ...] = (),
+    ) -> None:
+        super().__init__(osError, text)
+        self.address = address
+        self.localAddress = localAddress
+        self.attempts = attempts
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NoAddressError(TCPDemoError, DNSLookupError):
+    """
+    A name has no address, or it could not be looked up.
+
+    @ivar host: the name.
+    """
+
+    def __init__(self, host: str, why: str = "", family: str = "") -> None:
+        """
+        @param why: what the system said.
+        @param family: C{"IPv4"} or C{"IPv6"}, if no other address was wanted.
+        """
+        kind = f"{family} address" if family else "address"
+        self._text = f"no {kind} was found for {host}" + (f": {why}" if why else "")
+        super().__init__(self._text)
+        self.host = host
+
+    def __str__(self) -> str:
+        return self._text
+
+
 class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledError):
     """
     C{connect()} was cancelled.
@@ -83,7 +164,25 @@ class ConnectCancelledError(TCPDemoError, ConnectingCancelledError, CancelledErr
 
     @ivar address: the address of the server; L{None} where only an endpoint's
         string has it, and for a descriptor.
+    @ivar attempts: the addresses that had been tried.
     """
+
+    def __init__(
+        self, address: IAddress | None, attempts: tuple[FailedAttempt, ...] = (), name: str = ""
+    ) -> None:
+        """
+        @param name: the name of the other side, for the text.
+        """
+        super().__init__(address)
+        self.attempts = attempts
+        self._name = name
+
+    def __str__(self) -> str:
+        return (
+            f"connection to {self._name} was cancelled"
+            if self._name
+            else "connecting was cancelled"
+        )
 
 
 def needTLS() -> None:

@@ -290,8 +290,9 @@ async def test_cancelRace(resolver: Resolver, resources: ExitStack) -> None:
     """
     A race of two addresses can be cancelled.
     """
-    slow = IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True))
-    resolver.addresses = [slow, slow]
+    resolver.addresses = [
+        IPv4Address("TCP", "127.0.0.1", silentServer(resources, full=True)) for _ in range(2)
+    ]
     connecting = to(80, "example.test").connectProtocol(Client())
     poller = pollerOf(installedReactor())
     before = poller.connectionCount

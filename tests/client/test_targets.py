@@ -34,13 +34,7 @@ from tests.support.clients import (
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
-from twisted_tcpdemo.client.targets import (
-    SocketTarget,
-    _OneFamily,
-    checkHost,
-    hostTarget,
-    pathTarget,
-)
+from twisted_tcpdemo.client.targets import HostTarget, SocketTarget, pathTarget
 from twisted_tcpdemo.errors import TCPDemoError
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.checks import pathName
@@ -304,25 +298,6 @@ async def test_nameThatIsNot(resolver: Resolver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "family"),
-    [
-        ("127.0.0.1", IPv4Address),
-        ("::1", IPv6Address),
-        ("fe80::1%lo", IPv6Address),
-        ("example.org", None),
-        ("my_server", None),
-        ("b\u00fccher.example", None),
-        ("a" * 63, None),
-    ],
-)
-def test_checkHost(host: str, family: Any) -> None:
-    """
-    A literal has a family, a name has none.
-    """
-    assert checkHost(host) is family
-
-
-@pytest.mark.parametrize(
     ("host", "localAddress", "localPort", "bind"),
     [
         ("192.0.2.1", None, None, None),
@@ -339,24 +314,11 @@ def test_literal(
     the given address; a given port may just have been used.
     """
     reactor = MemoryReactorClock()
-    hostTarget(reactor, host, 80, localAddress, localPort).connect(Factory.forProtocol(Peer))
+    HostTarget(reactor, host, 80, localAddress, localPort).connect(Factory.forProtocol(Peer))
     [(connectedTo, port, _, timeout, bound)] = reactor.tcpClients
     assert (connectedTo, port, timeout) == (host, 80, None)
     expected = bind and makeBinding(*bind, reuseAddress=localPort is not None)
     assert bound == expected
-
-
-def test_oneFamily() -> None:
-    """
-    From an IPv4 address the look-up gives IPv4 addresses only, even with another
-    resolver installed.
-    """
-    reactor, resolver = MemoryReactorClock(), Resolver()
-    narrow = _OneFamily(reactor, IPv4Address)
-    narrow.installNameResolver(resolver)
-    narrow.nameResolver.resolveHostName(None, "example.test", 80, [IPv6Address])  # type: ignore[arg-type]
-    assert resolver.asked == [("example.test", [IPv4Address])]
-    assert narrow.seconds() == reactor.seconds()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sun_path has another size")

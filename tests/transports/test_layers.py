@@ -9,7 +9,7 @@ from collections.abc import Generator
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
@@ -28,10 +28,10 @@ from twisted_tcpdemo.transports.layers import (
     countsItself,
     hasLateAddresses,
     isHandshaking,
-    looksUp,
     queuedBytes,
     replaceProtocol,
     tlsOf,
+    withHosts,
 )
 
 
@@ -355,17 +355,30 @@ def test_replaceNowhere() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "looked"),
+    ("description", "found"),
     [
-        ("example.org", True),
-        ("my_server", True),
-        ("b\u00fccher.example", True),
-        ("\u2603\u0301", False),
+        ("tcp:my_server:80:timeout=3", ("my_server", 80, 3, None)),
+        ("tcp:example.org:80:bindAddress=127.0.0.2", ("example.org", 80, 30, "127.0.0.2")),
+        ("tls:xn--bcher-kva.test:443", ("xn--bcher-kva.test", 443, 30, None)),
+        ("ssl:example.org:443", None),
+        ("unix:/run/it.sock", None),
     ],
 )
-def test_looksUp(host: str, looked: bool) -> None:
+def test_withHosts(description: str, found: Any) -> None:
     """
-    Every name in ASCII is looked up, and any other that IDNA allows.
+    An endpoint in place of Twisted's gets all that the string says of the connection,
+    below TLS too; other endpoints are left alone.
     """
-    endpoint = HostnameEndpoint(MemoryReactorClock(), host, 80)
-    assert looksUp(endpoint, host) is looked
+    asked: list[Any] = []
+    endpoint = clientFromString(MemoryReactorClock(), description)
+    replacement: Any = object()
+
+    def replace(*facts: Any) -> Any:
+        asked.append(facts)
+        return replacement
+
+    result = withHosts(endpoint, replace)
+    assert asked == ([] if found is None else [found])
+    expected = replacement if description.startswith("tcp") else endpoint
+    assert result is expected
+    assert withHosts(endpoint, lambda *_: None) is endpoint

@@ -34,6 +34,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
 
+from twisted_tcpdemo.errors import FailedAttempt
 from twisted_tcpdemo.shapes import ProtocolFactory
 from twisted_tcpdemo.transports.layers import (
     bottomOf,
@@ -185,6 +186,7 @@ class Attempt(Factory[Placeholder]):
         self._succeeded = succeeded
         self._failed = failed
         self._over = False
+        self._tried: tuple[FailedAttempt, ...] = ()
         self._timer: IDelayedCall | None = None
         self._connecting: Deferred[Any] | None = None
         self._made: list[Placeholder] = []
@@ -199,8 +201,7 @@ class Attempt(Factory[Placeholder]):
         @param timeout: seconds for all stages together; L{None} for no limit.
         """
         if timeout is not None:
-            late = Failure(TimeoutError(string=f"no connection within {timeout} s"))
-            self._timer = clock.callLater(timeout, self._fail, late)
+            self._timer = clock.callLater(timeout, self._expire, timeout)
         self._connecting = maybeDeferred(endpoint.connect, self)
         self._connecting.addCallbacks(self._connected, self._fail)
         if self._over:
@@ -247,9 +248,18 @@ class Attempt(Factory[Placeholder]):
             self._succeeded(placeholder)
 
     def _fail(self, failure: Failure) -> None:
-        if not self._over:
+        if self._over:
+            self._tried = getattr(failure.value, "attempts", ())
+        else:
             self.abandon()
             self._failed(failure)
+
+    def _expire(self, timeout: float) -> None:
+        late: Any = TimeoutError(string=f"after {timeout:g} s")
+        self.abandon()
+        # A race tells, as it is cancelled, which addresses it has tried.
+        late.attempts = self._tried
+        self._failed(Failure(late))
 
     def _finish(self) -> None:
         self._over = True

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.client.attempt import Attempt, Placeholder
+from twisted_tcpdemo.client.failures import explained
 from twisted_tcpdemo.client.halves import Halves
 from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
@@ -83,6 +84,7 @@ class Connecting:
         self._attempt.start(self._endpoint, self._clock, self._timeout)
 
     def _failed(self, failure: Failure) -> None:
+        failure = explained(failure, self._name, self._address)
         try:
             delay = next(self._delays, None) if failure.check(*TRANSIENT) else None
         except Exception:  # the jitter is the application's
@@ -91,7 +93,7 @@ class Connecting:
             self.result.errback(failure)
             return
         _log.info(
-            "cannot connect to {name}: {reason}; trying again in {delay:.1f} s",
+            "{reason}; trying again in {delay:.1f} s",
             name=self._name,
             reason=failure.getErrorMessage(),
             delay=delay,
@@ -115,7 +117,7 @@ class Connecting:
             self._waiting.cancel()
         if self._attempt is not None:
             self._attempt.abandon()
-        self.result.errback(ConnectCancelledError(self._address))
+        self.result.errback(ConnectCancelledError(self._address, name=self._name))
 
     def _handOver(self, placeholder: Placeholder) -> object:
         """

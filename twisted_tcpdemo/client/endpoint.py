@@ -25,14 +25,26 @@ from zope.interface import implementer
 from twisted_tcpdemo.client.connecting import Connecting
 from twisted_tcpdemo.client.encryption import Encryption
 from twisted_tcpdemo.client.halves import Halves
+from twisted_tcpdemo.client.names import checkHost, encoded
 from twisted_tcpdemo.client.retry import Retry
 from twisted_tcpdemo.client.strings import checkString
-from twisted_tcpdemo.client.targets import SocketTarget, hostTarget, pathTarget
+from twisted_tcpdemo.client.targets import (
+    ATTEMPT_DELAY,
+    HostTarget,
+    SocketTarget,
+    StringTarget,
+    checkDelay,
+    pathTarget,
+)
 from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
 from twisted_tcpdemo.tls.context import unwrappedClient
-from twisted_tcpdemo.transports.socketoptions import SocketOptions
+from twisted_tcpdemo.transports.socketoptions import (
+    KEEP_ALIVE_COUNT,
+    KEEP_ALIVE_INTERVAL,
+    SocketOptions,
+)
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.text import printable
 
@@ -67,14 +79,17 @@ class ClientEndpoint:
         noDelay: bool = True,
         keepAlive: bool = False,
         keepAliveInitialDelay: float = 0.0,
+        keepAliveInterval: float = KEEP_ALIVE_INTERVAL,
+        keepAliveCount: int = KEEP_ALIVE_COUNT,
+        attemptDelay: float = ATTEMPT_DELAY,
         retry: Retry | int | None = None,
     ) -> None:
         """
         Give exactly one of: C{host} and C{port}, C{path}, or C{fd}.
 
         @param host: a name or an IP address, without brackets.  The addresses
-            of a name race one another, 0.3 seconds apart, and the first to
-            connect wins (RFC 8305).
+            of a name race one another, and the first to connect wins (RFC 8305).
+            A name is encoded by IDNA 2008, for the look-up and for TLS alike.
         @param port: 1 to 65535.
         @param path: the path of a UNIX socket; on Linux a path that begins with
             NUL names an abstract socket.
@@ -87,7 +102,8 @@ class ClientEndpoint:
         @param writable: C{False} ends the writing side of C{fd}: the peer gets a
             FIN when C{connectionMade} has returned.
         @param localAddress: the IP address to connect from.
-        @param localPort: the port to connect from; C{0} for any.
+        @param localPort: the port to connect from; C{0} for any.  Without one, a
+            connection to itself counts as refused.
         @param timeout: seconds for one attempt, from the look-up of the name to the
             end of the TLS handshake; L{None} or C{0} for no limit.
         @param tls: the options of TLS, from
@@ -105,6 +121,13 @@ class ClientEndpoint:
         @param keepAlive: SO_KEEPALIVE.
         @param keepAliveInitialDelay: seconds of silence before the first probe;
             C{0} leaves the system's own.
+        @param keepAliveInterval: seconds between probes that are not answered;
+            C{0} leaves the system's own.
+        @param keepAliveCount: the number of such probes after which the peer is
+            taken for dead; C{0} leaves the system's own.
+        @param attemptDelay: seconds from the attempt with one address of a name to
+            that with the next; C{0.01} or more.  When one fails, the next starts at
+            once.
         @param retry: the number of attempts in all, or a L{Retry}; L{None} for one
             attempt.  Another attempt follows a failure of the network or of the
             look-up, and a timeout, but not an untrusted certificate.
@@ -125,12 +148,26 @@ class ClientEndpoint:
             raise ValueError("readable and writable go with fd")
         if fd is not None and retry is not None:
             raise ValueError("an open socket cannot be tried again: no retry with fd")
+        checkDelay(attemptDelay)
         address: IAddress | None = None
+        endpoint: IStreamClientEndpoint
+        shown = host
+        if host is not None:
+            checkHost(host)
+            host = encoded(host)
         encryption = Encryption(tls, host, reactor)
         if host is not None and port is not None:
-            endpoint = hostTarget(encryption.reactor, host, port, localAddress, localPort)
-            address = HostnameAddress(host.encode("idna"), port)
-            name = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            name = f"[{host}]:{port}" if ":" in host else f"{shown}:{port}"
+            endpoint = HostTarget(
+                encryption.reactor,
+                host,
+                port,
+                localAddress,
+                localPort,
+                attemptDelay=attemptDelay,
+                name=name,
+            )
+            address = HostnameAddress(host.encode("ascii"), port)
         elif path is not None:
             pathName, endpoint = pathTarget(encryption.reactor, path)
             address, name = UNIXAddress(pathName), f"unix:{printable(pathName)}"
@@ -148,7 +185,9 @@ class ClientEndpoint:
             address=address,
             timeout=timeout,
             retry=retry,
-            options=SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
+            options=SocketOptions(
+                noDelay, keepAlive, keepAliveInitialDelay, keepAliveInterval, keepAliveCount
+            ),
             halves=Halves(allowHalfOpen, readable, writable),
         )
 
@@ -163,6 +202,9 @@ class ClientEndpoint:
         noDelay: bool = True,
         keepAlive: bool = False,
         keepAliveInitialDelay: float = 0.0,
+        keepAliveInterval: float = KEEP_ALIVE_INTERVAL,
+        keepAliveCount: int = KEEP_ALIVE_COUNT,
+        attemptDelay: float = ATTEMPT_DELAY,
         retry: Retry | int | None = None,
     ) -> ClientEndpoint:
         """
@@ -182,9 +224,15 @@ class ClientEndpoint:
             from twisted.internet import reactor
         if not isinstance(description, str):
             raise TypeError(f"the description must be a str, not {description!r}")
+        checkDelay(attemptDelay)
         try:
-            checkString(description)
-            endpoint = _ofString(fastReactor(reactor), description)
+            view = fastReactor(reactor)
+            endpoint = StringTarget(
+                view,
+                _ofString(view, checkString(description)),
+                name=description,
+                attemptDelay=attemptDelay,
+            )
         except TLSNotInstalledError:
             raise
         except TypeError as error:
@@ -200,7 +248,9 @@ class ClientEndpoint:
             address=None,
             timeout=timeout,
             retry=retry,
-            options=SocketOptions(noDelay, keepAlive, keepAliveInitialDelay),
+            options=SocketOptions(
+                noDelay, keepAlive, keepAliveInitialDelay, keepAliveInterval, keepAliveCount
+            ),
             halves=Halves(allowHalfOpen),
         )
         return self
@@ -247,9 +297,11 @@ class ClientEndpoint:
             with L{NoProtocol<twisted.internet.error.NoProtocol>} if the factory
             builds no protocol, or has no slot; otherwise with the failure of the
             last attempt: most often a
-            L{ConnectError<twisted.internet.error.ConnectError>} (of which
-            L{TimeoutError<twisted.internet.error.TimeoutError>} is a subclass) or a
-            L{DNSLookupError<twisted.internet.error.DNSLookupError>}, under TLS
+            L{ConnectFailedError<twisted_tcpdemo.errors.ConnectFailedError>}, which is
+            also one of Twisted's own such as
+            L{ConnectionRefusedError<twisted.internet.error.ConnectionRefusedError>} or
+            L{TimeoutError<twisted.internet.error.TimeoutError>}, or a
+            L{NoAddressError<twisted_tcpdemo.errors.NoAddressError>}, under TLS
             an error of pyOpenSSL, service_identity or C{ssl}.  Cancelling it, at any
             stage, leaves nothing behind; it then fails with
             L{ConnectCancelledError<twisted_tcpdemo.errors.ConnectCancelledError>}.

@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import re
 
-from twisted_tcpdemo.client.targets import checkHost
+from twisted_tcpdemo.client.names import checkHost, encoded
 from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.values.checks import decimal, pathName, whole
 
 _ARGUMENT = re.compile(r"((?:[^:\\]|\\.)*)(?::|$)", re.DOTALL)
 
 
-def checkString(description: str) -> None:
+def checkString(description: str) -> str:
     """
     Check host and port in a client's string for C{tcp:}, C{ssl:} or C{tls:},
     and the path in one for C{unix:}.
 
+    @return: the string, with the host's name in ASCII.
     @raise ValueError: if they are missing or wrong.
     @raise TLSNotInstalledError: see L{needTLS}.
     """
@@ -31,7 +32,24 @@ def checkString(description: str) -> None:
     elif kind.lower() in ("tcp", "ssl", "tls"):
         if kind.lower() != "tcp":
             needTLS()
-        _checkHostAndPort(kind, _named(arguments, "host", "port"))
+        named = _named(arguments, "host", "port")
+        _checkHostAndPort(kind, named)
+        return _encoded(description, named["host"])
+    return description
+
+
+def _encoded(description: str, host: str) -> str:
+    """
+    A string with its host's name in ASCII.
+    """
+    if host.isascii():
+        return description
+    parts = list(_ARGUMENT.findall(description))
+    for number, part in enumerate(parts):
+        if part in (host, f"host={host}"):
+            parts[number] = part.removesuffix(host) + encoded(host)
+            break
+    return ":".join(parts).removesuffix(":")
 
 
 def _named(arguments: list[str], *order: str) -> dict[str, str]:

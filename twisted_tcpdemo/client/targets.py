@@ -9,30 +9,22 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Final
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import HostnameAddress, IPv4Address
 from twisted.internet.defer import Deferred, execute
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    UNIXClientEndpoint,
-)
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint
 from twisted.internet.error import getConnectError
 from twisted.internet.interfaces import (
     IAddress,
-    IHostnameResolver,
-    IHostResolution,
     IProtocol,
     IProtocolFactory,
     IReactorPluggableNameResolver,
     IReactorSocket,
     IReactorTCP,
     IReactorUNIX,
-    IResolutionReceiver,
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory
@@ -40,129 +32,163 @@ from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
+from twisted_tcpdemo.client.lookup import IPAddress, lookUp
+from twisted_tcpdemo.client.names import Family, checkHost, encoded, familyOf
+from twisted_tcpdemo.client.race import Race, refuseItself
 from twisted_tcpdemo.shapes import AnyReactor
-from twisted_tcpdemo.transports.layers import looksUp
-from twisted_tcpdemo.values.checks import pathName, whole
+from twisted_tcpdemo.transports.layers import withHosts
+from twisted_tcpdemo.values.checks import number, pathName, whole
 
 _NEVER: Any = None
 
+ATTEMPT_DELAY: Final = 0.3
 
-def hostTarget(
-    reactor: AnyReactor, host: str, port: int, localAddress: str | None, localPort: int | None
-) -> IStreamClientEndpoint:
+LEAST_ATTEMPT_DELAY: Final = 0.01
+"""Seconds; RFC 8305, section 5, forbids less."""
+
+
+def checkDelay(attemptDelay: float) -> float:
+    """
+    Check the seconds from one address to the next.
+
+    @raise TypeError: if it is no number.
+    @raise ValueError: if it is too short.
+    """
+    return number("attemptDelay", attemptDelay, LEAST_ATTEMPT_DELAY)
+
+
+@implementer(IStreamClientEndpoint)
+class HostTarget:
     """
     An endpoint for a host, by name or address.
 
-    An address goes straight to a socket.  Twisted's L{HostnameEndpoint} would have
-    a thread look it up, and slow names may be before it in the queue.
+    The addresses of a name race.  An address is not looked up: slow names may be in
+    the queue of the threads that do it.
     """
-    _require(reactor, IReactorTCP, "connect over TCP")
-    whole("port", port, 1, 65535)
-    family = checkHost(host)
-    local = _localFamily(localAddress)
-    bind = None
-    if localAddress is not None or localPort is not None:
-        number = 0 if localPort is None else whole("localPort", localPort, 0, 65535)
-        # A chosen port is often in TIME_WAIT from the connection before.
-        bind = makeBinding(localAddress or "", number, reuseAddress=bool(number))
-    if family is None:
-        if local is not None:
-            reactor = _OneFamily(reactor, local)
-        named = HostnameEndpoint(reactor, host, port, timeout=_NEVER, bindAddress=bind)
-        if not looksUp(named, host):
-            raise ValueError(f"host must be a name or an address, not {host!r}")
-        return named
-    if local not in (None, family):
-        raise ValueError(f"there is no way from localAddress {localAddress!r} to {host!r}")
-    literal = TCP4ClientEndpoint if family is IPv4Address else TCP6ClientEndpoint
-    endpoint: IStreamClientEndpoint = literal(reactor, host, port, timeout=_NEVER, bindAddress=bind)
-    return endpoint
+
+    def __init__(
+        self,
+        reactor: AnyReactor,
+        host: str,
+        port: int,
+        localAddress: str | None = None,
+        localPort: int | None = None,
+        *,
+        attemptDelay: float = ATTEMPT_DELAY,
+        timeout: float | None = None,
+        name: str = "",
+    ) -> None:
+        """
+        @param attemptDelay: see L{Race}.
+        @param timeout: seconds for each address.
+        @param name: the name for errors; by default, host and port.
+        """
+        _require(reactor, IReactorTCP, "connect over TCP")
+        whole("port", port, 1, 65535)
+        family = checkHost(host)
+        local = _localFamily(localAddress)
+        if family is not None and local not in (None, family):
+            raise ValueError(f"there is no way from localAddress {localAddress!r} to {host!r}")
+        if family is None:
+            _require(reactor, IReactorPluggableNameResolver, "look names up")
+        self._bind = None
+        self._localAddress: str | None = None
+        if localAddress is not None or localPort is not None:
+            own = 0 if localPort is None else whole("localPort", localPort, 0, 65535)
+            # A chosen port is often in TIME_WAIT from the connection before.
+            self._bind = makeBinding(localAddress or "", own, reuseAddress=bool(own))
+            self._localAddress = _spelled(localAddress or "*", own)
+        self._reactor = reactor
+        self._host = encoded(host)
+        self._port = port
+        self._timeout: Any = timeout
+        # A socket bound to an address of one family cannot reach the other.
+        self._wanted = local
+        self._attemptDelay = checkDelay(attemptDelay)
+        self._mayBeItself = bool(localPort)
+        self._name = name or _spelled(host, port)
+        self._literal = None if family is None else family("TCP", host, port)
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Look the name up, and connect to the first address that answers.
+        """
+        if self._literal is not None:
+            return self._race([self._literal], protocolFactory)
+        found = lookUp(self._reactor, self._host, self._port, self._wanted)
+        return found.addCallback(self._race, protocolFactory)
+
+    def _race(self, addresses: list[IPAddress], factory: IProtocolFactory) -> Deferred[IProtocol]:
+        def connectTo(address: IPAddress) -> Deferred[IProtocol]:
+            kind = TCP4ClientEndpoint if type(address) is IPv4Address else TCP6ClientEndpoint
+            endpoint: IStreamClientEndpoint = kind(
+                self._reactor, address.host, address.port, self._timeout, self._bind
+            )
+            return endpoint.connect(factory)
+
+        race = Race(
+            addresses,
+            connectTo,
+            self._reactor,
+            name=self._name,
+            address=self._literal or HostnameAddress(self._host.encode("ascii"), self._port),
+            attemptDelay=self._attemptDelay,
+            localAddress=self._localAddress,
+            mayBeItself=self._mayBeItself,
+        )
+        race.start()
+        return race.result
 
 
-def checkHost(host: object) -> type[IAddress] | None:
+def _spelled(address: str, port: int) -> str:
     """
-    Check a host's name or address.
-
-    @return: the family of an address, or L{None} for a name.
-    @raise TypeError: if the host is no C{str}.
-    @raise ValueError: if it is neither a name nor an address.
+    An address and its port as text; C{0} is no port.
     """
-    if not isinstance(host, str):
-        raise TypeError(f"host must be a str, not {host!r}")
-    if isIPAddress(host):
-        return IPv4Address
-    if isIPv6Address(host):
-        return IPv6Address
-    if host.startswith("["):
-        raise ValueError(f"host must be an address without brackets, not {host!r}")
-    if not host.isprintable() or any(c in " /:@[]\\" for c in host):
-        raise ValueError(f"host must be a name or an address, not {host!r}")
-    try:
-        fits = 0 < len(host.encode("idna")) <= 254
-    except UnicodeError:
-        fits = False
-    if not fits:
-        raise ValueError(f"host must be a name or an address, not {host!r}")
-    return None
+    if not port:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _localFamily(localAddress: object) -> type[IAddress] | None:
+def _localFamily(localAddress: object) -> Family | None:
     if localAddress is None:
         return None
     if not isinstance(localAddress, str):
         raise TypeError(f"localAddress must be a str, not {localAddress!r}")
-    if isIPAddress(localAddress):
-        return IPv4Address
-    if isIPv6Address(localAddress):
-        return IPv6Address
-    raise ValueError(f"localAddress must be an IP address, not {localAddress!r}")
+    family = familyOf(localAddress)
+    if family is None:
+        raise ValueError(f"localAddress must be an IP address, not {localAddress!r}")
+    return family
 
 
-@implementer(IReactorPluggableNameResolver, IHostnameResolver)
-class _OneFamily:
+@implementer(IStreamClientEndpoint)
+class StringTarget:
     """
-    A reactor that resolves names to addresses of one family.
-
-    A socket bound to an IPv4 address cannot reach an IPv6 address.  Twisted would
-    try all the same, and leak an open socket.
+    The endpoint of a string, with our own in place of those of Twisted's that connect
+    over TCP.  Whatever is left does not connect to itself.
     """
 
-    def __init__(self, reactor: AnyReactor, family: type[IAddress]) -> None:
-        self._reactor = reactor
-        self._family = family
+    def __init__(
+        self, reactor: AnyReactor, endpoint: IStreamClientEndpoint, **options: Any
+    ) -> None:
+        """
+        @param options: see L{HostTarget}.
+        """
 
-    @property
-    def nameResolver(self) -> IHostnameResolver:
-        """
-        This object.
-        """
-        return self
+        def hostTarget(
+            host: str, port: int, timeout: float, local: str | None
+        ) -> HostTarget | None:
+            if local is not None and familyOf(local) is None:
+                return None  # a name, which the kernel's own bind(2) looks up
+            return HostTarget(reactor, host, port, local, timeout=timeout, **options)
 
-    def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        """
-        Install a resolver in the reactor.
-        """
-        old: IHostnameResolver = self._reactor.installNameResolver(resolver)
-        return old
+        self._endpoint = withHosts(endpoint, hostTarget)
 
-    def resolveHostName(
-        self,
-        resolutionReceiver: IResolutionReceiver,
-        hostName: str,
-        portNumber: int = 0,
-        addressTypes: Sequence[type[IAddress]] | None = None,
-        transportSemantics: str = "TCP",
-    ) -> IHostResolution:
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
-        Ask the reactor's resolver for addresses of the family.
+        Connect, but not to itself.
         """
-        resolver: IHostnameResolver = self._reactor.nameResolver
-        return resolver.resolveHostName(
-            resolutionReceiver, hostName, portNumber, [self._family], transportSemantics
-        )
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+        connecting: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
+        return connecting.addCallback(refuseItself)
 
 
 def pathTarget(
@@ -189,7 +215,7 @@ class SocketTarget:
         _require(reactor, IReactorSocket, "adopt open sockets")
         self._reactor = reactor
         self._fd = whole("fd", fd, 0, 2**31 - 1)
-        with _duplicate(self._fd) as probe:
+        with _borrowed(self._fd) as probe:
             if probe.type != socket.SOCK_STREAM:
                 raise ValueError(f"fd {fd} must be a stream socket, not {probe.type!r}")
             if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -204,14 +230,16 @@ class SocketTarget:
         return execute(self._adopt, protocolFactory)
 
     def _adopt(self, factory: IProtocolFactory) -> Any:
+        builder = _Remembering(factory)
         try:
-            with _duplicate(self._fd) as probe:
+            with _borrowed(self._fd) as probe:
                 probe.getpeername()
                 family = probe.family
+            self._reactor.adoptStreamConnection(self._fd, family, builder)
         except OSError as error:
+            if type(error).__module__ != "builtins":
+                raise  # an error of ssl
             raise getConnectError((error.errno, error.strerror)) from None
-        builder = _Remembering(factory)
-        self._reactor.adoptStreamConnection(self._fd, family, builder)
         return builder.built
 
 
@@ -233,20 +261,22 @@ class _Remembering(Factory[Any]):
         return self.built
 
 
-def _duplicate(fd: int) -> socket.socket:
+@contextmanager
+def _borrowed(fd: int) -> Generator[socket.socket]:
     """
-    A socket object on another descriptor of the same socket.
+    A socket object on a descriptor, which it does not close.  A copy would need a
+    free descriptor.
 
     @raise ValueError: if C{fd} is no open socket.
     """
-    copy = -1
     try:
-        copy = os.dup(fd)
-        return socket.socket(fileno=copy)
+        sock = socket.socket(fileno=fd)
     except OSError as error:
-        if copy >= 0:
-            os.close(copy)
         raise ValueError(f"fd {fd} is no open socket: {error.strerror}") from None
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _require(reactor: object, interface: InterfaceClass, what: str) -> None:

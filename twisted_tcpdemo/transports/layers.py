@@ -8,11 +8,12 @@ the list with the installed Twisted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.interfaces import IProtocol, IReactorTime
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
+from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_tcpdemo.interfaces import ICountingTransport
@@ -23,7 +24,14 @@ PRIVATE_NAMES: Final = {
     "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
     "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
     "twisted.internet.endpoints._WrappingProtocol": ("_wrappedProtocol",),
-    "twisted.internet.endpoints.HostnameEndpoint": ("_badHostname",),
+    "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint",),
+    "twisted.internet.endpoints.HostnameEndpoint": (
+        "_hostBytes",
+        "_port",
+        "_timeout",
+        "_bindAddress",
+    ),
+    "twisted.internet.endpoints.TCP4ClientEndpoint": ("_host",),
 }
 
 
@@ -80,17 +88,29 @@ def replaceProtocol(transport: object, old: IProtocol, new: IProtocol) -> None:
         setattr(transport, name, new)
 
 
-def looksUp(endpoint: HostnameEndpoint, host: str) -> bool:
+def withHosts(
+    endpoint: IStreamClientEndpoint,
+    replacement: Callable[[str, int, float, str | None], IStreamClientEndpoint | None],
+) -> IStreamClientEndpoint:
     """
-    Whether an endpoint is going to look up its host.
+    Put another endpoint in place of one of Twisted's that connects over TCP, alone or
+    below a layer of TLS.  Any other endpoint is left as it is.
 
-    Twisted refuses names that IDNA does not allow, such as those with an
-    underscore.  They are no host names (RFC 952), but the names of containers
-    often have one; the resolver decides about them.
+    @param replacement: is called with host, port, seconds for each address, and the
+        local address.  It returns L{None} to leave the endpoint as it is.
     """
-    if host.isascii():
-        endpoint._badHostname = False
-    return not endpoint._badHostname
+    if type(endpoint) is HostnameEndpoint:
+        host = endpoint._hostBytes.decode("ascii")
+    elif type(endpoint) is TCP4ClientEndpoint:
+        host = endpoint._host
+    else:
+        wrapped = getattr(endpoint, "_wrappedEndpoint", None)
+        if wrapped is not None:
+            endpoint._wrappedEndpoint = withHosts(wrapped, replacement)  # type: ignore[attr-defined]
+        return endpoint
+    bind: Any = endpoint._bindAddress  # of a string: None, or an address and 0
+    local = bind and bind[0]
+    return replacement(host, endpoint._port, endpoint._timeout, local) or endpoint
 
 
 def clockOf(transport: object) -> IReactorTime:
