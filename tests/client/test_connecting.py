@@ -357,3 +357,41 @@ async def test_cancelConnected() -> None:
         client.transport.write(b"hello")
         await client.whenReceived(5)
         await closed(client)
+
+
+# After the end.
+
+
+@pytest.mark.parametrize("lane", ["fast", "twisted"])
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("abortConnection", "loseConnection", "loseWriteConnection"),
+        *("pauseProducing", "resumeProducing", "stopProducing"),
+    ],
+)
+async def test_methodsAfterTheEnd(
+    lane: str, kind: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A method that ends a connection, or that a producer has, does nothing when the
+    connection is over.
+    """
+    if lane == "twisted":
+        monkeypatch.setattr("twisted_tcpdemo.client.encryption.fastReactor", lambda r: r)
+    path = tmp_path / "s"
+    where = {"tcp": "tcp:0:interface=127.0.0.1", "tls": TLS, "unix": f"unix:{path}"}[kind]
+    async with serving(TCPDemoFactory(Discard), where) as server:
+        target: Any = {"path": path} if kind == "unix" else {"host": "localhost"}
+        if kind != "unix":
+            target["port"] = server.port
+        if kind == "tls":
+            target["tls"] = clientContext()
+        client = await ClientEndpoint(installedReactor(), **target).connectProtocol(Client())
+        assert ("fast" in type(client.transport).__module__) == (lane == "fast")
+        await closed(client)
+        for _ in range(2):
+            getattr(client.transport, method)()
+        await turn()
+        assert client.closeReason is CloseReason.LOCAL_CLOSE

@@ -257,5 +257,5 @@ def test_badDelay(delay: Any, kind: type[Exception]) -> None:
         to(80, "example.test", attemptDelay=delay)
     with pytest.raises(kind, match="attemptDelay must be"):
         ClientEndpoint(installedReactor(), path="/p", attemptDelay=delay)
-    with pytest.raises(kind, match="^attemptDelay must be"):
+    with pytest.raises(kind, match=r"^attemptDelay must be"):
         ClientEndpoint.fromString("unix:/p", attemptDelay=delay)

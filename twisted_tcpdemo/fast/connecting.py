@@ -87,6 +87,14 @@ class Connecting(BaseClient):
             self._poller.add(self, WRITE)
             self._poller.announce()
 
+    def loseWriteConnection(self) -> None:
+        """
+        End this side when pending bytes are sent.  Without a connection there is
+        nothing to end: Twisted's own would wait for a socket that has gone.
+        """
+        if self.connected:
+            super().loseWriteConnection()
+
     def _connectDone(self) -> None:
         maker: EngineMaker | None = getattr(self.connector, "engineMaker", None)
         try:
