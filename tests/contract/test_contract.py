@@ -83,6 +83,66 @@ async def test_echo(serve: Serve) -> None:
         assert server.factory.bytesRead == server.factory.bytesWritten == 5
 
 
+class Replacing(TCPDemoProtocol):
+    """
+    A protocol that replaces its hooks when it is connected, and when it is told to.
+    """
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def connectionMade(self) -> None:
+        """
+        Replace the hooks that a transport calls at the end.
+        """
+        self.readConnectionLost = lambda: self.told.append("read")  # type: ignore[method-assign]
+        self.connectionLost = lambda reason=None: self.told.append("lost")  # type: ignore[method-assign, assignment, misc]
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Read a body from now on.
+        """
+        self.dataReceived = self.body  # type: ignore[method-assign]
+        self.write(data)
+
+    def body(self, data: bytes) -> None:
+        """
+        Answer in upper case.
+        """
+        self.write(data.upper())
+
+
+async def test_replacedHooks(serve: Serve, transport: str) -> None:
+    """
+    Hooks that a protocol replaces while it is connected are called, and counted;
+    the connection is not idle, and ends as it would have.
+    """
+    async with serve(Replacing, budgets=Budgets(idle=60)) as server:
+        peer = await server.connect()
+        for count in range(1, 4):
+            peer.transport.write(b"hello")
+            await peer.whenReceived(5 * count)
+            if count == 2:
+                # From outside of any event of the connection.
+                (connection,) = server.factory.connections
+                connection.dataReceived = connection.body  # type: ignore[method-assign]
+                moved = server.factory.records[0].counts.lastActivity
+        assert peer.received == b"helloHELLOHELLO"
+        assert (connection.bytesRead, connection.bytesWritten) == (15, 15)
+        assert server.factory.records[0].counts.lastActivity >= moved
+        if transport.endswith("tls"):
+            peer.transport.loseConnection()
+        else:
+            peer.transport.loseWriteConnection()
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await server.factory.whenEmpty()
+        assert server.factory.report().closedBy == {CloseReason.PEER_CLOSED: 1}
+        assert isinstance(connection, Replacing)
+        assert connection.told == (["lost"] if transport.endswith("tls") else ["read", "lost"])
+        assert server.factory.conservation() == []
+
+
 async def test_limit(serve: Serve) -> None:
     """
     A full server refuses without a byte, a release admits again, and the count

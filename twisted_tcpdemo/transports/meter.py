@@ -2,9 +2,10 @@
 Byte counts for foreign transports, which do not count by themselves.
 
 Twisted's transports hold unsent bytes in private buffers, and do not tell when
-the operating system takes them.  A L{Meter} patches the few methods through which
-bytes and ends pass (see L{twisted_tcpdemo.transports.patches}) and reads those
-buffers.  So TCP, UNIX sockets, TLS, PROXY wrappers and the transports of unit
+the operating system takes them.  A L{Meter} patches the few methods of a transport
+through which bytes and ends pass (see L{twisted_tcpdemo.transports.patches}), stands
+before the hooks of the protocol (see L{twisted_tcpdemo.transports.hooks}) and reads
+those buffers.  So TCP, UNIX sockets, TLS, PROXY wrappers and the transports of unit
 tests all look like an L{ICountingTransport}.
 
 Under TLS the buffers hold ciphertext.  There C{bytesPending} is an estimate: it
@@ -15,7 +16,6 @@ the operating system has taken everything.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -30,6 +30,7 @@ from twisted_tcpdemo.interfaces import (
     ITransportWatcher,
 )
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
+from twisted_tcpdemo.transports.hooks import Fronts, front, unfront
 from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
 from twisted_tcpdemo.transports.patches import Patches, methodOf
 
@@ -48,7 +49,8 @@ class Meter:
     L{ITransportWatcher} in the same way.
 
     A protocol may feed bytes back to its own C{dataReceived} while it handles data,
-    as C{LineReceiver.setLineMode(extra)} does.  They are not counted again.
+    as C{LineReceiver.setLineMode(extra)} does.  They are not counted again.  It may
+    also replace its hooks at any time.
     """
 
     __slots__ = (
@@ -56,25 +58,24 @@ class Meter:
         "_aborted",
         "_bottom",
         "_bottomWrite",
-        "_deliver",
         "_delivering",
         "_descriptor",
         "_doWrite",
+        "_fronts",
         "_lastActivity",
         "_left",
         "_lose",
-        "_loseProtocol",
         "_loseTransport",
+        "_lost",
         "_patches",
         "_protocol",
-        "_readEndedHook",
         "_relays",
         "_seconds",
         "_settled",
         "_startTLS",
+        "_telling",
         "_transport",
         "_write",
-        "_writeEndedHook",
         "bytesRead",
         "bytesWritten",
         "watcher",
@@ -90,6 +91,8 @@ class Meter:
         self._transport: Any = transport
         self._bottom: Any = None
         self._delivering = False
+        self._telling = False
+        self._lost = False
         self._aborted = False
         self._left: int | None = None
         self._patches = Patches()
@@ -101,15 +104,14 @@ class Meter:
         """
         place, transport = self._patches.place, self._transport
         self._protocol: Any = protocol
-        self._loseProtocol = methodOf(protocol, "connectionLost")
-        place(protocol, "connectionLost", self._protocolLost)
-        self._readEndedHook = methodOf(protocol, "readConnectionLost")
-        place(protocol, "readConnectionLost", self._readEnded)
-        self._writeEndedHook = methodOf(protocol, "writeConnectionLost")
-        place(protocol, "writeConnectionLost", self._writeEnded)
+        self._fronts: Fronts = {
+            "dataReceived": self._dataReceived,
+            "readConnectionLost": self._readEnded,
+            "writeConnectionLost": self._writeEnded,
+            "connectionLost": self._protocolLost,
+        }
+        front(protocol, self._fronts)
         self._relays = relayHalfClose(transport, self._readEndedUnheard)
-        self._deliver: Callable[[Any, bytes], None] = methodOf(protocol, "dataReceived")
-        place(protocol, "dataReceived", self._dataReceived)
         self._write = methodOf(transport, "write")
         place(transport, "write", self._countWrite)
         place(transport, "writeSequence", self._countWriteSequence)
@@ -138,8 +140,9 @@ class Meter:
 
     def detach(self) -> None:
         """
-        Take every patch away.
+        Take every patch away, and the fronts.
         """
+        self.leave()
         self._patches.remove()
         if self._relays is not None:
             self._relays.remove()
@@ -163,7 +166,8 @@ class Meter:
         """
         Let the protocol have its own methods back, for another connection.
         """
-        self._patches.removeFrom(self._protocol)
+        unfront(self._protocol, self._fronts)
+        self._fronts = {}  # they refer to this meter
 
     @property
     def lastActivity(self) -> float:
@@ -190,29 +194,46 @@ class Meter:
 
     # Between the transport and the protocol.
 
-    def _dataReceived(self, data: bytes) -> None:
+    def _dataReceived(self, deliver: Callable[[bytes], None], data: bytes) -> None:
         if self._delivering:
-            return self._deliver(self._protocol, data)
+            return deliver(data)
         self._delivering = True
         self.bytesRead += len(data)
         self._lastActivity = self._seconds()
         try:
-            return self._deliver(self._protocol, data)
+            return deliver(data)
         except BaseException:
             self.watcher.deliveryFailed()
             raise
         finally:
             self._delivering = False
 
-    def _protocolLost(self, reason: Failure = connectionDone) -> None:
-        self.watcher.transportLost(reason)
-        self._loseProtocol(self._protocol, reason)
+    def _protocolLost(
+        self, lose: Callable[[Failure], None], reason: Failure = connectionDone
+    ) -> None:
+        self._tellLost(reason)
+        lose(reason)
 
-    def _readEnded(self) -> None:
-        self.watcher.transportReadEnded(partial(self._readEndedHook, self._protocol))
+    def _readEnded(self, tell: Callable[[], None]) -> None:
+        self._tellOnce(self.watcher.transportReadEnded, tell)
 
-    def _writeEnded(self) -> None:
-        self.watcher.transportWriteEnded(partial(self._writeEndedHook, self._protocol))
+    def _writeEnded(self, tell: Callable[[], None]) -> None:
+        self._tellOnce(self.watcher.transportWriteEnded, tell)
+
+    def _tellOnce(
+        self, watcher: Callable[[Callable[[], object]], None], tell: Callable[[], None]
+    ) -> None:
+        """
+        Let the watcher tell the protocol.  A hook may call the one that it has
+        replaced; the watcher need not hear of that.
+        """
+        if self._telling:
+            return tell()
+        self._telling = True
+        try:
+            watcher(tell)
+        finally:
+            self._telling = False
 
     def _readEndedUnheard(self) -> None:
         """
@@ -274,15 +295,23 @@ class Meter:
 
     def _connectionLost(self, reason: Failure) -> None:
         """
-        C{connectionLost} of the transport.  It tells the protocol, whose hook is
-        patched too; this one is for a protocol that has replaced its own hook
-        since it was connected.
+        C{connectionLost} of the transport.  It tells the protocol, before whose
+        hook the meter stands too; this one is for a transport that delivers to
+        another protocol by now.
         """
         # The transport takes its layers apart before it tells the protocol.
         self._left = self.bytesPending
         try:
             self._loseTransport(self._transport, reason)
         finally:
+            self._tellLost(reason)
+
+    def _tellLost(self, reason: Failure) -> None:
+        """
+        Tell the watcher of the loss, once.
+        """
+        if not self._lost:
+            self._lost = True
             self.watcher.transportLost(reason)
 
 

@@ -82,13 +82,3 @@ class Patches:
                 del attributes[name]
             else:
                 attributes[name] = before
-
-    def removeFrom(self, target: object) -> None:
-        """
-        Put back what was placed on one object, and leave the others.
-        """
-        attributes, placed = vars(target), self._placed
-        fours = [placed[start : start + 4] for start in range(0, len(placed), 4)]
-        self._placed = [item for four in fours if four[3] is attributes for item in four]
-        self.remove()
-        self._placed += [item for four in fours if four[3] is not attributes for item in four]
