@@ -24,8 +24,8 @@ class WriteFailedError(TCPDemoError):
     """
     Bytes given to C{write()} can no longer reach the operating system.
 
-    @ivar reason: why the connection ended, or L{None} if it is still open and
-        only its write side has ended.
+    @ivar reason: why the connection has ended or is about to end; L{None} if it is
+        still open and only its write side has ended.
     """
 
     def __init__(self, reason: CloseReason | None) -> None:

@@ -22,7 +22,7 @@ from tests.support.records import (
 )
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import CloseReason
-from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.connection.record import AT_ONCE, Connection, ISlots
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.interfaces import ITransportWatcher
@@ -122,6 +122,60 @@ async def test_whenWritable() -> None:
     lose(connection, ABORTED)
     error = await failureOf(waiting)
     assert isinstance(error, WriteFailedError) and error.reason is CloseReason.DRAIN
+
+
+@pytest.mark.parametrize("reason", [CloseReason.ABORTED, CloseReason.DRAIN])
+async def test_afterAnAbort(reason: CloseReason) -> None:
+    """
+    Between an abort and the loss nothing can be written, for the reason of the abort.
+    """
+    connection = begin()
+    if reason is CloseReason.ABORTED:
+        connection.transport.abortConnection()
+    else:
+        connection.abort(reason)
+    for waiting in connection.write(b"late"), connection.whenWritable():
+        error = await failureOf(waiting)
+        assert isinstance(error, WriteFailedError) and error.reason is reason
+
+
+async def test_vanishing() -> None:
+    """
+    A transport that has lost its connection and not told yet takes nothing; the
+    Deferreds fail when it has told the reason.
+    """
+    connection = begin(transport := Held(HOST, PEER))
+    transport.write(bytes(LOW_WATER + 1))
+    room = connection.whenWritable()
+    transport.connected = False
+    transport.write = lambda data: None  # type: ignore[method-assign]
+    waiting = [connection.write(b"late"), connection.whenWritable(), room]
+    assert not any(waiter.called for waiter in waiting)
+    transport.bytesPending = 0
+    lose(connection, LOST)
+    for waiter in waiting:
+        error = await failureOf(waiter)
+        assert isinstance(error, WriteFailedError) and error.reason is CloseReason.RESET
+
+
+async def test_turns() -> None:
+    """
+    A loop on whenWritable() lets the reactor have its turn now and then.
+    """
+    connection = begin(slots=Slots(clock := Clock()))
+    for _ in range(2):
+        for _ in range(AT_ONCE):
+            assert connection.whenWritable().called
+        waiting = connection.whenWritable()
+        assert not waiting.called
+        clock.advance(0)
+        assert waiting.called
+    for _ in range(AT_ONCE):
+        connection.whenWritable()
+    waiting = connection.whenWritable()
+    lose(connection)
+    assert isinstance(await failureOf(waiting), WriteFailedError)
+    clock.advance(0)
 
 
 @pytest.mark.parametrize(("limit", "aborted"), [(None, False), (5, False), (4, True)])

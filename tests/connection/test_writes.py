@@ -4,13 +4,18 @@ Deferreds that fire when written bytes reach the operating system.
 
 from __future__ import annotations
 
+import gc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from tests.support.hygiene import LoggedErrors
+from tests.support.waiting import failureOf
 from twisted_tcpdemo import CloseReason
-from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites
+from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites, refused
 from twisted_tcpdemo.errors import TCPDemoError, WriteFailedError
 
 
@@ -57,11 +62,64 @@ def test_fail() -> None:
     waiters = PendingWrites()
     results = [outcome(waiters.whenTaken(1)), outcome(waiters.whenLow())]
     error = WriteFailedError(CloseReason.RESET)
-    waiters.fail(error)
-    waiters.fail(WriteFailedError(CloseReason.IDLE))
+    waiters.end(0, 0, error)
+    waiters.end(10, 0, WriteFailedError(CloseReason.IDLE))
     waiters.settle(10, 0)
     for [failure] in results:
         assert isinstance(failure, Failure) and failure.value is error
+
+
+def test_endTaken() -> None:
+    """
+    At the end, writes that were taken fire, and nothing waits for room any more.
+    """
+    waiters = PendingWrites()
+    taken, left = outcome(waiters.whenTaken(1)), outcome(waiters.whenTaken(2))
+    room = outcome(waiters.whenLow())
+    waiters.end(2, 1, WriteFailedError(CloseReason.RESET))
+    assert taken == [2]
+    for [failure] in left, room:
+        assert isinstance(failure, Failure) and failure.check(WriteFailedError)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_notLookedAt(kept: bool) -> None:
+    """
+    A failure that nobody has asked for is not logged; who keeps the Deferred and
+    looks later gets it.
+    """
+    error = WriteFailedError(CloseReason.RESET)
+    waiters = PendingWrites()
+    made = [waiters.whenTaken(1), waiters.whenLow(), refused(error)]
+    waiters.end(0, 0, error)
+    if kept:
+        for [failure] in map(outcome, made):
+            assert isinstance(failure, Failure) and failure.value is error
+    del made
+    gc.collect()
+
+
+def test_lookedAt(loggedErrors: LoggedErrors) -> None:
+    """
+    A failure at which a program has looked, without handling it, is logged.
+    """
+    error = WriteFailedError(CloseReason.RESET)
+    waiters = PendingWrites()
+    waiters.whenTaken(1).addCallback(print)
+    waiters.end(0, 0, error)
+    refused(error).addCallback(print)
+    gc.collect()
+    assert len(loggedErrors.take(WriteFailedError)) == 2
+
+
+async def test_returned() -> None:
+    """
+    A callback that returns such a Deferred passes its failure on.
+    """
+    refusal: Deferred[None] = refused(WriteFailedError(CloseReason.IDLE))
+    chained: Deferred[None] = succeed(None).addCallback(lambda _: refusal)
+    error = await failureOf(chained)
+    assert isinstance(error, WriteFailedError)
 
 
 def test_writeInCallback() -> None:
@@ -85,7 +143,7 @@ def test_waitInErrback() -> None:
     waiters = PendingWrites()
     again: list[list[object]] = []
     waiters.whenTaken(1).addErrback(lambda _: again.append(outcome(waiters.whenTaken(2))))
-    waiters.fail(WriteFailedError(CloseReason.RESET))
+    waiters.end(0, 0, WriteFailedError(CloseReason.RESET))
     assert again == [[]]
 
 
@@ -118,7 +176,7 @@ def test_order(sizes: list[int], data: some.DataObject) -> None:
         taken = data.draw(some.integers(taken, written))
         waiters.settle(written, written - taken)
         assert fired == [offset for offset in offsets if offset <= taken]
-    waiters.fail(WriteFailedError(CloseReason.RESET))
+    waiters.end(written, written - taken, WriteFailedError(CloseReason.RESET))
     assert fired == offsets
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from weakref import ReferenceType, ref
 
 import pytest
+from twisted.internet.defer import Deferred
 
 from tests.support.certificates import pemFile, serverContext, standardServer
 from tests.support.peers import Server, serving
@@ -141,6 +142,112 @@ async def test_replacedHooks(serve: Serve, transport: str) -> None:
         assert isinstance(connection, Replacing)
         assert connection.told == (["lost"] if transport.endswith("tls") else ["read", "lost"])
         assert server.factory.conservation() == []
+
+
+class Greeting(TCPDemoProtocol):
+    """
+    Writes, and does not look at the results.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Write more than the peer's system takes.
+        """
+        self.write(bytes(20_000_000))
+        self.whenWritable()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """
+        Write once more.
+        """
+        self.write(b"late")
+        self.whenWritable()
+
+
+@pytest.mark.parametrize("how", ["abort", "maxPending", "reset"])
+async def test_writeWithoutLooking(serve: Serve, transport: str, how: str) -> None:
+    """
+    A write that fails and whose result nobody wants logs nothing; a write after an
+    abort fails with the reason of the abort.
+    """
+    limit = 5_000_000 if how == "maxPending" else None
+    async with serve(Greeting, budgets=Budgets(maxPending=limit)) as server:
+        peer = await server.connect()
+        if how == "reset":
+            await peer.whenReceived(1)
+            peer.transport.abortConnection()
+        elif how == "abort":
+            await peer.whenReceived(1)
+            connection = await server.protocol()
+            connection.transport.abortConnection()
+            for waiting in connection.write(b"late"), connection.whenWritable():
+                error = await failureOf(waiting)
+                assert isinstance(error, WriteFailedError)
+                assert error.reason is CloseReason.ABORTED
+        await until(lambda: server.factory.closedCount)
+        [reason] = server.factory.report().closedBy
+        expected = {"abort": CloseReason.ABORTED, "maxPending": CloseReason.MAX_PENDING}
+        if how in expected:
+            assert reason is expected[how]
+
+
+async def test_writeBeyondMaxPending(serve: Serve) -> None:
+    """
+    After a write that was one too many, everything fails with that reason.
+    """
+    results: list[Any] = []
+
+    class Flooding(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            for waiting in (self.write(bytes(20_000_000)), self.write(b"x"), self.whenWritable()):
+                waiting.addBoth(results.append)
+
+    async with serve(Flooding, budgets=Budgets(maxPending=5_000_000)) as server:
+        await server.connect()
+        await until(lambda: len(results) == 3)
+        assert [result.value.reason for result in results] == [CloseReason.MAX_PENDING] * 3
+        await server.factory.whenEmpty()
+
+
+async def test_loopOnWhenWritable(
+    serve: Serve, transport: str, request: pytest.FixtureRequest
+) -> None:
+    """
+    A loop on whenWritable() ends when this side has ended.
+    """
+    if transport == "fast-tls":
+        why = "the transport accepts bytes after it has ended its TLS stream"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
+
+    class Looping(TCPDemoProtocol):
+        allowHalfOpen = True
+        turns = 0
+
+        async def loop(self) -> None:
+            while True:
+                await self.whenWritable()
+                self.transport.write(b"x")
+                self.turns += 1
+
+        def dataReceived(self, data: bytes) -> None:
+            (self.transport.loseConnection if data == b"close" else self.end)()
+
+        def end(self) -> None:
+            self.transport.loseWriteConnection()
+
+    for word in ("close",) if transport.endswith("tls") else ("close", "end"):
+        async with serve(Looping) as server:
+            peer = await server.connect()
+            looping = await server.protocol()
+            running = Deferred.fromCoroutine(looping.loop())
+            await peer.whenReceived(1000)
+            peer.transport.write(word.encode())
+            error = await failureOf(running)
+            assert isinstance(error, WriteFailedError)
+            assert error.reason is (CloseReason.LOCAL_CLOSE if word == "close" else None)
+            assert looping.turns >= 1000
+            peer.transport.loseConnection()
+            await server.factory.whenEmpty()
 
 
 async def test_limit(serve: Serve) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address, UNIXAddress
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -105,8 +105,9 @@ async def test_notSent(log: list[str]) -> None:
     protocol = ReportProtocol()
     transport.connected = False
     protocol.makeConnection(transport)
+    protocol.connectionLost(Failure(ConnectionLost()))
     await turn()
-    assert log == ["not sent: the bytes were not sent: the write side was closed"]
+    assert log == ["not sent: the bytes were not sent: reset"]
 
 
 def test_data(log: list[str]) -> None:

@@ -253,7 +253,8 @@ class TCPDemoProtocol(Protocol):
             <twisted_tcpdemo.errors.WriteFailedError>} when they can no longer
             go, and with L{NotConnectedError
             <twisted_tcpdemo.errors.NotConnectedError>} before there is a
-            connection.  Cancelling it takes nothing back.
+            connection.  Cancelling it takes nothing back.  If nobody looks at
+            it, a failure to write is not logged.
         @raise TypeError: if it is neither bytes nor text.
         """
         if isinstance(data, str):
@@ -269,8 +270,10 @@ class TCPDemoProtocol(Protocol):
         Wait until the write buffer is low: no more than 64 KiB are pending
         (Node's C{drain} event, asyncio's C{drain()}).
 
-        @return: a new Deferred each time; it has fired already if the buffer
-            is low.  It fails as that of L{write} does.
+        @return: a new Deferred each time.  It has fired already if the buffer
+            is low, but for one now and then, which lets the reactor have its
+            turn.  It fails as that of L{write} does, also when this side has
+            ended.
         """
         if self._connection is None:
             return fail(NotConnectedError("whenWritable() before the connection was made"))

@@ -5,13 +5,17 @@ A L{Connection} is made when a protocol gets its transport.  It keeps everything
 that must stay right whatever a subclass of the protocol does, so none of it
 lives in the protocol.  The factory, the ledger and the budgets deal with this
 record; the protocol shows it to its author.
+
+It is one file because its parts are short and need one another: each event of the
+transport may end the connection, and the end settles writes, budgets and the slot.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,17 +25,21 @@ from twisted_tcpdemo.connection.ending import GRACEFUL, PRESUMED, blame, classif
 from twisted_tcpdemo.connection.facts import Facts
 from twisted_tcpdemo.connection.pause import FirstPause
 from twisted_tcpdemo.connection.watch import BudgetWatch
-from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites
+from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites, refused
 from twisted_tcpdemo.errors import WriteFailedError
 from twisted_tcpdemo.interfaces import IConnectionHooks, ITransportWatcher
 from twisted_tcpdemo.transports.counts import finalOf
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
-from twisted_tcpdemo.transports.layers import bottomOf, clockOf, isHandshaking
+from twisted_tcpdemo.transports.layers import accepts, bottomOf, clockOf, isHandshaking
 from twisted_tcpdemo.transports.meter import Meter
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 from twisted_tcpdemo.values.report import CloseReason
 
 _log = Logger(namespace="tcpdemo")
+
+AT_ONCE: Final = 64
+"""Calls of C{whenWritable()} in a row whose Deferred may have fired already.  The next
+one fires in a later turn of the reactor, so that a loop lets the others have theirs."""
 
 
 class ISlots(Interface):
@@ -66,6 +74,8 @@ class Connection(Facts):
     """
 
     __slots__ = (
+        "_aborting",
+        "_atOnce",
         "_budgets",
         "_cause",
         "_pause",
@@ -89,6 +99,8 @@ class Connection(Facts):
         self._slots = slots
         self._budgets = slots.budgets if slots is not None else DEFAULT_BUDGETS
         self._cause: CloseReason | None = None
+        self._aborting = False
+        self._atOnce = 0
         self._readEnded = False
         self._writeEnded = False
         self._pending: PendingWrites | None = None
@@ -190,6 +202,7 @@ class Connection(Facts):
         See L{ITransportWatcher}.
         """
         self._blame(CloseReason.ABORTED)
+        self._aborting = True
         self._askAgain()
         if self.closingAt is None:
             self.closingAt = self._clock.seconds()
@@ -231,8 +244,8 @@ class Connection(Facts):
             self._slots.release(self)
         self.protocol = None
         if self._pending is not None:
-            self._pending.settle(final.bytesWritten, final.bytesPending)
-            self._pending.fail(WriteFailedError(self.closeReason))
+            error = WriteFailedError(self.closeReason)
+            self._pending.end(final.bytesWritten, final.bytesPending, error)
 
     def transportReadEnded(self, tell: Callable[[], object]) -> None:
         """
@@ -287,8 +300,12 @@ class Connection(Facts):
         if self.closeReason is None:
             self.transport.write(data)
         written = self.counts.bytesWritten
-        if written - before < len(data) or self.closeReason is not None:
-            return fail(WriteFailedError(self.closeReason))
+        if self.closeReason is not None:
+            return refused(WriteFailedError(self.closeReason))
+        if written - before < len(data):
+            if self._isVanishing():
+                return self._pendingWrites().whenTaken(written + 1)
+            return refused(WriteFailedError(self._ending()))
         if not self.counts.bytesPending:
             return succeed(written)
         return self._pendingWrites().whenTaken(written)
@@ -298,10 +315,31 @@ class Connection(Facts):
         Fire when few bytes are pending.
         """
         if self.closeReason is not None:
-            return fail(WriteFailedError(self.closeReason))
-        if self.counts.bytesPending <= LOW_WATER:
+            return refused(WriteFailedError(self.closeReason))
+        if self._isVanishing():
+            return self._pendingWrites().whenLow()
+        if self._aborting or not accepts(self.transport):
+            return refused(WriteFailedError(self._ending()))
+        if self.counts.bytesPending > LOW_WATER:
+            return self._pendingWrites().whenLow()
+        self._atOnce += 1
+        if self._atOnce <= AT_ONCE:
             return succeed(None)
+        self._atOnce = 0
+        self._clock.callLater(0, self.transportFlushed)
         return self._pendingWrites().whenLow()
+
+    def _isVanishing(self) -> bool:
+        """
+        Whether the transport has lost its connection, and is about to tell why.
+        """
+        return not (self._aborting or getattr(bottomOf(self.transport), "connected", True))
+
+    def _ending(self) -> CloseReason | None:
+        """
+        Why the connection is about to end; L{None} if only its write side has ended.
+        """
+        return self._cause if self.closingAt is not None else None
 
     def _pendingWrites(self) -> PendingWrites:
         if self._pending is None:

@@ -1,14 +1,22 @@
 """
 Deferreds that fire when written bytes reach the operating system.
+
+A program that does not look at them has not asked for their result.  So a failure at
+which nobody has looked is not logged, as that of another Deferred is: each peer that
+resets its connection could fill the log.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
 from twisted_tcpdemo.errors import WriteFailedError
+from twisted_tcpdemo.transports.layers import failQuietly
+
+T = TypeVar("T")
 
 LOW_WATER = 65536
 """Bytes that may be pending while the buffer still counts as low: the size at
@@ -59,13 +67,24 @@ class PendingWrites:
             for waiter in room:
                 waiter.callback(None)
 
-    def fail(self, error: WriteFailedError) -> None:
+    def end(self, written: int, pending: int, error: WriteFailedError) -> None:
         """
-        Fail what is left: the operating system will take no more.
+        Fire the writes that the operating system has taken, and fail what is left:
+        it will take no more.
         """
-        writes, self._writes = self._writes, deque()
         room, self._room = self._room, []
+        self.settle(written, pending)
+        writes, self._writes = self._writes, deque()
         for _, write in writes:
-            write.errback(error)
+            failQuietly(write, error)
         for waiter in room:
-            waiter.errback(error)
+            failQuietly(waiter, error)
+
+
+def refused(error: WriteFailedError) -> Deferred[T]:
+    """
+    A Deferred that has failed: the operating system can take no bytes.
+    """
+    waiter: Deferred[T] = Deferred()
+    failQuietly(waiter, error)
+    return waiter

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper
@@ -32,6 +33,7 @@ PRIVATE_NAMES: Final = {
         "_bindAddress",
     ),
     "twisted.internet.endpoints.TCP4ClientEndpoint": ("_host",),
+    "twisted.internet.defer.Deferred": ("_callbacks", "_debugInfo"),
 }
 
 
@@ -181,3 +183,15 @@ def hasLateAddresses(transport: object) -> bool:
     header (twisted #12501).
     """
     return isinstance(transport, ProtocolWrapper)
+
+
+def failQuietly(waiter: Deferred[Any], error: Exception) -> None:
+    """
+    Fail a Deferred.  If nobody has looked at it, Twisted logs nothing about it.
+    Whoever looks later gets the failure, and Twisted logs it again if it is not
+    handled then.
+    """
+    isUnasked = not waiter._callbacks
+    waiter.errback(error)
+    if isUnasked and waiter._debugInfo is not None:
+        waiter._debugInfo.failResult = None
