@@ -133,6 +133,15 @@ class ICountingTransport(ITransport):
         """
 
 
+class IFastReactor(Interface):
+    """
+    A reactor whose ports and connections are on the fast lane, if it can have such.
+
+    C{IFastReactor(reactor)} is C{fastReactor(reactor)}.  So a server, which does not
+    know the fast lane, puts its listeners there.
+    """
+
+
 class IConnectionHooks(IProtocol, IHalfCloseableProtocol):
     """
     The hooks of a protocol: the events of its connection.

@@ -1,7 +1,7 @@
 from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 
-from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 
 
 class Counter(TCPDemoProtocol):
@@ -11,7 +11,7 @@ class Counter(TCPDemoProtocol):
 
 async def main(reactor):
     factory = TCPDemoFactory(Counter, maxConnections=100)
-    await factory.listen(ServerEndpoint(reactor, 18001, "127.0.0.1"))
+    await factory.listen(18001)
     print("listening on", factory.address(), flush=True)
     await Deferred()  # until Ctrl-C
 

@@ -133,6 +133,8 @@ async def main(reactor: Clock) -> None:
     factory.removeObserver(alarm)
     port = await factory.listen(ServerEndpoint(reactor, 18001, "127.0.0.1"))
     print(port.getHost(), factory.address())
+    await factory.listen(0)
+    await factory.listen("tcp:0:interface=127.0.0.1")
     await factory.listen(Patient(ServerEndpoint(reactor, 0)))
     await ServerEndpoint(reactor, 0).listen(Factory.forProtocol(Lines))
     await TCPDemoFactory(hosted(LineOnlyReceiver)).listen(ServerEndpoint(reactor, 0))

@@ -4,6 +4,7 @@ Ports: the kernel's queue of clients, pauses, and stops.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from zope.interface import implementer
 from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.peers import Events, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
-from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.errors import ListeningStoppedError
+from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.twistd.programs import Discard
 
 
@@ -329,3 +331,54 @@ async def test_portInUse() -> None:
         assert isinstance(await failureOf(factory.listen(endpoint)), CannotListenError)
         assert events.names == ["serverError"]
         assert not factory.listening
+
+
+@pytest.mark.parametrize("where", [0, "fasttcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1"])
+async def test_listenWhere(where: int | str) -> None:
+    """
+    A factory listens on a port number and on a string, and tells where.
+    """
+    factory = TCPDemoFactory(Discard)
+    port = await factory.listen(where)
+    try:
+        [address] = factory.addresses()
+        assert address.port == port.getHost().port  # type: ignore[attr-defined]
+        assert isinstance(port, WriteThroughPort)
+        if where == 0:
+            assert address.address in {"::", "0.0.0.0"}
+        else:
+            assert address.address == "127.0.0.1"
+        with rawConnection(address.port or 0):
+            await until(lambda: factory.connectionCount)
+    finally:
+        await factory.drain(0)
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "words"),
+    [
+        (-1, ValueError, "port must be from 0 to 65535, not -1"),
+        (65536, ValueError, "port must be from 0 to 65535"),
+        (True, TypeError, "a port number, an endpoint string or an endpoint, not True"),
+        (None, TypeError, "a port number, an endpoint string or an endpoint, not None"),
+        (80.0, TypeError, "not 80.0"),
+        (b"tcp:80", TypeError, "not b'tcp:80'"),
+        (Discard(), TypeError, "an endpoint, not <"),
+        (ServerEndpoint, TypeError, "an endpoint, not <class"),
+        ("18001", ValueError, "'18001' describes no endpoint"),
+        ("nonsense:1", ValueError, "'nonsense:1' describes no endpoint"),
+        ("tcp", ValueError, "'tcp' describes no endpoint"),
+        ("tcp:http", ValueError, "'tcp:http' describes no endpoint"),
+        ("fasttcp:70000", ValueError, "port must be from 0 to 65535"),
+        ("systemd:domain=INET:index=9", ValueError, "describes no endpoint"),
+        ("ssl:0:privateKey=/nowhere.pem", FileNotFoundError, "/nowhere.pem"),
+    ],
+)
+def test_listenNowhere(where: Any, kind: type[Exception], words: str) -> None:
+    """
+    Anything else is refused at once, with what is wrong.
+    """
+    factory = TCPDemoFactory(Discard)
+    with pytest.raises(kind, match=re.escape(words)):
+        factory.listen(where)
+    assert not factory.listening

@@ -17,9 +17,12 @@ from tests.support.places import EXAMPLES
 @contextmanager
 def running(name: str) -> Generator[subprocess.Popen[str]]:
     """
-    An example as a process of its own, on a free port instead of its own.
+    An example as a process of its own, on a free port of the loopback instead of its
+    own.
     """
-    source = (EXAMPLES / name).read_text().replace("18001", "0")
+    source = (EXAMPLES / name).read_text()
+    source = source.replace("listen(18001)", 'listen("fasttcp:18001:interface=127.0.0.1")')
+    source = source.replace("18001", "0")
     process = subprocess.Popen(
         [sys.executable, "-c", source],
         stdout=subprocess.PIPE,

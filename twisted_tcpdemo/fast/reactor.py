@@ -19,17 +19,20 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
     IProtocolFactory,
+    IReactorCore,
     IReactorSocket,
     IReactorSSL,
     IReactorTCP,
     IReactorUNIX,
 )
 from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.python.components import registerAdapter
 from zope.interface import directlyProvides, implementer, providedBy
 
 from twisted_tcpdemo.fast.accepting import canPoll
 from twisted_tcpdemo.fast.connector import WriteThroughConnector
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
+from twisted_tcpdemo.interfaces import IFastReactor
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.tls.context import EngineMaker, engineMaker, unwrapped
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -307,3 +310,6 @@ def fastReactor(reactor: R) -> R:
         return reactor
     view: Any = FastReactor(reactor)
     return view  # type: ignore[no-any-return]
+
+
+registerAdapter(fastReactor, IReactorCore, IFastReactor)

@@ -38,7 +38,7 @@ from twisted_tcpdemo.server.drain import Drain
 from twisted_tcpdemo.server.gate import Gate
 from twisted_tcpdemo.server.held import HeldClients
 from twisted_tcpdemo.server.ledger import Ledger
-from twisted_tcpdemo.server.listeners import Listeners
+from twisted_tcpdemo.server.listeners import Listeners, endpointFor
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import (
@@ -519,10 +519,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     # Listening.
 
-    def listen(self, endpoint: StreamServer | IStreamServerEndpoint) -> Deferred[ListeningPort]:
+    def listen(
+        self, where: int | str | StreamServer | IStreamServerEndpoint
+    ) -> Deferred[ListeningPort]:
         """
-        Accept connections from an endpoint; several are allowed.
+        Accept connections; several calls are allowed.
 
+        @param where: a port number, which stands for a L{ServerEndpoint
+            <twisted_tcpdemo.ServerEndpoint>} on every address; a string that
+            describes an endpoint (see L{serverFromString
+            <twisted.internet.endpoints.serverFromString>}), which is put on the fast
+            lane; or an endpoint.  The first two use the installed reactor.
         @return: fires with the port when it listens, or with what an endpoint
             gives that only connects, such as C{stdio:}.  It fails with the
             endpoint's error, most often L{CannotListenError
@@ -530,8 +537,11 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             It fails with L{ListeningStoppedError
             <twisted_tcpdemo.errors.ListeningStoppedError>} if listeners were
             stopped or drained before this one was open; it is closed then.
+        @raise TypeError: if C{where} is none of the three.
+        @raise ValueError: if the number is out of range, or the string describes
+            no endpoint.
         """
-        return self._listeners.listen(endpoint, self)
+        return self._listeners.listen(endpointFor(where), self)
 
     def doStart(self) -> None:
         """

@@ -14,15 +14,18 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from twisted_tcpdemo.errors import ListeningStoppedError
+from twisted_tcpdemo.errors import ListeningStoppedError, needTLS
+from twisted_tcpdemo.interfaces import IFastReactor
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.shapes import ListeningPort, StreamServer
 from twisted_tcpdemo.transports.patches import Patches
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.values.checks import whole
 
 MOST_BATCHES: Final = 1000
 """Batches that a closing port accepts from a queue that does not become empty."""
@@ -216,3 +219,39 @@ def _acceptQueued(port: Any) -> None:
         port.doRead()
         if port.sessionno == before:
             return
+
+
+def endpointFor(where: object) -> StreamServer:
+    """
+    The endpoint that a port number, a string or an endpoint stands for.
+
+    A number stands for a C{fasttcp:} string.  Twisted finds what a string stands for,
+    and makes it on the fast lane.
+
+    @raise TypeError: if it is none of the three.
+    @raise ValueError: if the number is out of range, or the string describes no
+        endpoint.
+    """
+    if isinstance(where, int) and not isinstance(where, bool):
+        return _described(f"fasttcp:{whole('port', where, 0, 65535)}")
+    if isinstance(where, str):
+        return _described(where)
+    if isinstance(where, type) or not callable(getattr(where, "listen", None)):
+        raise TypeError(
+            f"listen() takes a port number, an endpoint string or an endpoint, not {where!r}"
+        )
+    return where  # type: ignore[return-value]  # it has the method
+
+
+def _described(description: str) -> StreamServer:
+    from twisted.internet import reactor
+
+    if description.startswith(("ssl:", "tls:")):
+        needTLS()
+    try:
+        endpoint: StreamServer = serverFromString(IFastReactor(reactor, reactor), description)
+    except OSError:
+        raise  # a file that it names
+    except Exception as error:
+        raise ValueError(f"{description!r} describes no endpoint: {error}") from error
+    return endpoint
