@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IFileDescriptorReceiver
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import StringTransport
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
+from zope.interface import implementer
 
 from tests.support.certificates import pemFile
 from tests.support.hygiene import LoggedErrors
@@ -184,6 +186,23 @@ def test_neither() -> None:
     """
     with pytest.raises(TypeError, match="3 is no factory"):
         hosted(3)  # type: ignore[arg-type]
+
+
+def test_descriptors() -> None:
+    """
+    The host of a protocol that takes file descriptors takes them for it.
+    """
+
+    @implementer(IFileDescriptorReceiver)
+    class Taking(Inner):
+        def fileDescriptorReceived(self, descriptor: int) -> None:
+            self.heard.append(descriptor)
+
+    outer = hosted(Taking)()
+    assert IFileDescriptorReceiver.providedBy(outer)
+    outer.fileDescriptorReceived(7)
+    assert outer.inner.heard == [7]
+    assert not IFileDescriptorReceiver.providedBy(hosted(Inner)())
 
 
 # Starting and stopping.

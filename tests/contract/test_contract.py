@@ -13,6 +13,7 @@ from weakref import ReferenceType, ref
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from tests.support.certificates import pemFile, serverContext, standardServer
 from tests.support.peers import Server, serving
@@ -248,6 +249,30 @@ async def test_loopOnWhenWritable(
             assert looping.turns >= 1000
             peer.transport.loseConnection()
             await server.factory.whenEmpty()
+
+
+async def test_foreign(serve: Serve) -> None:
+    """
+    A foreign protocol is served, counted and limited, and a full answer flushed at
+    the client's end.
+    """
+
+    class Foreign(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            assert self.transport is not None
+            self.transport.write(data)
+
+    async with serve(Foreign, maxConnections=1) as server:
+        peer = await server.connect()
+        peer.transport.write(b"hello")
+        await peer.whenReceived(5)
+        refused = await server.connect()
+        await refused.whenEnded()
+        factory = server.factory
+        assert (factory.bytesRead, factory.bytesWritten, factory.refusedCount) == (5, 5, 1)
+        peer.transport.loseConnection()
+        await factory.whenEmpty()
+        assert factory.report().closedBy == {CloseReason.PEER_CLOSED: 1}
 
 
 async def test_limit(serve: Serve) -> None:

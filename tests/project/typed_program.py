@@ -137,6 +137,7 @@ async def main(reactor: Clock) -> None:
     await factory.listen("tcp:0:interface=127.0.0.1")
     await factory.listen(Patient(ServerEndpoint(reactor, 0)))
     await ServerEndpoint(reactor, 0).listen(Factory.forProtocol(Lines))
+    await TCPDemoFactory(LineOnlyReceiver).listen(ServerEndpoint(reactor, 0))
     await TCPDemoFactory(hosted(LineOnlyReceiver)).listen(ServerEndpoint(reactor, 0))
 
     endpoint = ClientEndpoint(

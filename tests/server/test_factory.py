@@ -4,15 +4,20 @@ The factory: slots that never leak, totals that add up, events in order.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.protocols.basic import LineReceiver
-from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from tests.support.certificates import pemFile
@@ -20,6 +25,7 @@ from tests.support.memory import ADDRESS, connected
 from tests.support.peers import Events, rawConnection, reset, serving
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.connection.hosting import Hosted
 from twisted_tcpdemo.connection.record import ISlots
 from twisted_tcpdemo.interfaces import IConnectionObserver
 from twisted_tcpdemo.server.observers import ConnectionObserver
@@ -57,6 +63,15 @@ def test_badLimit(limit: Any) -> None:
         ("keepAliveInitialDelay", float("nan")),
         ("budgets", 30),
         ("watermarks", (0.8, 0.6)),
+        ("clock", 5),
+        ("clock", time),
+        ("allowHalfOpen", "no"),
+        ("pauseOnConnect", 1),
+        ("protocol", TCPDemoProtocol()),
+        ("protocol", "examples.Echo"),
+        ("protocol", dict),
+        ("protocol", TCPDemoFactory),
+        ("protocol", TCPDemoFactory()),
     ],
 )
 def test_badOption(option: str, value: Any) -> None:
@@ -115,14 +130,176 @@ def test_forProtocol() -> None:
     assert factory.maxConnections == 3
 
 
-def test_foreignProtocol() -> None:
+def test_badClassAttribute() -> None:
     """
-    A foreign protocol would not be counted, so it is an error that tells the
-    remedy.
+    A protocol that cannot be built is refused wherever it is given.
     """
-    factory = TCPDemoFactory(Protocol)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="mix it in"):
+
+    class Wrong(TCPDemoFactory):
+        protocol = TCPDemoProtocol()  # type: ignore[assignment]
+
+    with pytest.raises(TypeError, match="protocol must be a protocol class"):
+        Wrong()
+    with pytest.raises(TypeError, match="protocol must be a protocol class"):
+        TCPDemoFactory.forProtocol("examples.Echo")  # type: ignore[arg-type]
+    factory: Any = TCPDemoFactory()
+    factory.protocol = None
+    with pytest.raises(TypeError, match="protocol must be a protocol class"):
         factory.buildProtocol(ADDRESS)
+
+
+def test_builtNoProtocol() -> None:
+    """
+    A callable that builds anything but a protocol is an error that names both.
+    """
+    factory = TCPDemoFactory(lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(TypeError, match="built None, which is no protocol"):
+        factory.buildProtocol(ADDRESS)
+
+
+class Foreign(Protocol):
+    """
+    A protocol that knows nothing of its factory.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Send the bytes back.
+        """
+        assert self.transport is not None
+        self.transport.write(data)
+
+
+class Overriding(TCPDemoFactory):
+    """
+    Builds foreign protocols by itself.
+    """
+
+    def buildProtocol(self, addr: object) -> Any:
+        """
+        Build one, without asking for a slot.
+        """
+        return Foreign()
+
+
+class Assigned(TCPDemoFactory):
+    """
+    Has a C{buildProtocol} on the instance.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        vars(self)["own"] = self.buildProtocol
+        self.buildProtocol = lambda addr: Foreign()  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(TCPDemoFactory, Foreign),
+        partial(TCPDemoFactory, lambda: Foreign()),  # noqa: PLW0108
+        Overriding,
+        Assigned,
+    ],
+)
+def test_foreignProtocol(make: Callable[..., TCPDemoFactory]) -> None:
+    """
+    A foreign protocol is hosted and counted, in whatever way a program builds it.
+    """
+    factory = make(maxConnections=1)
+    protocol, transport = connected(factory)
+    _, refused = connected(factory)
+    protocol.dataReceived(b"hello")
+    assert isinstance(protocol, Hosted) and protocol.inner.factory is factory
+    assert transport.value() == b"hello" and refused.disconnecting
+    assert (factory.bytesRead, factory.bytesWritten) == (5, 5)
+    assert factory.report().refusedBy == {"maxConnections": 1}
+    protocol.connectionLost(Failure(ConnectionDone()))
+    assert (factory.connectionCount, factory.closedCount) == (0, 1)
+    assert factory.conservation() == []
+
+
+@pytest.mark.parametrize("own", [None, Factory()])
+def test_otherFactory(own: Any) -> None:
+    """
+    A protocol that a program builds counts here, whether it has no factory or
+    another one, and keeps that.
+    """
+
+    class Careless(TCPDemoFactory):
+        def buildProtocol(self, addr: object) -> Any:
+            protocol = Echo()
+            protocol.factory = own
+            return protocol
+
+    factory = Careless(maxConnections=1)
+    protocol, _ = connected(factory)
+    _, refused = connected(factory)
+    assert protocol.factory is (own or factory)
+    assert (factory.connectionCount, factory.refusedCount) == (1, 1)
+    assert refused.disconnecting
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_wrapped(depth: int) -> None:
+    """
+    A program that wraps our protocol is counted once, and refused clients are
+    refused behind the wrapper.
+    """
+
+    class Wrapping(TCPDemoFactory):
+        def buildProtocol(self, addr: object) -> Any:
+            protocol: Any = super().buildProtocol(addr)  # type: ignore[arg-type]
+            for _ in range(depth):
+                protocol = ProtocolWrapper(WrappingFactory(self), protocol)
+            return protocol
+
+    factory = Wrapping(Echo, maxConnections=1)
+    wrapper, transport = connected(factory)
+    wrapper.dataReceived(b"hello")
+    assert transport.value() == b"hello"
+    assert [type(protocol).__name__ for protocol in factory.connections] == ["Echo"]
+    _, refused = connected(factory)
+    assert refused.disconnecting
+    assert (factory.connectionCount, factory.refusedCount, factory.bytesRead) == (1, 1, 5)
+
+
+def test_foreignWithUpstream() -> None:
+    """
+    A foreign protocol that holds a client's protocol of ours is no wrapper of it.
+    """
+
+    class Proxying(TCPDemoFactory):
+        def buildProtocol(self, addr: object) -> Any:
+            protocol: Any = Foreign()
+            protocol.upstream = TCPDemoProtocol()
+            return protocol
+
+    factory = Proxying()
+    protocol, _ = connected(factory)
+    assert isinstance(protocol, Hosted) and factory.connectionCount == 1
+
+
+def test_overriddenAsBefore() -> None:
+    """
+    A program's own buildProtocol may add to what this one builds, build nothing, or
+    raise.
+    """
+
+    class Own(TCPDemoFactory):
+        result: Any = ...
+
+        def buildProtocol(self, addr: object) -> Any:
+            protocol: Any = super().buildProtocol(addr)  # type: ignore[arg-type]
+            protocol.named = "own"
+            return protocol if self.result is ... else self.result
+
+    factory = Own(Echo)
+    assert connected(factory)[0].named == "own"
+    factory.result = None
+    assert factory.buildProtocol(ADDRESS) is None
+    factory.result = 3
+    assert factory.buildProtocol(ADDRESS) == 3
 
 
 async def test_closeBeforeListen() -> None:

@@ -12,16 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
     IHalfCloseableProtocol,
     IHandshakeListener,
     IProtocol,
     IProtocolFactory,
 )
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import BaseProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
+from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.record import ISlots
 from twisted_tcpdemo.shapes import Connectable, ProtocolFactory
 
 
@@ -36,6 +39,8 @@ class Hosted(TCPDemoProtocol):
         @param inner: the hosted protocol.
         """
         self.inner: Any = inner
+        if IFileDescriptorReceiver.providedBy(inner):
+            alsoProvides(self, IFileDescriptorReceiver)
 
     def connectionMade(self) -> None:
         """
@@ -58,6 +63,12 @@ class Hosted(TCPDemoProtocol):
         Pass the bytes on.
         """
         self.inner.dataReceived(data)
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """
+        Pass a file descriptor on, to a protocol that takes them.
+        """
+        self.inner.fileDescriptorReceived(descriptor)
 
     def readConnectionLost(self) -> None:
         """
@@ -162,3 +173,50 @@ def hosted(
     if not callable(what):
         raise TypeError(f"{what!r} is no factory, and cannot be called for a protocol")
     return lambda: Hosted(what())
+
+
+def isProtocol(built: object) -> bool:
+    """
+    Whether an object, or each of a class, can be a protocol.
+    """
+    names = ("makeConnection", "dataReceived", "connectionLost")
+    return all(callable(getattr(built, name, None)) for name in names)
+
+
+def hostFor(built: Any, slots: ISlots) -> Any:
+    """
+    A protocol whose connection is counted, for one that a program has built: itself,
+    or its host.
+
+    @param slots: the factory that counts.
+    """
+    if isinstance(built, TCPDemoProtocol):
+        built._countedBy = slots
+        if built.factory is None:
+            built.factory = slots
+        return built
+    if isinstance(built, Farewell) or _leadsTo(slots, built):
+        return built
+    host = Hosted(built)
+    host.factory = slots
+    return host
+
+
+def _leadsTo(slots: ISlots, built: object) -> bool:
+    """
+    Whether a protocol wraps one that has these slots, or a refusal, and will pass its
+    connection on.  To host it would count the connection twice.
+    """
+    seen = {id(built)}
+    wrappers = [built]
+    while wrappers:
+        for inner in getattr(wrappers.pop(), "__dict__", {}).values():
+            if isinstance(inner, Farewell):
+                return True
+            if isinstance(inner, TCPDemoProtocol):
+                if not inner.connected and (inner.factory is slots or inner._countedBy is slots):
+                    return True
+            elif isinstance(inner, BaseProtocol) and id(inner) not in seen:
+                seen.add(id(inner))
+                wrappers.append(inner)
+    return False

@@ -53,6 +53,7 @@ class TCPDemoProtocol(Protocol):
     _connection: Connection | None = None
     _beginsPaused = False
     _firstTimeout: float | None = None
+    _countedBy: ISlots | None = None  # where its factory is another one
 
     def makeConnection(self, transport: ITransport) -> None:
         """
@@ -63,7 +64,7 @@ class TCPDemoProtocol(Protocol):
         """
         if self._connection is not None:
             self._connection.detach()
-        slots: ISlots | None = self.factory if ISlots.providedBy(self.factory) else None
+        slots: ISlots | None = self.factory if ISlots.providedBy(self.factory) else self._countedBy
         connection = Connection(self, transport, slots)
         if slots is None:
             connection.attach()

@@ -20,6 +20,8 @@ from typing import Any, Final, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import (
     IAddress,
+    IProtocol,
+    IProtocolFactory,
     IReactorTime,
     IStreamServerEndpoint,
 )
@@ -28,7 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.connection.farewell import Farewell
-from twisted_tcpdemo.connection.hosting import HostedFactory
+from twisted_tcpdemo.connection.hosting import HostedFactory, hostFor, isProtocol
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
@@ -44,6 +46,7 @@ from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import (
     AdmissionPolicy,
     Clock,
+    Connectable,
     ListeningPort,
     Observer,
     Overflow,
@@ -58,7 +61,7 @@ from twisted_tcpdemo.transports.socketoptions import (
 )
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
-from twisted_tcpdemo.values.checks import nonNegative, wholeOrNone
+from twisted_tcpdemo.values.checks import flag, nonNegative, wholeOrNone
 from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
 
 F = TypeVar("F", bound="TCPDemoFactory")
@@ -141,6 +144,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._held = HeldClients(self._capacity, self._placeFreed, self._refused)
         self._gate = Gate()
         self._conservation = Conservation(self._ledger, self._gate)
+        if cls.buildProtocol is not TCPDemoFactory.buildProtocol:
+            # One that calls super() wants the protocol, not the host of a foreign one.
+            vars(self)["buildProtocol"] = partial(self._counting, self.buildProtocol)
         return self
 
     _ledger: Ledger
@@ -151,9 +157,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     _gate: Gate
     _conservation: Conservation
 
+    def __setattr__(self, name: str, value: object) -> None:
+        """
+        Count the connections of a C{buildProtocol} that replaces this one.
+        """
+        if name == "buildProtocol" and callable(value):
+            value = partial(self._counting, value)
+        super().__setattr__(name, value)
+
     def __init__(
         self,
-        protocol: Callable[..., TCPDemoProtocol] | None = None,
+        protocol: Callable[..., Connectable | IProtocol] | None = None,
         *,
         maxConnections: int | None = None,
         overflow: Overflow = "refuse",
@@ -172,9 +186,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         clock: Clock | IReactorTime | None = None,
     ) -> None:
         """
-        @param protocol: a subclass of L{TCPDemoProtocol}, or any callable that
-            returns an instance of one.  L{hosted<twisted_tcpdemo.hosted>} makes
-            one of any other protocol or factory.
+        @param protocol: a protocol class, or any callable that returns a protocol
+            for each client.  One that is no L{TCPDemoProtocol} is hosted; to host
+            the protocols of another factory, see L{hosted<twisted_tcpdemo.hosted>}.
         @param maxConnections: see the property.
         @param overflow: see the property.
         @param admission: see the property.
@@ -183,8 +197,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: for one that is out of range.
         """
-        if protocol is not None:
-            self.protocol = protocol
+        if protocol is None:
+            _builder(self.protocol)
+        else:
+            self.protocol = _builder(protocol)
         self.maxConnections = maxConnections
         self.overflow = overflow
         if not isinstance(refusalMessage, bytes):
@@ -194,8 +210,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if not isinstance(watermarks, Watermarks | None):
             raise TypeError(f"watermarks must be Watermarks, not {watermarks!r}")
         self.watermarks = watermarks
-        self.allowHalfOpen = allowHalfOpen
-        self.pauseOnConnect = pauseOnConnect
+        self.allowHalfOpen = flag("allowHalfOpen", allowHalfOpen)
+        self.pauseOnConnect = flag("pauseOnConnect", pauseOnConnect)
         self.resumeAfter = nonNegative("resumeAfter", resumeAfter)
         options = SocketOptions(
             noDelay, keepAlive, keepAliveInitialDelay, keepAliveInterval, keepAliveCount
@@ -209,12 +225,12 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             if not isinstance(budgets, Budgets):
                 raise TypeError(f"budgets must be Budgets, not {budgets!r}")
             self.budgets = budgets
-        self.clock = clock
+        self.clock = _checkedClock(clock)
 
     @classmethod
     def forProtocol(
         cls: Callable[Options, F],
-        protocol: Callable[..., TCPDemoProtocol],
+        protocol: Callable[..., Connectable | IProtocol],
         *args: Options.args,
         **kwargs: Options.kwargs,
     ) -> F:
@@ -226,7 +242,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         @param protocol: as for C{__init__}, with whose options the rest goes.
         """
         factory = cls(*args, **kwargs)
-        factory.protocol = protocol
+        factory.protocol = _builder(protocol)
         return factory
 
     # The limit.
@@ -305,29 +321,37 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         Build a protocol, or a L{Farewell} when there is no slot.
 
-        A subclass that overrides this sets C{factory} on the protocol, and need
-        not ask whether there is a slot.  Observers are told of what it raises.
+        A subclass that overrides this need not ask whether there is a slot, and may
+        return any protocol: one that is no L{TCPDemoProtocol} is hosted, unless it
+        wraps one of this factory.  Observers are told of what this method raises.
 
-        @raise TypeError: if C{protocol} builds anything but a
-            L{TCPDemoProtocol}.
+        @raise TypeError: if C{protocol} builds anything but a protocol.
         """
         rule = self._capacity.refusing()
         if rule is not None:
             return self._farewell(rule)
         try:
-            return self._build(addr)
+            build = self.protocol
+            if not callable(build):
+                _builder(build)  # which raises
+            built: object = build()
+            if isinstance(built, TCPDemoProtocol):
+                built.factory = self
+                return built
+            if not isProtocol(built):
+                raise TypeError(f"{build!r} built {built!r}, which is no protocol")
+            return hostFor(built, self)
         except Exception:
             self._observers.tell("serverError", Failure())
             raise
 
-    def _build(self, addr: IAddress | None) -> TCPDemoProtocol:
-        protocol = super().buildProtocol(addr)
-        if not isinstance(protocol, TCPDemoProtocol):
-            raise TypeError(
-                f"{self.protocol!r} built {protocol!r}, which is no TCPDemoProtocol; "
-                "mix it in: class P(YourProtocol, TCPDemoProtocol)"
-            )
-        return protocol
+    def _counting(self, build: Callable[[IAddress | None], object], addr: IAddress | None) -> Any:
+        """
+        C{buildProtocol} of a program: host what it builds, if that would not be
+        counted otherwise.
+        """
+        built = build(addr)
+        return hostFor(built, self) if isProtocol(built) else built
 
     @property
     def effectiveLimit(self) -> int | None:
@@ -686,3 +710,32 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         C{server.close()}).  It may be called before L{listen} and repeatedly.
         """
         return self.drain()
+
+
+def _builder(protocol: object) -> Any:
+    """
+    Check what builds the protocols.
+
+    @raise TypeError: if it cannot be called for one.
+    """
+    if IProtocolFactory.providedBy(protocol):
+        raise TypeError(f"protocol is a factory, {protocol!r}; host it: hosted(factory)")
+    isClass = isinstance(protocol, type)
+    if not callable(protocol) or (isClass and not isProtocol(protocol)):
+        raise TypeError(
+            "protocol must be a protocol class, or a callable that returns a new protocol for "
+            f"each client, not {protocol!r}"
+        )
+    return protocol
+
+
+def _checkedClock(clock: Clock | IReactorTime | None) -> Clock | IReactorTime | None:
+    """
+    Check a source of time.
+
+    @raise TypeError: if it is none.
+    """
+    for method in ("seconds", "callLater"):
+        if clock is not None and not callable(getattr(clock, method, None)):
+            raise TypeError(f"clock must be a reactor or a Clock, not {clock!r}")
+    return clock
