@@ -132,7 +132,7 @@ async def test_replacedHooks(serve: Serve, transport: str) -> None:
         assert peer.received == b"helloHELLOHELLO"
         assert (connection.bytesRead, connection.bytesWritten) == (15, 15)
         assert server.factory.records[0].counts.lastActivity >= moved
-        if transport.endswith("tls"):
+        if transport.endswith(("tls", "ssl")):
             peer.transport.loseConnection()
         else:
             peer.transport.loseWriteConnection()
@@ -141,7 +141,9 @@ async def test_replacedHooks(serve: Serve, transport: str) -> None:
         await server.factory.whenEmpty()
         assert server.factory.report().closedBy == {CloseReason.PEER_CLOSED: 1}
         assert isinstance(connection, Replacing)
-        assert connection.told == (["lost"] if transport.endswith("tls") else ["read", "lost"])
+        assert connection.told == (
+            ["lost"] if transport.endswith(("tls", "ssl")) else ["read", "lost"]
+        )
         assert server.factory.conservation() == []
 
 
@@ -210,15 +212,10 @@ async def test_writeBeyondMaxPending(serve: Serve) -> None:
         await server.factory.whenEmpty()
 
 
-async def test_loopOnWhenWritable(
-    serve: Serve, transport: str, request: pytest.FixtureRequest
-) -> None:
+async def test_loopOnWhenWritable(serve: Serve, transport: str) -> None:
     """
     A loop on whenWritable() ends when this side has ended.
     """
-    if transport == "fast-tls":
-        why = "the transport accepts bytes after it has ended its TLS stream"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=why))
 
     class Looping(TCPDemoProtocol):
         allowHalfOpen = True
@@ -236,7 +233,7 @@ async def test_loopOnWhenWritable(
         def end(self) -> None:
             self.transport.loseWriteConnection()
 
-    for word in ("close",) if transport.endswith("tls") else ("close", "end"):
+    for word in ("close",) if transport.endswith(("tls", "ssl")) else ("close", "end"):
         async with serve(Looping) as server:
             peer = await server.connect()
             looping = await server.protocol()
