@@ -86,12 +86,16 @@ def test_wrong(tls: object, host: str | None, error: type[Exception], said: str)
         Encryption(tls, host, installedReactor())
 
 
+@kinds
 @pytest.mark.parametrize("where", ["path", "fd"])
-async def test_elsewhere(where: str, tmp_path: Path) -> None:
+async def test_elsewhere(kind: str, where: str, tmp_path: Path) -> None:
     """
     TLS goes with a UNIX socket and with an open socket too, where there is no name to
     expect.
     """
+    tls = clientOf(kind)
+    if kind == "standard":
+        tls.check_hostname = False
     path = str(tmp_path / "socket")
     endpoint = wrapServerTLS(
         serverContext(),
@@ -105,9 +109,9 @@ async def test_elsewhere(where: str, tmp_path: Path) -> None:
             connected = socket.create_connection(("127.0.0.1", server.port))
             options = {"fd": connected.detach()}
         try:
-            client = await ClientEndpoint(
-                installedReactor(), tls=clientContext(), **options
-            ).connectProtocol(Client())
+            client = await ClientEndpoint(installedReactor(), tls=tls, **options).connectProtocol(
+                Client()
+            )
         finally:
             if where == "fd":
                 os.close(options["fd"])
