@@ -5,7 +5,8 @@ Clients on loopback, and endpoints for their tests.
 from __future__ import annotations
 
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from random import SystemRandom
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -51,12 +52,15 @@ def to(port: int, host: str = "127.0.0.1", **options: Any) -> ClientEndpoint:
 
 def freePort() -> int:
     """
-    A port on which nobody listens.
+    A port on which nobody listens.  The system gives it to no other socket meanwhile:
+    it is below those that it chooses by itself, so that no client gets it either, or
+    connects to itself.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in SystemRandom().sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
 
 
 def silentServer(resources: ExitStack, full: bool = False) -> int:
