@@ -13,6 +13,7 @@ import tarfile
 import tempfile
 import venv
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -40,12 +41,14 @@ class Suite(NamedTuple):
         the source archive.
     @ivar expected: a pattern of the names of tests that may end differently.
     @ivar because: a pattern in the reason of such an end.
+    @ivar leftOut: a pattern in the names of tests that are not run at all.
     """
 
     name: str
     package: str = ""
     expected: str = "(?!)"
     because: str = ""
+    leftOut: str = "(?!)"
 
     def isExpected(self, name: str, why: str) -> bool:
         """
@@ -63,7 +66,16 @@ SUITES = (
         r".*\.(HTTPS)?TreqIntegrationTests\..*",
         r"Reactor was unclean\.\nSelectables:\n<twisted_tcpdemo\.fast\.poller\.Poller",
     ),
-    Suite("foolscap", "foolscap"),
+    # Both sides are in one process.  An answer arrives there before what its sender has
+    # put into callLater(0): a subscription, a line for the log.  With Twisted's TLS it
+    # leaves a turn of the reactor later.  Some wait for ever then, and disturb the tests
+    # after them.
+    Suite(
+        "foolscap",
+        "foolscap",
+        r".*\.(Gatherer\.test_log_gatherer\w*|TestCallable\.testLogLocalFailure)",
+        leftOut=r"\.Publish\.test_logpublisher",
+    ),
     Suite("magic-wormhole-mailbox-server", "wormhole_mailbox_server"),
     # They kill the server when the head of its answer has arrived, and look at the
     # rest later.  With Twisted's transport, head and rest leave at once when the turn
@@ -130,12 +142,16 @@ def run(python: Path, suite: Suite, onLane: bool, seconds: float) -> tuple[Outco
             environment |= {"PYTHONPATH": str(LANE), "LANE_SERVED": str(served)}
         results = folder / "results"
         if suite.package:
-            command = [python, LANE / "outcomes.py", "epoll", suite.package]
+            command = [python, LANE / "outcomes.py", "epoll", suite.leftOut, suite.package]
             where = folder
         else:
             command = [python, "-m", "pytest", "-q", f"--junitxml={results}", "tests"]
             where = unpacked(python, suite.name, folder)
-        with results.open("wb") as output, (folder / "log").open("wb") as log:
+        with (
+            results.open("wb") as output,
+            (folder / "log").open("wb") as log,
+            suppress(subprocess.TimeoutExpired),  # the tests not run are missing then
+        ):
             subprocess.run(
                 command,
                 cwd=where,

@@ -39,17 +39,17 @@ def putOnLane(reactors: Any) -> None:
     """
     for name in ON_LANE:
         setattr(reactors, name, onLane(name, getattr(reactors, name)))
-    removeAll = reactors.removeAll
+    removeAll = reactors._removeAll
 
-    def forgetting(reactor: Any) -> Any:
+    def forgetting(reactor: Any, *args: Any) -> Any:
         """
         Trial forgets the connections that a test has left open.  The poller must not
         bring them back in the next test.
         """
         poller._pollers.pop(reactor, None)
-        return removeAll(reactor)
+        return removeAll(reactor, *args)
 
-    reactors.removeAll = forgetting
+    reactors._removeAll = forgetting  # what removeAll() of each reactor calls
 
 
 def count(served: Callable[[], object]) -> None:

@@ -2,13 +2,15 @@
 Runs tests with trial, and writes a line of JSON for each: its name, its outcome, and
 the reason.
 
-As a program: C{outcomes.py REACTOR NAME...}.
+As a program: C{outcomes.py REACTOR PATTERN NAME...}; tests in whose names the pattern is
+found are left out.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from twisted.trial import util
 from twisted.trial.reporter import Reporter
 from twisted.trial.runner import TestLoader, TrialRunner
 
-util.DEFAULT_TIMEOUT_DURATION = 60.0
+util.DEFAULT_TIMEOUT_DURATION = 30.0
 """Seconds after which a test that does not end has failed.  A few start processes."""
 
 
@@ -108,4 +110,4 @@ if __name__ == "__main__":
     # Not by twisted.application.reactors: one of the plugins there imports the reactor.
     install: Any = namedAny(f"twisted.internet.{sys.argv[1]}reactor.install")
     install()
-    run(sys.argv[2:])
+    run(sys.argv[3:], lambda name: not re.search(sys.argv[2], name))
