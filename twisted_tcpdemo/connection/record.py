@@ -318,7 +318,9 @@ class Connection(Facts):
             return refused(WriteFailedError(self.closeReason))
         if self._isVanishing():
             return self._pendingWrites().whenLow()
-        if self._aborting or not accepts(self.transport):
+        # A program that goes on writing after its own close could put the end off for
+        # ever: the transport accepts bytes until those before have left.
+        if self.closingAt is not None or not accepts(self.transport):
             return refused(WriteFailedError(self._ending()))
         if self.counts.bytesPending > LOW_WATER:
             return self._pendingWrites().whenLow()
