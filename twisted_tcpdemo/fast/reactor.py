@@ -68,14 +68,14 @@ class FastReactor:
     engineMaker: EngineMaker | None = None
 
     def __init__(self, reactor: AnyReactor) -> None:
-        self._reactor = self.viewed = reactor
+        self.viewed = reactor
         directlyProvides(self, providedBy(reactor))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._reactor, name)
+        return getattr(self.viewed, name)
 
     def __repr__(self) -> str:
-        return f"<fastReactor of {self._reactor!r}>"
+        return f"<fastReactor of {self.viewed!r}>"
 
     def listenTCP(
         self, port: int | Binding, factory: IProtocolFactory, backlog: int = 50, interface: str = ""
@@ -93,7 +93,7 @@ class FastReactor:
         backlog: int,
         interface: str,
     ) -> WriteThroughPort:
-        listening = WriteThroughPort(port, factory, backlog, interface, self._reactor)
+        listening = WriteThroughPort(port, factory, backlog, interface, self.viewed)
         listening.engineMaker = maker
         listening.startListening()
         return listening
@@ -120,7 +120,7 @@ class FastReactor:
         timeout: float,
         bindAddress: LocalAddress,
     ) -> WriteThroughConnector:
-        connector = WriteThroughConnector(host, port, factory, timeout, bindAddress, self._reactor)
+        connector = WriteThroughConnector(host, port, factory, timeout, bindAddress, self.viewed)
         connector.engineMaker = maker
         connector.connect()
         return connector
@@ -176,7 +176,7 @@ class FastReactor:
             factory,
             backlog,
             mode,
-            self._reactor,
+            self.viewed,
             wantPID,
         )
         listening.engineMaker = maker
@@ -195,7 +195,7 @@ class FastReactor:
         """
         from twisted_tcpdemo.fast.unix import UNIXConnector
 
-        connector = UNIXConnector(address, factory, timeout, self._reactor, checkPID)
+        connector = UNIXConnector(address, factory, timeout, self.viewed, checkPID)
         connector.engineMaker = self.engineMaker
         connector.connect()
         return connector
@@ -212,14 +212,14 @@ class FastReactor:
         listening: WriteThroughPort | UNIXPort
         if family in _INTERNET:
             listening = WriteThroughPort._fromListeningDescriptor(
-                self._reactor, fileDescriptor, family, factory
+                self.viewed, fileDescriptor, family, factory
             )
         elif family == _UNIX:
             from twisted_tcpdemo.fast.unix import UNIXPort
 
-            listening = UNIXPort._fromListeningDescriptor(self._reactor, fileDescriptor, factory)
+            listening = UNIXPort._fromListeningDescriptor(self.viewed, fileDescriptor, factory)
         else:
-            foreign: IListeningPort = self._reactor.adoptStreamPort(fileDescriptor, family, factory)
+            foreign: IListeningPort = self.viewed.adoptStreamPort(fileDescriptor, family, factory)
             return foreign
         listening.engineMaker = maker
         listening.startListening()
@@ -237,13 +237,13 @@ class FastReactor:
             factory = _EncryptingFactory(factory, self.engineMaker)
         if family in _INTERNET:
             return ServerTransport._fromConnectedSocket(
-                fileDescriptor, family, factory, self._reactor
+                fileDescriptor, family, factory, self.viewed
             )
         if family == _UNIX:
             from twisted_tcpdemo.fast.unix import UNIXServerTransport
 
-            return UNIXServerTransport.adopted(fileDescriptor, factory, self._reactor)
-        return self._reactor.adoptStreamConnection(fileDescriptor, family, factory)
+            return UNIXServerTransport.adopted(fileDescriptor, factory, self.viewed)
+        return self.viewed.adoptStreamConnection(fileDescriptor, family, factory)
 
 
 class _EncryptingFactory(Factory[Protocol]):

@@ -638,6 +638,8 @@ class WriteThroughTransport(Encrypting):
             self._isDueSoon = True
             self._poller.soon(self)
 
+    # For the part that has to do with TLS.
+
     def _unsent(self) -> Iterable[bytes | memoryview]:
         return () if self._pending is None else self._pending.pieces
 

@@ -33,7 +33,7 @@ _LOOK: Final = int(MSG_PEEK) | int(MSG_DONTWAIT)
 _READ: Final = int(MSG_DONTWAIT)
 
 
-class Stage(Protocol):
+class Holder(Protocol):
     """
     What holds a client: L{HeaderStage<twisted_tcpdemo.fast.proxied.HeaderStage>}.
     """
@@ -80,9 +80,9 @@ class Unserved:
     """
 
     __slots__ = (
+        "_holder",
         "_isDueSoon",
         "_poller",
-        "_stage",
         "descriptor",
         "interest",
         "name",
@@ -95,7 +95,7 @@ class Unserved:
     writing = False
     lastActivity = -1.0
 
-    def __init__(self, stage: Stage, client: socket, name: Any, peer: IAddress) -> None:
+    def __init__(self, holder: Holder, client: socket, name: Any, peer: IAddress) -> None:
         self.reading = True
         self.descriptor = -1
         self.interest = 0
@@ -103,7 +103,7 @@ class Unserved:
         self.name = name
         self.peer = peer
         self.parser = HeaderParser()
-        self._stage = stage
+        self._holder = holder
         self._poller: Poller | None = None
         self._isDueSoon = False
 
@@ -119,7 +119,7 @@ class Unserved:
         """
         The prefix of the port: the client has no protocol yet.
         """
-        return self._stage.logPrefix()
+        return self._holder.logPrefix()
 
     @property
     def isHeld(self) -> bool:
@@ -136,7 +136,7 @@ class Unserved:
 
         @return: whether the kernel watches the socket.
         """
-        poller = self._stage.poller
+        poller = self._holder.poller
         if self._poller is not None or poller is None:
             return poller is not None
         self.descriptor = self.socket.fileno()
@@ -172,7 +172,7 @@ class Unserved:
         """
         self.doRead()
         if self.isHeld:
-            self._stage.refuse(self, STOPPED)
+            self._holder.refuse(self, STOPPED)
 
     def enterSoon(self) -> None:
         """
@@ -188,21 +188,21 @@ class Unserved:
         """
         Read the header, and not a byte more.
         """
-        stage = self._stage
+        holder = self._holder
         try:
             isWhole = self._read()
         except ProxyHeaderError as error:
-            stage.refuse(self, WRONG, str(error))
+            holder.refuse(self, WRONG, str(error))
         except (OSError, EOFError):
             if self.parser.started:
-                stage.refuse(self, WRONG, "the header breaks off")
+                holder.refuse(self, WRONG, "the header breaks off")
             else:
-                stage.drop(self)  # the proxy has only looked whether somebody listens
+                holder.drop(self)  # the proxy has only looked whether somebody listens
         else:
             if isWhole:
-                stage.enter(self)
+                holder.enter(self)
             else:
-                stage.wait(self)
+                holder.wait(self)
 
     def _read(self) -> bool:
         parser, recv = self.parser, self.socket.recv
@@ -232,7 +232,7 @@ class Unserved:
         """
         self._isDueSoon = False
         if self.isHeld:
-            self._stage.enter(self)
+            self._holder.enter(self)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
@@ -244,4 +244,4 @@ class Unserved:
         Close the socket: the reactor has stopped.
         """
         if self.isHeld:
-            self._stage.drop(self)
+            self._holder.drop(self)

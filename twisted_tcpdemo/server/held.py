@@ -60,10 +60,8 @@ class HeldClients:
         See L{IHeldClients}.
         """
         capacity = self._capacity
-        if not capacity.waiting:
-            return not capacity.mustWait(client in capacity.held)
         first = next(iter(capacity.waiting), client)
-        return not capacity.mustWait(client in capacity.held) and first is client
+        return first is client and not capacity.mustWait(client in capacity.held)
 
     def wait(self, client: IHeldClient) -> None:
         """

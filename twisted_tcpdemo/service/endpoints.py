@@ -119,7 +119,7 @@ def belongsToUser(description: str) -> bool:
     Whether the endpoint of a string makes a path.  The path has to belong to the
     user of the running server, who removes it again.
     """
-    return description.removeprefix("haproxy:").startswith("unix:")
+    return description.removeprefix(HAPROXY).startswith("unix:")
 
 
 @implementer(IStreamServerEndpoint)

@@ -82,7 +82,7 @@ class OpenSSLEngine:
         See L{Engine<twisted_tcpdemo.tls.engine.Engine>}.
         """
         recv = self.handle.recv
-        asked = RECORD
+        asked, completed = RECORD, -1  # as many as there are
         if data:
             if not (self._rest or self._head):
                 asked = min(len(data), RECORD)  # Python has small buffers at hand
@@ -90,8 +90,6 @@ class OpenSSLEngine:
             self.handle.bio_write(data)
             if self._rest or self._head:
                 completed = -1  # OpenSSL sees by its header whether the next is a record
-        else:
-            completed = -1  # as many as there are
         if self._failure is not None:
             raise StreamBrokenError(self._failure)
         pieces: list[bytes] = []

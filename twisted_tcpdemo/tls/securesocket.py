@@ -16,7 +16,7 @@ Four consequences are easily got wrong:
   - Bytes that the engine has taken from the kernel cause no event any more.  What
     C{recv} does not return at once, it asks the transport to come for.
   - The peer's C{close_notify} ends the stream, its FIN alone cuts it short (RFC 8446,
-    section 6.1).  After a C{close_notify} of ours nobody waits for the peer's.
+    section 6.1).  After a C{close_notify} of ours it does not matter how it ends.
 """
 
 from __future__ import annotations
