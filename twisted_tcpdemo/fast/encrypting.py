@@ -11,10 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from fcntl import ioctl
-from socket import SHUT_WR, socket
-from struct import unpack
-from termios import TIOCOUTQ
+from socket import SHUT_WR
 from typing import Final
 
 from twisted.internet.error import ConnectionDone
@@ -33,9 +30,13 @@ from twisted_tcpdemo.interfaces import ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
+from twisted_tcpdemo.values.sendqueue import queuedBytes
 
 LINGER: Final = 2.0
 """Seconds that a closed connection waits for the peer's end of TLS."""
+
+_FIN: Final = 1
+"""What a FIN counts in the kernel's send queue."""
 
 
 class Encrypting(Connection):
@@ -213,7 +214,7 @@ class Encrypting(Connection):
         """
         The reason of a loss that an error of the socket has caused.
         """
-        if self._lingering is not None and not unacknowledged(self.socket):
+        if self._lingering is not None and (queuedBytes(self.fileno()) or 0) <= _FIN:
             return CONNECTION_DONE  # the peer has all, and has left
         return getattr(error, "cause", CONNECTION_LOST)
 
@@ -248,14 +249,3 @@ class Encrypting(Connection):
         Have C{doSoon} called.
         """
         raise NotImplementedError
-
-
-def unacknowledged(connected: socket) -> int:
-    """
-    Bytes that the peer's system has not acknowledged, the FIN not counted.
-    """
-    try:
-        queued: int = unpack("i", ioctl(connected.fileno(), TIOCOUTQ, bytes(4)))[0]
-    except OSError:
-        return 0
-    return max(0, queued - 1)

@@ -15,12 +15,7 @@ from typing import Final
 
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.report import TCPInfo
-
-try:
-    from fcntl import ioctl
-    from termios import TIOCOUTQ
-except ImportError:  # pragma: no cover
-    pass  # not a system that is asked below
+from twisted_tcpdemo.values.sendqueue import queuedBytes
 
 SUPPORTED: Final = sys.platform == "linux"
 """Elsewhere the option is missing, or its structure is another one."""
@@ -55,10 +50,10 @@ def tcpInfoOf(transport: object) -> TCPInfo | None:
         return None
     try:
         raw = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ROOM)
-        queued = struct.unpack("i", ioctl(handle.fileno(), TIOCOUTQ, bytes(4)))[0]
-    except (OSError, ValueError):  # closed meanwhile: EBADF, or the descriptor -1
+    except OSError:  # closed meanwhile
         return None
-    return parse(raw, queued)
+    queued = queuedBytes(handle.fileno())
+    return None if queued is None else parse(raw, queued)
 
 
 def parse(raw: bytes, queued: int) -> TCPInfo | None:
