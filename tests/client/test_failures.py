@@ -245,6 +245,20 @@ async def test_handshake(resources: ExitStack) -> None:
     assert str(error).startswith(f"connection to 127.0.0.1:{port} (TLS) was ")
 
 
+@pytest.mark.parametrize("host", ["::ffff:127.0.0.1", "0:0:0:0:0:ffff:7f00:1"])
+async def test_spelling(host: str) -> None:
+    """
+    An error names an address in its one spelling.
+    """
+    port = freePort()
+    error = await failureOf(
+        to(port, host, localAddress="::ffff:127.0.0.1").connectProtocol(Client())
+    )
+    assert str(error) == f"connection to 127.0.0.1:{port} was refused"
+    assert error.attempts[0].address == IPv4Address("TCP", "127.0.0.1", port)
+    assert error.localAddress == "127.0.0.1"
+
+
 async def test_noSuchZone() -> None:
     """
     An address in a zone that does not exist fails in a sentence, and is tried again:

@@ -118,3 +118,25 @@ async def test_resolverOfTheApplication() -> None:
     assert str(error) == "no address was found for example.test: oh"
     careless.addresses = [v6(1), v4(1)]
     assert await lookUp(reactor, "example.test", 80, IPv4Address) == [v4(1)]
+
+
+async def test_spellings(resolver: Resolver) -> None:
+    """
+    An address is tried once, however a resolver spells it, and an IPv4-mapped one is one
+    of IPv4; a scope beside an address is its zone.
+    """
+    resolver.addresses = [
+        IPv6Address("TCP", "2001:db8::7", 80),
+        IPv6Address("TCP", "2001:DB8:0:0:0:0:0:7", 80),
+        IPv6Address("TCP", "::ffff:192.0.2.1", 80),
+        IPv4Address("TCP", "192.0.2.1", 80),
+        IPv6Address("TCP", "fe80::1", 80, 0, 99999),
+    ]
+    assert await lookUp(installedReactor(), "example.test", 80, None) == [
+        IPv6Address("TCP", "2001:db8::7", 80),
+        IPv4Address("TCP", "192.0.2.1", 80),
+        IPv6Address("TCP", "fe80::1%99999", 80),
+    ]
+    assert await lookUp(installedReactor(), "example.test", 80, IPv4Address) == [
+        IPv4Address("TCP", "192.0.2.1", 80)
+    ]

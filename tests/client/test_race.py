@@ -27,6 +27,7 @@ from tests.support.clients import (
     silentServer,
     to,
 )
+from tests.support.links import LINK, NUMBER, needsLink
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
@@ -182,7 +183,15 @@ async def test_stringsRaceToo(resolver: Resolver) -> None:
 
 
 @pytest.mark.parametrize("lane", ["fast", "twisted"])
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "::1",
+        "::ffff:127.0.0.1",
+        pytest.param(f"{LINK}%{NUMBER}", marks=needsLink),
+    ],
+)
 async def test_itself(lane: str, host: str) -> None:
     """
     A connection to itself is a refused one, and leaves its port free.

@@ -306,6 +306,18 @@ async def test_onlyIPv6() -> None:
             await closeAll(server)
 
 
+@needsIPv6
+async def test_logPrefix() -> None:
+    """
+    The prefix of a connection's log lines has the plain address of an IPv4 client.
+    """
+    async with fastServer(interface="") as server:
+        with rawConnection(server.port):
+            await until(lambda: server.made)
+            assert server.made[0].transport.logstr == "Remembering,0,127.0.0.1"
+            await closeAll(server)
+
+
 async def test_numberAccepts() -> None:
     """
     The port accepts no more clients in one turn than numberAccepts says, even when

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionAborted
@@ -22,8 +23,10 @@ from tests.support.peers import Events, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.errors import ListeningStoppedError
+from twisted_tcpdemo.fast.endpoint import hasIPv6
 from twisted_tcpdemo.fast.port import WriteThroughPort
 from twisted_tcpdemo.twistd.programs import Discard
+from twisted_tcpdemo.values.addresses import canonicalAddress, endpointOf
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "unix", "fast"])
@@ -382,3 +385,18 @@ def test_listenNowhere(where: Any, kind: type[Exception], words: str) -> None:
     with pytest.raises(kind, match=re.escape(words)):
         factory.listen(where)
     assert not factory.listening
+
+
+@pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
+async def test_listenerOf() -> None:
+    """
+    The listener of a connection is the one with its address, else one with its port.
+    """
+    factory = TCPDemoFactory(Discard)
+    async with serving(factory, r"tcp:0:interface=\:\:1") as server:
+        await factory.listen(f"tcp:{server.port}:interface=127.0.0.1")
+        for host in ("127.0.0.1", "0:0:0:0:0:ffff:7f00:1", "0:0:0:0:0:0:0:1"):
+            own = canonicalAddress(IPv6Address("TCP", host, server.port))
+            assert factory.listenerOf(own) == endpointOf(own)
+        other = factory.listenerOf(IPv4Address("TCP", "192.0.2.1", server.port))
+        assert other in factory.addresses()

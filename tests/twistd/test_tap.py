@@ -223,24 +223,28 @@ def test_badEndpoint(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("interface", "name", "kind"),
+    ("interface", "spelled", "name", "kind"),
     [
-        ("127.0.0.1", "127.0.0.1:5", TCP4ServerEndpoint),
-        ("0.0.0.0", "0.0.0.0:5", TCP4ServerEndpoint),
-        ("::1", "[::1]:5", TCP6ServerEndpoint),
-        ("::", "[::]:5", TCP6ServerEndpoint),
-        ("fe80::1%lo", "[fe80::1%lo]:5", TCP6ServerEndpoint),
+        ("127.0.0.1", "127.0.0.1", "127.0.0.1:5", TCP4ServerEndpoint),
+        ("0.0.0.0", "0.0.0.0", "0.0.0.0:5", TCP4ServerEndpoint),
+        ("::ffff:127.0.0.1", "127.0.0.1", "127.0.0.1:5", TCP4ServerEndpoint),
+        ("0:0:0:0:0:ffff:7f00:1", "127.0.0.1", "127.0.0.1:5", TCP4ServerEndpoint),
+        ("::1", "::1", "[::1]:5", TCP6ServerEndpoint),
+        ("0:0:0:0:0:0:0:1", "::1", "[::1]:5", TCP6ServerEndpoint),
+        ("::", "::", "[::]:5", TCP6ServerEndpoint),
+        ("fe80:0::1%lo", "fe80::1%lo", "[fe80::1%lo]:5", TCP6ServerEndpoint),
     ],
 )
-def test_interface(interface: str, name: str, kind: type) -> None:
+def test_interface(interface: str, spelled: str, name: str, kind: type) -> None:
     """
-    A listener has the family of its address, on our transport or Twisted's.
+    A listener has the family of its address, in its one spelling, on our transport or
+    Twisted's.
     """
     options = ("--port", "5", "--interface", interface)
     for transport, expected in (("fast", ServerEndpoint), ("twisted", kind)):
         [(found, endpoint)] = serviceOf(*options, "--transport", transport)._endpoints
         assert (found, type(endpoint)) == (name, expected)
-        assert endpoint._interface == interface
+        assert endpoint._interface == spelled
 
 
 @pytest.mark.parametrize(("ipv6", "name"), [(True, "[::]:5"), (False, "0.0.0.0:5")])

@@ -153,8 +153,9 @@ class ClientEndpoint:
         endpoint: IStreamClientEndpoint
         shown = host
         if host is not None:
-            checkHost(host)
+            family = checkHost(host)
             host = encoded(host)
+            shown = host if family else shown
         encryption = Encryption(tls, host, reactor)
         if host is not None and port is not None:
             name = f"[{host}]:{port}" if ":" in host else f"{shown}:{port}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable
 from itertools import chain, zip_longest
-from typing import TypeAlias
 
 from twisted.internet._resolver import GAIResolver
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -25,8 +24,7 @@ from zope.interface import implementer
 from twisted_tcpdemo.client.names import Family
 from twisted_tcpdemo.errors import NoAddressError
 from twisted_tcpdemo.shapes import AnyReactor
-
-IPAddress: TypeAlias = IPv4Address | IPv6Address
+from twisted_tcpdemo.values.addresses import IPAddress, canonicalAddress
 
 _FAMILIES = {None: socket.AF_UNSPEC, IPv4Address: socket.AF_INET, IPv6Address: socket.AF_INET6}
 
@@ -51,13 +49,14 @@ def lookUp(
         found = deferToThreadPool(reactor, reactor.getThreadPool(), _ask, host, port, family)
     else:
         found = maybeDeferred(_askResolver, resolver, host, port, family)
-    # The resolver of an application need not know of families.
-    found.addCallback(lambda addresses: inOrder(a for a in addresses if family in (None, type(a))))
 
-    def needOne(addresses: list[IPAddress]) -> list[IPAddress]:
-        if not addresses:
+    def needOne(answers: list[IPAddress]) -> list[IPAddress]:
+        addresses = map(canonicalAddress, answers)
+        # The resolver of an application need not know of families.
+        wanted = inOrder(a for a in addresses if family in (None, type(a)))
+        if not wanted:
             raise NoAddressError(host, family=_words(family))
-        return addresses
+        return wanted
 
     def explain(failure: Failure) -> list[IPAddress]:
         failure.trap(Exception)

@@ -1,11 +1,13 @@
 """
-The names of hosts: one spelling of each, for the look-up and for TLS.
+The names and addresses of hosts: one spelling of each, for the look-up and for TLS.
 """
 
 from __future__ import annotations
 
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
+
+from twisted_tcpdemo.values.addresses import canonical
 
 Family = type[IPv4Address] | type[IPv6Address]
 
@@ -47,12 +49,13 @@ def encoded(host: str) -> str:
     IDNA 2008, after the mapping of UTS 46 that browsers and Node have, such as
     that to small letters.
 
-    @param host: a name, or an address, which is returned as it is.  A name in
-        ASCII is, too: names of containers often have an underscore.
+    @param host: a name, or an address, whose spelling is L{canonical} in the result.
+        A name in ASCII is returned as it is: names of containers often have an
+        underscore.
     @raise ValueError: if it is no name.
     """
     if familyOf(host) is not None:
-        return host
+        return canonical(host)
     wrong = f"host must be a name or an address, not {host!r}"
     if not host.isprintable() or any(c in " /:@[]\\" for c in host):
         raise ValueError(wrong)

@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from errno import ECONNREFUSED
-from typing import Any, TypeAlias
+from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IAddress, IDelayedCall, ITCPTransport
@@ -18,8 +17,7 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.client.failures import allFailed, attemptOf, isNetworks
 from twisted_tcpdemo.errors import ConnectCancelledError, FailedAttempt
 from twisted_tcpdemo.shapes import Clock
-
-IPAddress: TypeAlias = IPv4Address | IPv6Address
+from twisted_tcpdemo.values.addresses import IPAddress, endpointOf
 
 
 def isItself(transport: object) -> bool:
@@ -37,8 +35,8 @@ def isItself(transport: object) -> bool:
         host, peer = transport.getHost(), transport.getPeer()
     except (AttributeError, OSError):
         return False  # it is lost already
-    known = isinstance(host, IPv4Address | IPv6Address) and type(peer) is type(host)
-    return known and (host.host, host.port) == (peer.host, peer.port)
+    own = endpointOf(host)
+    return own.port is not None and own == endpointOf(peer)
 
 
 def refuseItself(protocol: Any) -> Any:

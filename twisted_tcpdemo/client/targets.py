@@ -32,11 +32,12 @@ from twisted.internet.tcp import makeBinding
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 
-from twisted_tcpdemo.client.lookup import IPAddress, lookUp
+from twisted_tcpdemo.client.lookup import lookUp
 from twisted_tcpdemo.client.names import Family, checkHost, encoded, familyOf
 from twisted_tcpdemo.client.race import Race, refuseItself
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.transports.layers import withHosts
+from twisted_tcpdemo.values.addresses import IPAddress, canonical
 from twisted_tcpdemo.values.checks import number, pathName, whole
 
 _NEVER: Any = None
@@ -85,8 +86,10 @@ class HostTarget:
         """
         _require(reactor, IReactorTCP, "connect over TCP")
         whole("port", port, 1, 65535)
-        family = checkHost(host)
-        local = _localFamily(localAddress)
+        checkHost(host)
+        self._host = host = encoded(host)
+        family = familyOf(host)
+        localAddress, local = _checkedLocal(localAddress)
         if family is not None and local not in (None, family):
             raise ValueError(f"there is no way from localAddress {localAddress!r} to {host!r}")
         if family is None:
@@ -99,7 +102,6 @@ class HostTarget:
             self._bind = makeBinding(localAddress or "", own, reuseAddress=bool(own))
             self._localAddress = _spelled(localAddress or "*", own)
         self._reactor = reactor
-        self._host = encoded(host)
         self._port = port
         self._timeout: Any = timeout
         # A socket bound to an address of one family cannot reach the other.
@@ -149,15 +151,18 @@ def _spelled(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _localFamily(localAddress: object) -> Family | None:
+def _checkedLocal(localAddress: object) -> tuple[str | None, Family | None]:
+    """
+    The local address in its one spelling, and its family.
+    """
     if localAddress is None:
-        return None
+        return None, None
     if not isinstance(localAddress, str):
         raise TypeError(f"localAddress must be a str, not {localAddress!r}")
-    family = familyOf(localAddress)
-    if family is None:
+    if familyOf(localAddress) is None:
         raise ValueError(f"localAddress must be an IP address, not {localAddress!r}")
-    return family
+    address = canonical(localAddress)
+    return address, familyOf(address)
 
 
 @implementer(IStreamClientEndpoint)

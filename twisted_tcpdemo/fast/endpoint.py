@@ -32,6 +32,7 @@ from twisted_tcpdemo.fast.proxied import putBehind
 from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.shapes import AnyReactor, ContextFactory, ProtocolFactory
 from twisted_tcpdemo.tls.context import engineMaker
+from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
 from twisted_tcpdemo.values.text import printable
 
@@ -102,7 +103,7 @@ class ServerEndpoint:
         self._path = None if path is None else pathName(path)
         self._mode = whole("mode", mode, 0, 0o777)
         self._proxy = checkedProxy(self._reactor, proxy)
-        self._interface = interface
+        self._interface = canonical(interface)
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = flag("reusePort", reusePort)
         self._noDelay = flag("noDelay", noDelay)

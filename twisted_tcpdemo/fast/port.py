@@ -17,6 +17,7 @@ from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.transport import FIRST_SIZE, Name, WriteThroughTransport, scoped
 from twisted_tcpdemo.shapes import AnyReactor, Reactor
+from twisted_tcpdemo.values.addresses import canonical
 
 WILDCARDS = ("", "0.0.0.0", "::")
 
@@ -78,7 +79,7 @@ class ServerTransport(WriteThroughTransport, Server):
         return given or f"<{self._name} #{self.sessionno} on {port}>"
 
     def _madeLogstr(self) -> str:
-        return f"{self._prefix()},{self.sessionno},{self.hostname}"
+        return f"{self._prefix()},{self.sessionno},{canonical(str(self.hostname))}"
 
     def _rememberHost(self) -> None:
         """
@@ -121,7 +122,9 @@ class WriteThroughPort(AcceptingPort):
             two small writes would wait for the peer to acknowledge the first, which
             takes 40 ms.
         """
-        # Twisted takes a Binding too; only its documentation says so.
+        # Twisted takes a Binding too; only its documentation says so.  An IPv4-mapped
+        # address is IPv4's: no socket for IPv6 alone can be bound to it.
+        interface = canonical(interface)
         super().__init__(port, factory, backlog, interface, reactor)  # type: ignore[arg-type]
         self.noDelay = noDelay
 

@@ -126,15 +126,13 @@ class Listeners:
 
     def listenerOf(self, host: IAddress) -> Endpoint | None:
         """
-        The port through which a connection came: the one with the same number
-        or path, else the first; L{None} when there is none.
+        The port through which a connection came: the one with the same address, or
+        else the same number, else the first; L{None} when there is none.
         """
         own = endpointOf(host)
-        for listener in self.addresses:
-            same = listener.port == own.port if own.port else listener.address == own.address
-            if same:
-                return listener
-        return next(iter(self.addresses), None)
+        exact = [listener for listener in self.addresses if listener == own]
+        same = [listener for listener in self.addresses if own.port and listener.port == own.port]
+        return next(iter(exact or same or self.addresses), None)
 
     def stop(self) -> Deferred[None]:
         """

@@ -26,6 +26,7 @@ from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
 from twisted_tcpdemo.twistd.programs import ReportProtocol
+from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.budgets import Budgets
 
 LIFETIME_JITTER = 0.1
@@ -94,7 +95,8 @@ def _endpoints(reactor: Any, options: Options, noDelay: bool) -> list[_NamedEndp
 
 def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoint:
     settings = options.settings(ServerEndpoint)
-    port, interface = settings["port"], settings["interface"]
+    port, interface = settings["port"], canonical(settings["interface"])
+    settings["interface"] = interface
     if not interface:
         interface = settings["interface"] = "::" if hasIPv6() else "0.0.0.0"
     isIPv6 = ":" in interface

@@ -1,11 +1,11 @@
 """
-Addresses in plain words, as Node's C{net} has them.
+Addresses in plain words, as Node's C{net} has them, and one spelling of each.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address as IPv6
-from typing import Final, NamedTuple
+from socket import AF_INET, AF_INET6, if_indextoname, inet_ntop, inet_pton
+from typing import Final, NamedTuple, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
@@ -13,7 +13,12 @@ from twisted.internet.interfaces import IAddress
 from twisted_tcpdemo.values.text import printable
 
 _LONGEST: Final = 80
-"""Characters of an address and port that are shown: IPv6 with a scope needs 69."""
+"""Characters of an address and port that are shown: IPv6 with a zone needs 64."""
+
+_MAPPED: Final = bytes(10) + b"\xff\xff"
+"""How IPv4-mapped addresses begin (RFC 4291, section 2.5.5.2)."""
+
+IPAddress: TypeAlias = IPv4Address | IPv6Address
 
 
 class Endpoint(NamedTuple):
@@ -47,33 +52,65 @@ def endpointOf(address: IAddress | None) -> Endpoint:
     Translate one of Twisted's addresses.
 
     An IPv4 client of a dual-stack listener is reported as IPv4 with its plain
-    address.  The kernel spells it C{::ffff:192.0.2.1} (RFC 4291, section
-    2.5.5.2).
+    address.  Two addresses are the same if, and only if, their L{Endpoint}s are
+    equal: each has its L{canonical} spelling.
 
     @param address: any address; foreign kinds give an empty L{Endpoint}.
     """
     if isinstance(address, IPv4Address):
         return Endpoint(address.host, address.port, "IPv4")
     if isinstance(address, IPv6Address):
-        plain = unmapped(address.host)
-        return Endpoint(plain, address.port, "IPv4" if plain != address.host else "IPv6")
+        host = canonical(address.host, address.scopeID)
+        isMapped = ":" in address.host and ":" not in host
+        return Endpoint(host, address.port, "IPv4" if isMapped else "IPv6")
     if isinstance(address, UNIXAddress):
         return Endpoint(_pathOf(address), None, "UNIX")
     return Endpoint(None, None, None)
 
 
-def unmapped(host: str) -> str:
+def canonical(host: str, scope: int = 0) -> str:
     """
-    The IPv4 literal inside an IPv4-mapped IPv6 literal.  Any other text is
-    returned as it is.
+    The one spelling of an IP address.
+
+    It is the kernel's (RFC 5952): an IPv4-mapped address is the IPv4 address in it, and
+    the zone of a link-local address is the name of the network interface.  Text that
+    is no address is returned as it is.
+
+    @param host: an address, or any other text.
+    @param scope: the number of the interface, where the text has no zone.
     """
-    if not host.lower().startswith("::ffff:"):
-        return host
+    if ":" not in host:
+        return host  # IPv4 has one spelling
+    plain, _, zone = host.partition("%")
     try:
-        mapped = IPv6(host.partition("%")[0]).ipv4_mapped
-    except ValueError:
+        packed = inet_pton(AF_INET6, plain)
+    except (OSError, ValueError):
         return host
-    return host if mapped is None else str(mapped)
+    if packed.startswith(_MAPPED):
+        return inet_ntop(AF_INET, packed[len(_MAPPED) :])
+    zone = interfaceName(zone or (str(scope) if scope else ""))
+    return f"{inet_ntop(AF_INET6, packed)}%{zone}" if zone else inet_ntop(AF_INET6, packed)
+
+
+def canonicalAddress(address: IPAddress) -> IPAddress:
+    """
+    The same address in its L{canonical} spelling, and of the kind that it is.
+    """
+    host = canonical(address.host, getattr(address, "scopeID", 0))
+    return (IPv6Address if ":" in host else IPv4Address)("TCP", host, address.port)
+
+
+def interfaceName(zone: str) -> str:
+    """
+    The name of a network interface that is given by its number (RFC 4007, section
+    11.2).  A name is returned as it is, and so is the number of no interface.
+    """
+    if not (zone.isascii() and zone.isdecimal()):
+        return zone
+    try:
+        return if_indextoname(int(zone))
+    except (OSError, OverflowError):
+        return zone
 
 
 def _pathOf(address: UNIXAddress) -> str | None:
