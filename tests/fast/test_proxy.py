@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
+from tests.support.links import LOOPBACK
 from twisted_tcpdemo import (
     Proxy,
 )
@@ -49,3 +50,15 @@ def test_trusts() -> None:
     assert Proxy(trusted="unix").trusts(UNIXAddress(b"/run/proxy"))
     assert repr(proxy) == "Proxy(trusted=('127.0.0.0/8', '2001:db8::/32'), timeout=5.0)"
     assert proxy == Proxy(trusted=iter(["127.0.0.0/8", "2001:db8::/32"]))
+
+
+def test_zone() -> None:
+    """
+    A link-local proxy in a zone is trusted in that zone alone, and a zone that no proxy
+    can have is refused.
+    """
+    proxy = Proxy(trusted=[f"fe80::1%{LOOPBACK}"])
+    assert proxy.trusts(IPv6Address("TCP", f"fe80::1%{LOOPBACK}", 1))
+    assert not proxy.trusts(IPv6Address("TCP", "fe80::1%another", 1))
+    with pytest.raises(ValueError, match="no network interface 'nope'"):
+        Proxy(trusted=["fe80::1%nope"])

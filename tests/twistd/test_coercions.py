@@ -5,9 +5,11 @@ Words of the command line become values.
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import if_nametoindex
 
 import pytest
 
+from tests.support.links import LOOPBACK
 from twisted_tcpdemo.twistd.coercions import (
     network,
     number,
@@ -29,6 +31,10 @@ from twisted_tcpdemo.twistd.coercions import (
         (oneOf("a", "b"), "b", "b"),
         (network, "192.0.2.1", "192.0.2.1/32"),
         (network, "2001:db8::/32", "2001:db8::/32"),
+        (network, "2001:db8:0:0:0:0:0:7", "2001:db8::7/128"),
+        (network, "::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        (network, f"fe80::1%{if_nametoindex(LOOPBACK)}", f"fe80::1%{LOOPBACK}/128"),
+        (proxies, f"fe80::%{LOOPBACK}/64", f"fe80::%{LOOPBACK}/64"),
         (proxies, "192.0.2.1", "192.0.2.1/32"),
         (proxies, "unix", "unix"),
         (utf8, "grün", "grün".encode()),
@@ -53,6 +59,8 @@ def test_value(coerce: Callable[[str], object], word: str, value: object) -> Non
         (oneOf("a", "b"), "c", "must be one of a, b, not 'c'"),
         (network, "192.0.2.1/24", "192.0.2.1/24 has host bits set"),
         (proxies, "192.0.2.1/24", "192.0.2.1/24 has host bits set"),
+        (network, "fe80::1%nope", "fe80::1%nope/128: there is no network interface 'nope'"),
+        (proxies, "fe80::1%nope", "fe80::1%nope/128: there is no network interface 'nope'"),
         (utf8, "\udcff", r"must be UTF-8, not '\udcff'"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address as IPv4
 from ipaddress import IPv6Address as IPv6
 from ipaddress import ip_address, ip_network
+from socket import if_nametoindex
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,10 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from tests.support.links import LOOPBACK
 from twisted_tcpdemo.values.networks import Networks, hasNetwork, peerKey
+
+NUMBER = if_nametoindex(LOOPBACK)
 
 
 def address(host: str, port: int = 1) -> IAddress:
@@ -76,13 +80,56 @@ def test_noNetwork(nowhere: IAddress | None) -> None:
         ("2001:db8::/32", "2001:db8:ffff::1", True),
         ("fe80::/10", "fe80::1%eth0", True),
         ("0.0.0.0/0", "no address", False),
+        ("127.0.0.1", "0:0:0:0:0:ffff:7f00:1", True),
+        ("2001:db8:0:0:0:0:0:7", "2001:db8::7", True),
+        (f"fe80::1%{LOOPBACK}", f"fe80::1%{LOOPBACK}", True),
+        (f"fe80::1%{NUMBER}", f"fe80::1%{LOOPBACK}", True),
+        (f"fe80::1%{LOOPBACK}", f"fe80::1%{NUMBER}", True),
+        (f"fe80::%{LOOPBACK}/10", f"fe80::2%{LOOPBACK}", True),
+        (f"fe80::1%{LOOPBACK}", "fe80::1%another", False),
+        (f"fe80::1%{LOOPBACK}", "fe80::1", False),
+        (f"fe80::1%{LOOPBACK}", f"fe80::2%{LOOPBACK}", False),
+        ("fe80::1", f"fe80::1%{LOOPBACK}", True),
     ],
 )
 def test_inside(network: str, host: str, inside: bool) -> None:
     """
-    An address belongs to networks of its own family, a mapped one to those of IPv4.
+    An address belongs to networks of its own family, a mapped one to those of IPv4;
+    a network with a zone is that of one interface.
     """
     assert (address(host) in Networks([network])) is inside
+
+
+def test_insideByScope() -> None:
+    """
+    The zone may be a number beside the address, as Twisted's clients have it.
+    """
+    beside = IPv6Address("TCP", "fe80::1", 1, 0, NUMBER)
+    assert beside in Networks([f"fe80::1%{LOOPBACK}"])
+    assert beside not in Networks([f"fe80::2%{LOOPBACK}"])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ("fe80::1%nope", "no network interface 'nope'"),
+        ("fe80::1%99999", "no network interface '99999'"),
+        (f"2001:db8::1%{LOOPBACK}", "only link-local addresses have one"),
+        (f"::1%{LOOPBACK}", "only link-local addresses have one"),
+        (f"::%{LOOPBACK}/0", "only link-local addresses have one"),
+        (f"fe80::%{LOOPBACK}/9", "only link-local addresses have one"),
+        (f"::ffff:127.0.0.1%{LOOPBACK}", "only link-local addresses have one"),
+        (f"127.0.0.1%{LOOPBACK}", "does not appear"),
+        ("fe80::1%", "does not appear"),
+    ],
+)
+def test_noSuchZone(wrong: str, why: str) -> None:
+    """
+    A zone that no peer can have is refused with the reason: the rule would never
+    hold.
+    """
+    with pytest.raises(ValueError, match=why):
+        Networks([wrong])
 
 
 @pytest.mark.parametrize("wrong", ["192.0.2.1/24", "192.0.2.0/33", "example.org", ""])
@@ -103,6 +150,9 @@ def test_oneNetwork() -> None:
     assert list(networks) == [ip_network("192.0.2.0/24")]
     assert list(Networks(networks)) == list(networks)
     assert (len(networks), repr(networks)) == (1, "Networks(['192.0.2.0/24'])")
+    zoned = Networks(f"fe80::%{NUMBER}/64")
+    assert list(Networks(zoned)) == list(zoned)
+    assert repr(zoned) == f"Networks(['fe80::%{LOOPBACK}/64'])"
 
 
 ADDRESSES = st.one_of(

@@ -8,9 +8,10 @@ The text goes on after the name of the option: C{"must be a number, not 'x'"}.
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import ip_network
 from math import inf
 from typing import TypeVar
+
+from twisted_tcpdemo.values.networks import Networks
 
 _N = TypeVar("_N", int, float)
 
@@ -67,9 +68,10 @@ def network(word: str) -> str:
     Check an IPv4 or IPv6 network or address.
 
     @return: the network with its prefix, such as C{"192.0.2.1/32"}.
-    @raise ValueError: if the word is neither.
+    @raise ValueError: if the word is neither, or has a zone that no peer can have.
     """
-    return str(ip_network(word))
+    [found] = Networks(word)
+    return str(found)
 
 
 def proxies(word: str) -> str:

@@ -5,6 +5,9 @@ A host can take any address of its IPv6 network, which is a /64 nearly everywher
 (RFC 4291, section 2.5.1).  A limit for each IPv6 address would limit nothing, so
 one peer is an IPv4 address or an IPv6 /64.  An IPv4-mapped address (RFC 4291,
 section 2.5.5.2) is the IPv4 address in it.
+
+A link-local address is one host in each of the links that this machine is on, so it
+may have a zone: the network interface (RFC 4007).  No other address has one.
 """
 
 from __future__ import annotations
@@ -12,15 +15,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Final, TypeAlias
+from socket import if_nametoindex
+from typing import Final, NamedTuple, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 
+from twisted_tcpdemo.values.addresses import canonical, interfaceName
+
 Network: TypeAlias = IPv4Network | IPv6Network
 
 _MAPPED: Final = IPv6Network("::ffff:0:0/96")
-_NOWHERE: Final = (0, 0)
+_LINK_LOCAL_PREFIX: Final = 10
+
+
+class _Source(NamedTuple):
+    """
+    Where a peer is.
+
+    @ivar version: C{0}, which no network has, for text that is no address.
+    @ivar zone: the network interface of a link-local address.
+    """
+
+    version: int
+    number: int
+    zone: str
+
+
+_NOWHERE: Final = _Source(0, 0, "")
 
 
 class Networks:
@@ -36,27 +58,29 @@ class Networks:
     def __init__(self, networks: Iterable[str | Network] = ()) -> None:
         """
         @param networks: such as C{"192.0.2.0/24"} or C{"2001:db8::/32"}; an
-            address stands for itself alone.  A single string is allowed.
-        @raise ValueError: for text that is no network, and for a network with
-            bits set below its prefix.
+            address stands for itself alone.  A single string is allowed.  A
+            link-local one with a zone, such as C{"fe80::%eth0/64"}, is that of one
+            network interface; without a zone it is that of all.
+        @raise ValueError: for text that is no network, for a network with bits set
+            below its prefix, and for a zone that no peer can have.
         """
         given = (networks,) if isinstance(networks, str) else networks
         self._networks = tuple(_folded(ip_network(network)) for network in given)
-        self._byPrefix: dict[tuple[int, int], set[int]] = {}
+        self._byPrefix: dict[tuple[int, str, int], set[int]] = {}
         for network in self._networks:
             shift = network.max_prefixlen - network.prefixlen
-            same = self._byPrefix.setdefault((network.version, shift), set())
+            same = self._byPrefix.setdefault((network.version, _zoneOf(network), shift), set())
             same.add(int(network.network_address) >> shift)
 
     def __contains__(self, address: IAddress | None) -> bool:
         source = _sourceOf(address)
         if source is None:
             return False
-        version, number = source
+        version, number, ownZone = source
         return any(
             number >> shift in prefixes
-            for (itsVersion, shift), prefixes in self._byPrefix.items()
-            if itsVersion == version
+            for (itsVersion, zone, shift), prefixes in self._byPrefix.items()
+            if itsVersion == version and (not zone or zone == ownZone)
         )
 
     def __iter__(self) -> Iterator[Network]:
@@ -85,7 +109,7 @@ def peerKey(address: IAddress | None) -> int | None:
     source = _sourceOf(address)
     if source is None:
         return None
-    version, number = source
+    version, number, _ = source
     # IPv4 stays below 2**32; the bit above the /64 keeps IPv6 clear of it.
     # Text that cannot be read as an address counts as one peer.
     return number if version == 4 else 1 << 64 | number >> 64 if version == 6 else -1
@@ -93,31 +117,48 @@ def peerKey(address: IAddress | None) -> int | None:
 
 def _folded(network: Network) -> Network:
     """
-    The IPv4 network in an IPv4-mapped one.
+    The same network in its one spelling: the IPv4 network in an IPv4-mapped one, and
+    the zone by its name.
+
+    @raise ValueError: see L{Networks}.
     """
+    zone = _zoneOf(network)
+    if zone:
+        address = network.network_address
+        if not address.is_link_local or network.prefixlen < _LINK_LOCAL_PREFIX:
+            raise ValueError(f"{network} has a zone, and only link-local addresses have one")
+        name = interfaceName(zone)
+        try:
+            if_nametoindex(name)
+        except OSError:
+            raise ValueError(f"{network}: there is no network interface {zone!r}") from None
+        plain = str(address).partition("%")[0]
+        return IPv6Network((f"{plain}%{name}", network.prefixlen))
     if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
         lowest = int(network.network_address) & 0xFFFFFFFF
         return IPv4Network((lowest, network.prefixlen - _MAPPED.prefixlen))
     return network
 
 
-def _sourceOf(address: IAddress | None) -> tuple[int, int] | None:
+def _zoneOf(network: Network) -> str:
+    return getattr(network.network_address, "scope_id", None) or ""
+
+
+def _sourceOf(address: IAddress | None) -> _Source | None:
     """
-    The version and the number of an address; C{(0, 0)}, which is in no network,
-    for one that cannot be read; L{None} for one without a network.
+    Where an address is; L{None} for one without a network.
     """
     if isinstance(address, (IPv4Address, IPv6Address)):
-        return _read(address.host)
+        return _read(canonical(address.host, getattr(address, "scopeID", 0)))
     return None
 
 
 # Each rule reads the same address, when a connection opens and when it closes.
 @lru_cache(maxsize=1024)
-def _read(host: str) -> tuple[int, int]:
+def _read(host: str) -> _Source:
+    plain, _, zone = host.partition("%")
     try:
-        address = ip_address(host.partition("%")[0])
+        address = ip_address(plain)
     except ValueError:
         return _NOWHERE
-    # Not addresses.unmapped: a proxy may spell an address at full length.
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.version, int(address)
+    return _Source(address.version, int(address), zone)
