@@ -89,6 +89,10 @@ def test_interface() -> None:
         ({"backlog": 2**31}, ValueError),
         ({"backlog": "511"}, TypeError),
         ({"reusePort": "no"}, TypeError),
+        ({"ipv6Only": 1}, TypeError),
+        ({"ipv6Only": True, "interface": "127.0.0.1"}, ValueError),
+        ({"ipv6Only": True, "interface": "::ffff:127.0.0.1"}, ValueError),
+        ({"ipv6Only": True}, ValueError),  # a reactor without a poller
         ({"noDelay": 1}, TypeError),
         ({"tls": True}, TypeError),
         ({"tls": "certificate.pem"}, TypeError),
@@ -110,6 +114,7 @@ def test_checked(wrong: dict[str, Any], kind: type[Exception]) -> None:
         ({"port": 0, "path": "/s"}, "exactly one of: port, or path"),
         ({"path": "/s", "interface": "::"}, "go with port"),
         ({"path": "/s", "reusePort": True}, "go with port"),
+        ({"path": "/s", "ipv6Only": True}, "go with port"),
         ({"path": "/s", "mode": 0o1000}, "mode"),
         ({"path": "/s", "mode": -1}, "mode"),
         ({"path": ""}, "path"),
@@ -304,6 +309,49 @@ async def test_onlyIPv6() -> None:
             await until(lambda: server.made)
             assert server.made[0].transport.getHost().host == "::1"
             await closeAll(server)
+
+
+@needsIPv6
+@pytest.mark.parametrize("interface", ["", "::", "0:0:0:0:0:0:0:0", "::1"])
+@pytest.mark.parametrize("reusePort", [False, True])
+async def test_ipv6Only(interface: str, reusePort: bool) -> None:
+    """
+    With ipv6Only an endpoint takes no IPv4 clients, on every interface or one.
+    """
+    options = {"interface": interface, "reusePort": reusePort}
+    async with fastServer(ipv6Only=True, **options) as server:
+        with socket.socket() as peer, pytest.raises(ConnectionRefusedError):
+            peer.connect(("127.0.0.1", server.port))
+        with socket.socket(socket.AF_INET6) as peer:
+            peer.connect(("::1", server.port))
+            await until(lambda: server.made)
+            await closeAll(server)
+
+
+@needsIPv6
+async def test_bothFamilies() -> None:
+    """
+    One port may have an endpoint for each family.
+    """
+    async with (
+        fastServer(interface="0.0.0.0") as four,
+        fastServer(port=four.port, interface="", ipv6Only=True) as six,
+    ):
+        for host, server in (("127.0.0.1", four), ("::1", six)):
+            with socket.create_connection((host, four.port)):
+                await until(lambda server=server: server.made)
+                await closeAll(server)
+
+
+@needsIPv6
+async def test_ipv6OnlyOfString() -> None:
+    """
+    A C{fasttcp:} string can say so, too.
+    """
+    endpoint = serverFromString(installed(), "fasttcp:0:ipv6Only=yes")
+    port = await endpoint.listen(Factory.forProtocol(Remembering))
+    assert port.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+    await port.stopListening()
 
 
 @needsIPv6
@@ -509,6 +557,8 @@ async def test_string() -> None:
         ("0:backlog=0", "backlog must be"),
         ("0:backlog=many", "backlog must be a whole number, not 'many'"),
         ("0:reusePort=perhaps", "reusePort must be"),
+        ("0:ipv6Only=perhaps", "ipv6Only must be"),
+        ("0:ipv6Only=yes:interface=127.0.0.1", "ipv6Only goes with an IPv6 interface"),
         ("0:interface=nowhere", "interface must be an IP address, not 'nowhere'"),
     ],
 )

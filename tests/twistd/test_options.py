@@ -96,6 +96,8 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
     [
         (["--listen", "tcp:1", "--interface", "127.0.0.1"], "--port"),
         (["--listen", "tcp:1", "--backlog", "511"], "--port"),
+        (["--listen", "tcp:1", "--ipv6-only"], "--port"),
+        (["--ipv6-only", "--transport", "twisted"], "--transport fast"),
         (["--proxy-protocol"], "--proxy-from"),
         (["--proxy-from", "127.0.0.1"], "--proxy-protocol or --listen"),
         (["--keep-alive-delay", "60"], "--keep-alive"),
@@ -112,7 +114,8 @@ def test_alone(arguments: list[str], needed: str) -> None:
     An option without effect unless another is given is refused alone, even with its
     default value.
     """
-    [option] = [a for a in arguments if a.startswith("--") and a != "--listen"]
+    others = ("--listen", "--transport")
+    [option] = [a for a in arguments if a.startswith("--") and a not in others]
     assert refused(*arguments) == f"{option} goes with {needed}"
 
 

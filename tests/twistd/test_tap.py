@@ -258,6 +258,31 @@ def test_everyInterface(monkeypatch: pytest.MonkeyPatch, ipv6: bool, name: str) 
     assert (found, endpoint._interface) == (name, "::" if ipv6 else "0.0.0.0")
 
 
+@pytest.mark.parametrize("interface", [(), ("--interface", "::")])
+async def test_ipv6Only(interface: tuple[str, ...]) -> None:
+    """
+    With --ipv6-only the server takes no IPv4 clients.
+    """
+    if not hasIPv6():
+        pytest.skip("there is no IPv6 here")
+    service = serviceOf("--port", "0", "--ipv6-only", *interface)
+    service.startService()
+    await until(lambda: service._factory.listening)
+    [port] = service._factory.ports
+    with socket.socket() as raw, pytest.raises(ConnectionRefusedError):
+        raw.connect(("127.0.0.1", port.getHost().port))
+    await service.stopService()
+
+
+@pytest.mark.parametrize("interface", ["127.0.0.1", "::ffff:127.0.0.1", "0.0.0.0"])
+def test_ipv6OnlyOnIPv4(interface: str) -> None:
+    """
+    An IPv4 address takes no IPv6 clients, so --ipv6-only is refused.
+    """
+    line = refused("--ipv6-only", "--interface", interface)
+    assert line == "--ipv6-only goes with an IPv6 address in --interface, or none"
+
+
 class NoSocket:
     """
     Acts as socket.socket on a kernel without IPv6.
@@ -379,4 +404,4 @@ def test_proxiesElsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(endpoint, "canPoll", lambda reactor: False)
     line = refused("--proxy-protocol", "--proxy-from", "127.0.0.1")
-    assert line.startswith("--proxy-protocol: proxy needs a POSIX reactor")
+    assert line.startswith("--port: proxy needs a POSIX reactor")

@@ -36,6 +36,8 @@ from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.checks import decimal, flag, pathName, whole
 from twisted_tcpdemo.values.text import printable
 
+_NEEDED = "needs a POSIX reactor of Twisted's, and epoll (Linux)"
+
 
 @implementer(IStreamServerEndpoint)
 class ServerEndpoint:
@@ -57,6 +59,7 @@ class ServerEndpoint:
         *,
         path: str | bytes | os.PathLike[str] | None = None,
         mode: int = 0o666,
+        ipv6Only: bool = False,
         reusePort: bool = False,
         noDelay: bool = True,
         tls: SSLContext | ContextFactory | IOpenSSLServerConnectionCreator | None = None,
@@ -73,6 +76,8 @@ class ServerEndpoint:
             behind is replaced; the port removes its own when it stops.  On Linux a
             path that begins with NUL names an abstract socket.
         @param mode: the file mode of the path.
+        @param ipv6Only: whether C{"::"}, or no interface, stands for every IPv6 address
+            alone (IPV6_V6ONLY).  It needs epoll and a POSIX reactor of Twisted's.
         @param reusePort: whether other processes may listen on the port too,
             and share its clients (SO_REUSEPORT).
         @param noDelay: TCP_NODELAY for each connection, on by default: write-through
@@ -86,14 +91,14 @@ class ServerEndpoint:
             PROXY header, before any TLS.
         @raise TypeError: for a value of the wrong type.
         @raise ValueError: if a value is out of range, or does not go with another,
-            and for C{proxy} under a reactor that has no poller.
+            and for C{proxy} and C{ipv6Only} under a reactor that has no poller.
         @raise TLSNotInstalledError: for a C{tls} of Twisted's without the extra
             C{tls}.
         """
         if (port is None) == (path is None):
             raise ValueError("give exactly one of: port, or path")
-        if path is not None and (interface or reusePort):
-            raise ValueError("interface and reusePort go with port")
+        if path is not None and (interface or ipv6Only or reusePort):
+            raise ValueError("interface, ipv6Only and reusePort go with port")
         if not isinstance(interface, str):
             raise TypeError(f"interface must be a str, not {interface!r}")
         self._tls = None if tls is None else _checked(tls)
@@ -104,6 +109,11 @@ class ServerEndpoint:
         self._mode = whole("mode", mode, 0, 0o777)
         self._proxy = checkedProxy(self._reactor, proxy)
         self._interface = canonical(interface)
+        self._ipv6Only = flag("ipv6Only", ipv6Only)
+        if ipv6Only and self._interface and ":" not in self._interface:
+            raise ValueError(f"ipv6Only goes with an IPv6 interface, not {interface!r}")
+        if ipv6Only and not canPoll(self._reactor):
+            raise ValueError(f"ipv6Only {_NEEDED}")
         self._backlog = whole("backlog", backlog, 1, 2**31 - 1)
         self._reusePort = flag("reusePort", reusePort)
         self._noDelay = flag("noDelay", noDelay)
@@ -139,7 +149,13 @@ class ServerEndpoint:
     def _tcpPort(self, factory: IProtocolFactory) -> AcceptingPort:
         binding, interface = self._binding()
         return WriteThroughPort(
-            binding, factory, self._backlog, interface, self._reactor, self._noDelay
+            binding,
+            factory,
+            self._backlog,
+            interface,
+            self._reactor,
+            self._noDelay,
+            self._ipv6Only,
         )
 
     def _unixPort(self, factory: IProtocolFactory) -> AcceptingPort:
@@ -153,7 +169,7 @@ class ServerEndpoint:
         The number to bind, or more than that, and the interface.
         """
         assert self._port is not None
-        interface = self._interface or ("::" if hasIPv6() else "")
+        interface = self._interface or ("::" if self._ipv6Only or hasIPv6() else "")
         if self._reusePort:
             return makeBinding(interface, self._port, reuseAddress=True, reusePort=True), interface
         return self._port, interface
@@ -214,7 +230,7 @@ def checkedProxy(reactor: object, proxy: object) -> Proxy | None:
     if not isinstance(proxy, Proxy | None):
         raise TypeError(f"proxy must be a Proxy, not {proxy!r}")
     if proxy is not None and not canPoll(getattr(reactor, "viewed", reactor)):
-        raise ValueError("proxy needs a POSIX reactor of Twisted's, and epoll (Linux)")
+        raise ValueError(f"proxy {_NEEDED}")
     return proxy
 
 
@@ -256,13 +272,14 @@ def parse(
     *,
     interface: str = "",
     backlog: str = "511",
+    ipv6Only: str = "no",
     reusePort: str = "no",
     noDelay: str = "yes",
     proxy: str = "",
 ) -> ServerEndpoint:
     """
     Build the endpoint of a C{fasttcp:} string,
-    C{fasttcp:port:interface=..:backlog=..:reusePort=..:noDelay=..:proxy=..}.
+    C{fasttcp:port:interface=..:backlog=..:ipv6Only=..:reusePort=..:noDelay=..:proxy=..}.
 
     @param proxy: the networks of the proxies, with commas between them.
 
@@ -275,6 +292,7 @@ def parse(
         decimal("port", port),
         interface,
         decimal("backlog", backlog),
+        ipv6Only=_isYes("ipv6Only", ipv6Only),
         reusePort=_isYes("reusePort", reusePort),
         noDelay=_isYes("noDelay", noDelay),
         proxy=Proxy(trusted=proxy.split(",")) if proxy else None,

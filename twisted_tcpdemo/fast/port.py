@@ -114,6 +114,7 @@ class WriteThroughPort(AcceptingPort):
         interface: str = "",
         reactor: AnyReactor = None,
         noDelay: bool = True,
+        ipv6Only: bool = False,
     ) -> None:
         """
         @param port: the number, or a
@@ -121,20 +122,24 @@ class WriteThroughPort(AcceptingPort):
         @param noDelay: TCP_NODELAY for each connection.  Without it, the second of
             two small writes would wait for the peer to acknowledge the first, which
             takes 40 ms.
+        @param ipv6Only: whether the IPv6 wildcard takes no IPv4 clients.
         """
         # Twisted takes a Binding too; only its documentation says so.  An IPv4-mapped
         # address is IPv4's: no socket for IPv6 alone can be bound to it.
         interface = canonical(interface)
         super().__init__(port, factory, backlog, interface, reactor)  # type: ignore[arg-type]
         self.noDelay = noDelay
+        self._ipv6Only = ipv6Only
 
     def createInternetSocket(self) -> socket:
         """
-        Create the socket.  On the IPv6 wildcard it takes IPv4 clients too.
+        Create the socket.  On the IPv6 wildcard it takes IPv4 clients too, unless it
+        is for IPv6 only.
         """
         created: socket = super().createInternetSocket()
         if self.addressFamily == AF_INET6:
-            created.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, self.interface != "::")
+            isOnly = self._ipv6Only or self.interface != "::"
+            created.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, isOnly)
         return created
 
     def startListening(self) -> None:

@@ -38,6 +38,7 @@ from twisted_tcpdemo.twistd.coercions import (
 )
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
 from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
+from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.budgets import Budgets
 
 RULES: Final = ("allow", "deny", "max-per-peer", "peer-rate")
@@ -52,6 +53,8 @@ LISTENING: Final = (
                help="TCP port to listen on; 0 takes a free one."),
         Option("interface", sets="interface", takes=str, default="", shown="all, IPv6 and IPv4",
                needs=("port",), help="IP address to listen on."),
+        Option("ipv6-only", sets="ipv6Only", needs=("port",),
+               help="Take no IPv4 clients on all interfaces."),
         Option("backlog", sets="backlog", takes=wholeNumber(1, 2**31 - 1), default="511",
                needs=("port",), help="Length of the kernel's queue of connections to accept."),
     ),
@@ -198,7 +201,7 @@ class Options(DeclaredOptions):
 
     def postOptions(self) -> None:
         """
-        Check what the table cannot say of PROXY headers, too.
+        Check what the table cannot say of PROXY headers and addresses, too.
 
         @raise UsageError: if an option would have no effect, or anybody's header would
             be believed.
@@ -210,7 +213,11 @@ class Options(DeclaredOptions):
             raise UsageError("--proxy-protocol goes with --port")
         if self["proxy-from"] and not isProxied:
             raise UsageError("--proxy-from goes with --proxy-protocol or --listen haproxy:")
+        if self["ipv6-only"] and self["interface"] and ":" not in canonical(self["interface"]):
+            raise UsageError("--ipv6-only goes with an IPv6 address in --interface, or none")
         if self["transport"] == "twisted":
+            if self["ipv6-only"]:
+                raise UsageError("--ipv6-only goes with --transport fast")
             if self["proxy-from"]:
                 raise UsageError("--proxy-from goes with --transport fast")
         elif isHAProxy and not self["proxy-from"]:

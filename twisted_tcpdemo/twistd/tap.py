@@ -98,7 +98,8 @@ def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoi
     port, interface = settings["port"], canonical(settings["interface"])
     settings["interface"] = interface
     if not interface:
-        interface = settings["interface"] = "::" if hasIPv6() else "0.0.0.0"
+        isIPv6 = settings["ipv6Only"] or hasIPv6()
+        interface = settings["interface"] = "::" if isIPv6 else "0.0.0.0"
     isIPv6 = ":" in interface
     name = f"[{interface}]:{port}" if isIPv6 else f"{interface}:{port}"
     if options["transport"] == "fast":
@@ -106,7 +107,8 @@ def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoi
         try:
             return name, ServerEndpoint(reactor, noDelay=noDelay, proxy=proxy, **settings)
         except ValueError as error:
-            giveUp(f"--proxy-protocol: {error}")
+            giveUp(f"--port: {error}")
+    del settings["ipv6Only"]  # it needs our transport
     kind = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
     return name, kind(reactor, **settings)
 
