@@ -9,18 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import (
-    _WrapperEndpoint,
-    clientFromString,
-    wrapClientTLS,
-    wrapServerTLS,
-)
+from twisted.internet.endpoints import wrapServerTLS
 from twisted.internet.protocol import Factory
 from twisted.internet.ssl import (
     ClientContextFactory,
     DefaultOpenSSLContextFactory,
 )
-from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from tests.support.certificates import (
@@ -32,7 +26,7 @@ from tests.support.certificates import (
 )
 from tests.support.engines import shaken
 from tests.support.processes import running
-from twisted_tcpdemo.tls.context import engineMaker, makerOf, unwrapped, unwrappedClient
+from twisted_tcpdemo.tls.context import engineMaker, makerOf, unwrapped
 from twisted_tcpdemo.tls.engine import StreamBrokenError
 from twisted_tcpdemo.tls.openssl import OpenSSLEngine
 from twisted_tcpdemo.tls.standard import StandardEngine
@@ -155,38 +149,6 @@ def test_otherFactories() -> None:
 
     for factory in (Factory(), More(serverContext(), False, Factory())):
         assert unwrapped(factory) == (factory, None)
-
-
-def test_unwrappedClient() -> None:
-    """
-    A TCP endpoint that wrapClientTLS has wrapped is taken out of its layer.
-    """
-    from twisted.internet import reactor
-
-    for text in ("tcp:localhost:1", "tcp:127.0.0.1:1", "unix:/s"):
-        plain = clientFromString(reactor, text)
-        endpoint, maker = unwrappedClient(wrapClientTLS(clientContext(), plain), reactor)
-        assert endpoint is plain
-        assert maker is not None
-        shaken(made(maker), made(engineMaker(standardServer(), False)))
-
-
-def test_otherClients() -> None:
-    """
-    An endpoint that the reactor would not encrypt keeps its layer: it connects in
-    another way, with another reactor, or the layer is another one.
-    """
-    from twisted.internet import reactor
-
-    plain = clientFromString(reactor, "tcp:localhost:1")
-    encrypted = wrapClientTLS(clientContext(), plain)
-    for endpoint, view in (
-        (plain, reactor),
-        (encrypted, object()),
-        (wrapClientTLS(clientContext(), encrypted), reactor),
-        (_WrapperEndpoint(plain, WrappingFactory), reactor),
-    ):
-        assert unwrappedClient(endpoint, view) == (endpoint, None)
 
 
 def test_verification() -> None:

@@ -6,21 +6,25 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Generator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import _WrapperEndpoint, clientFromString, wrapClientTLS
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import FakeTransport, IOPump
 
-from tests.support.certificates import clientContext, serverContext
+from tests.support.certificates import clientContext, serverContext, standardServer
+from tests.support.engines import shaken
 from tests.support.metering import Counting, wrapped
 from tests.support.peers import Peer
 from twisted_tcpdemo.interfaces import ICountingTransport
+from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.transports.layers import (
     accepts,
     bottomOf,
@@ -32,6 +36,7 @@ from twisted_tcpdemo.transports.layers import (
     replaceProtocol,
     tlsOf,
     withHosts,
+    withoutTLS,
 )
 
 
@@ -382,3 +387,34 @@ def test_withHosts(description: str, found: Any) -> None:
     expected = replacement if description.startswith("tcp") else endpoint
     assert result is expected
     assert withHosts(endpoint, lambda *_: None) is endpoint
+
+
+@pytest.mark.parametrize("description", ["tcp:localhost:1", "tcp:127.0.0.1:1", "unix:/s"])
+def test_withoutTLS(description: str) -> None:
+    """
+    A client's endpoint that wrapClientTLS has wrapped is taken out of its layer.
+    """
+    reactor = MemoryReactorClock()
+    plain = clientFromString(reactor, description)
+    endpoint, maker = withoutTLS(wrapClientTLS(clientContext(), plain), reactor)
+    assert endpoint is plain
+    assert maker is not None
+    client, server = maker(SimpleNamespace()), engineMaker(standardServer(), False)
+    shaken(client, server(SimpleNamespace()))
+
+
+def test_withTLS() -> None:
+    """
+    An endpoint that the reactor would not encrypt keeps its layer: it connects in
+    another way, with another reactor, or the layer is another one.
+    """
+    reactor = MemoryReactorClock()
+    plain = clientFromString(reactor, "tcp:localhost:1")
+    encrypted = wrapClientTLS(clientContext(), plain)
+    for endpoint, view in (
+        (plain, reactor),
+        (encrypted, object()),
+        (wrapClientTLS(clientContext(), encrypted), reactor),
+        (_WrapperEndpoint(plain, WrappingFactory), reactor),
+    ):
+        assert withoutTLS(endpoint, view) == (endpoint, None)

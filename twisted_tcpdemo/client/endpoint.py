@@ -39,7 +39,7 @@ from twisted_tcpdemo.client.targets import (
 from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
-from twisted_tcpdemo.tls.context import unwrappedClient
+from twisted_tcpdemo.transports.layers import withoutTLS
 from twisted_tcpdemo.transports.socketoptions import (
     KEEP_ALIVE_COUNT,
     KEEP_ALIVE_INTERVAL,
@@ -358,5 +358,5 @@ def _ofString(reactor: AnyReactor, description: str) -> IStreamClientEndpoint:
     """
     endpoint: IStreamClientEndpoint = clientFromString(reactor, description)
     if isinstance(reactor, FastReactor):
-        endpoint, reactor.engineMaker = unwrappedClient(endpoint, reactor)
+        endpoint, reactor.engineMaker = withoutTLS(endpoint, reactor)
     return endpoint

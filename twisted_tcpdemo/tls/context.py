@@ -9,14 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from twisted.internet.endpoints import (
-    HostnameEndpoint,
-    TCP4ClientEndpoint,
-    TCP6ClientEndpoint,
-    UNIXClientEndpoint,
-    _WrapperEndpoint,
-)
-from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocolFactory
 
 from twisted_tcpdemo.errors import needTLS
 from twisted_tcpdemo.tls.engine import Engine
@@ -27,16 +20,8 @@ EngineMaker: TypeAlias = Callable[[Any], Engine]
 <twisted_tcpdemo.tls.securesocket.SecureSocket>}."""
 
 PRIVATE_NAMES: Final = {
-    "twisted.internet.endpoints": ("_WrapperEndpoint",),
-    "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
-    "twisted.internet.endpoints.HostnameEndpoint": ("_reactor",),
-    "twisted.internet.endpoints.TCP4ClientEndpoint": ("_reactor",),
-    "twisted.internet.endpoints.UNIXClientEndpoint": ("_reactor",),
     "twisted.protocols.tls.TLSMemoryBIOFactory": ("_creatorCallable",),
 }
-
-_KNOWN: Final = (HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint)
-"""Endpoints that connect by the methods of their reactor."""
 
 
 def engineMaker(
@@ -81,28 +66,6 @@ def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker 
         return factory, None
     behind: IProtocolFactory = factory.wrappedFactory  # type: ignore[attr-defined]
     return behind, makerOf(factory)
-
-
-def unwrappedClient(
-    endpoint: IStreamClientEndpoint, reactor: object
-) -> tuple[IStreamClientEndpoint, EngineMaker | None]:
-    """
-    Take Twisted's layer of TLS away from a client's endpoint, as C{wrapClientTLS} and
-    C{tls:} strings put it there.
-
-    @param reactor: the reactor that will encrypt in its place.
-    @return: the endpoint behind it, and the maker of engines in its place; or the
-        endpoint as it is, if it may connect in another way.
-    """
-    tls = sys.modules.get("twisted.protocols.tls")
-    if tls is None or type(endpoint) is not _WrapperEndpoint:
-        return endpoint, None
-    behind: Any = endpoint._wrappedEndpoint
-    wrapping = endpoint._wrapperFactory(None)
-    known = type(behind) in _KNOWN and behind._reactor is reactor
-    if not known or type(wrapping) is not tls.TLSMemoryBIOFactory:
-        return endpoint, None
-    return behind, makerOf(wrapping)
 
 
 def makerOf(wrapping: Any) -> EngineMaker:

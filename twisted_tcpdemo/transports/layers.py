@@ -8,16 +8,24 @@ the list with the installed Twisted.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.internet import endpoints
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint
+from twisted.internet.endpoints import (
+    HostnameEndpoint,
+    TCP4ClientEndpoint,
+    TCP6ClientEndpoint,
+    UNIXClientEndpoint,
+)
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_tcpdemo.interfaces import ICountingTransport
+from twisted_tcpdemo.tls.context import EngineMaker, makerOf
 
 PRIVATE_NAMES: Final = {
     "twisted.internet.abstract.FileDescriptor": ("_tempDataLen", "_writeDisconnected"),
@@ -25,16 +33,22 @@ PRIVATE_NAMES: Final = {
     "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
     "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
     "twisted.internet.endpoints._WrappingProtocol": ("_wrappedProtocol",),
-    "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint",),
+    "twisted.internet.endpoints": ("_WrapperEndpoint",),
+    "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
     "twisted.internet.endpoints.HostnameEndpoint": (
         "_hostBytes",
         "_port",
         "_timeout",
         "_bindAddress",
+        "_reactor",
     ),
-    "twisted.internet.endpoints.TCP4ClientEndpoint": ("_host",),
+    "twisted.internet.endpoints.TCP4ClientEndpoint": ("_host", "_reactor"),
+    "twisted.internet.endpoints.UNIXClientEndpoint": ("_reactor",),
     "twisted.internet.defer.Deferred": ("_callbacks", "_debugInfo"),
 }
+
+_KNOWN: Final = (HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, UNIXClientEndpoint)
+"""Endpoints that connect by the methods of their reactor."""
 
 
 def bottomOf(transport: object) -> Any:
@@ -106,13 +120,34 @@ def withHosts(
     elif type(endpoint) is TCP4ClientEndpoint:
         host = endpoint._host
     else:
-        wrapped = getattr(endpoint, "_wrappedEndpoint", None)
-        if wrapped is not None:
-            endpoint._wrappedEndpoint = withHosts(wrapped, replacement)  # type: ignore[attr-defined]
+        if type(endpoint) is endpoints._WrapperEndpoint:
+            endpoint._wrappedEndpoint = withHosts(endpoint._wrappedEndpoint, replacement)
         return endpoint
     bind: Any = endpoint._bindAddress  # of a string: None, or an address and 0
     local = bind and bind[0]
     return replacement(host, endpoint._port, endpoint._timeout, local) or endpoint
+
+
+def withoutTLS(
+    endpoint: IStreamClientEndpoint, reactor: object
+) -> tuple[IStreamClientEndpoint, EngineMaker | None]:
+    """
+    Take Twisted's layer of TLS away from a client's endpoint, as C{wrapClientTLS} and
+    C{tls:} strings put it there.
+
+    @param reactor: the reactor that will encrypt in its place.
+    @return: the endpoint behind it, and the maker of engines in its place; or the
+        endpoint as it is, if it may connect in another way.
+    """
+    tls = sys.modules.get("twisted.protocols.tls")
+    if tls is None or type(endpoint) is not endpoints._WrapperEndpoint:
+        return endpoint, None
+    behind: Any = endpoint._wrappedEndpoint
+    wrapping = endpoint._wrapperFactory(None)
+    known = type(behind) in _KNOWN and behind._reactor is reactor
+    if not known or type(wrapping) is not tls.TLSMemoryBIOFactory:
+        return endpoint, None
+    return behind, makerOf(wrapping)
 
 
 def clockOf(transport: object) -> IReactorTime:
