@@ -224,6 +224,17 @@ async def test_fdIsNotConnected(resources: ExitStack) -> None:
     assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectError)
 
 
+async def test_fdIsClosed() -> None:
+    """
+    A descriptor that is closed before connect() is a failure to connect, too.
+    """
+    with socket.socket() as lone:
+        endpoint = ClientEndpoint(installedReactor(), fd=lone.fileno())
+    error = await failureOf(endpoint.connectProtocol(Client()))
+    assert isinstance(error, ConnectError)
+    assert "bad file descriptor" in str(error)
+
+
 async def test_fdTLS(resources: ExitStack) -> None:
     """
     TLS runs over an adopted socket too.

@@ -7,6 +7,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.certificates import clientContext, pemFile, serverContext
 from tests.support.clients import Client, installedReactor, to
+from tests.support.fast import openFiles
 from tests.support.peers import Peer, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory, fastReactor
@@ -279,6 +282,67 @@ async def test_adoptedConnection(claimed: int, family: str) -> None:
         await protocols[0].whenReceived(5)
         protocols[0].transport.loseConnection()
         await protocols[0].whenLost()
+
+
+@pytest.mark.parametrize("family", ["tcp", "unix"])
+@pytest.mark.parametrize("how", ["no protocol", "an error", "no engine", "no peer"])
+async def test_adoptedForNothing(family: str, how: str) -> None:
+    """
+    A connection of another program that cannot be served leaves no open descriptor.
+    """
+    view: Any = fastReactor(installedReactor())
+
+    class Failing(Factory[Any]):
+        noisy = False
+
+        def buildProtocol(self, addr: Any) -> Peer | None:
+            if how == "an error":
+                raise ZeroDivisionError
+            return None if how == "no protocol" else Peer()
+
+    def maker(secure: object) -> Any:
+        raise ZeroDivisionError
+
+    if how == "no engine":
+        view.engineMaker = maker
+    with ExitStack() as stack:
+        kind = socket.AF_INET if family == "tcp" else socket.AF_UNIX
+        ours, theirs = (stack.enter_context(socket.socket(kind)) for _ in range(2))
+        if family == "unix":
+            theirs.bind("")
+        theirs.listen()
+        if how != "no peer":
+            ours.connect(theirs.getsockname())
+        before = openFiles()
+        adopt = partial(view.adoptStreamConnection, ours.fileno(), kind, Failing())
+        if how == "no protocol":
+            assert adopt() is None
+        else:
+            # The failure holds all that the call has left behind.
+            with pytest.raises((ZeroDivisionError, OSError)) as failure:
+                adopt()
+            assert failure.value is not None
+        assert openFiles() == before
+
+
+async def test_adoptedName() -> None:
+    """
+    An adopted TCP connection is told by its port, and in the log by the client's.
+    """
+    view: Any = fastReactor(installedReactor())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+    with ours, theirs:
+        transport = view.adoptStreamConnection(
+            ours.fileno(), socket.AF_INET, Factory.forProtocol(Peer)
+        )
+        here, there = ours.getsockname()[1], theirs.getsockname()[1]
+        assert repr(transport) == f"<Peer #{there} on {here}>"
+        assert transport.logstr == f"Peer,{there},127.0.0.1"
+        assert transport.getPeer().port == there and transport.getHost().port == here
+        transport.loseConnection()
+        await transport.protocol.whenLost()
 
 
 @pytest.mark.parametrize("method", ["adoptStreamPort", "adoptStreamConnection"])

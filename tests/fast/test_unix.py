@@ -35,7 +35,15 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.support.clients import installedReactor
-from tests.support.fast import Pusher, Remembering, accepted, closed, drainPeer, fastServer
+from tests.support.fast import (
+    Pusher,
+    Remembering,
+    accepted,
+    closed,
+    drainPeer,
+    fastServer,
+    openFiles,
+)
 from tests.support.peers import Peer
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import fastReactor
@@ -130,13 +138,6 @@ def identity(descriptor: int) -> int:
     Tells files apart.
     """
     return os.fstat(descriptor).st_ino
-
-
-def openFiles() -> int:
-    """
-    How many descriptors this process has.
-    """
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("owner", unix.PRIVATE_NAMES)

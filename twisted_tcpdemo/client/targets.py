@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from twisted.internet.address import HostnameAddress, IPv4Address
@@ -35,6 +33,7 @@ from zope.interface.interface import InterfaceClass
 from twisted_tcpdemo.client.lookup import lookUp
 from twisted_tcpdemo.client.names import Family, checkHost, encoded, familyOf
 from twisted_tcpdemo.client.race import Race, refuseItself
+from twisted_tcpdemo.fast.reactor import borrowed
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.transports.layers import withHosts
 from twisted_tcpdemo.values.addresses import IPAddress, canonical
@@ -220,13 +219,26 @@ class SocketTarget:
         _require(reactor, IReactorSocket, "adopt open sockets")
         self._reactor = reactor
         self._fd = whole("fd", fd, 0, 2**31 - 1)
-        with _borrowed(self._fd) as probe:
-            if probe.type != socket.SOCK_STREAM:
-                raise ValueError(f"fd {fd} must be a stream socket, not {probe.type!r}")
-            if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-                raise ValueError(f"fd {fd} must be a connected socket, and it is listening")
-            if probe.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
-                raise ValueError(f"fd {fd} must be TCP or UNIX, not {probe.family!r}")
+        try:
+            with borrowed(self._fd) as probe:
+                self._family = self._checked(probe)
+        except OSError as error:
+            raise ValueError(f"fd {fd} is no open socket: {error.strerror}") from None
+
+    def _checked(self, probe: socket.socket) -> int:
+        """
+        Check the socket.
+
+        @return: its family.
+        """
+        fd = self._fd
+        if probe.type != socket.SOCK_STREAM:
+            raise ValueError(f"fd {fd} must be a stream socket, not {probe.type!r}")
+        if probe.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError(f"fd {fd} must be a connected socket, and it is listening")
+        if probe.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
+            raise ValueError(f"fd {fd} must be TCP or UNIX, not {probe.family!r}")
+        return probe.family
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -237,10 +249,9 @@ class SocketTarget:
     def _adopt(self, factory: IProtocolFactory) -> Any:
         builder = _Remembering(factory)
         try:
-            with _borrowed(self._fd) as probe:
-                probe.getpeername()
-                family = probe.family
-            self._reactor.adoptStreamConnection(self._fd, family, builder)
+            with borrowed(self._fd) as probe:
+                probe.getpeername()  # a reactor of Twisted's would lose its copy
+            self._reactor.adoptStreamConnection(self._fd, self._family, builder)
         except OSError as error:
             if type(error).__module__ != "builtins":
                 raise  # an error of ssl
@@ -264,24 +275,6 @@ class _Remembering(Factory[Any]):
         """
         self.built = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
         return self.built
-
-
-@contextmanager
-def _borrowed(fd: int) -> Generator[socket.socket]:
-    """
-    A socket object on a descriptor, which it does not close.  A copy would need a
-    free descriptor.
-
-    @raise ValueError: if C{fd} is no open socket.
-    """
-    try:
-        sock = socket.socket(fileno=fd)
-    except OSError as error:
-        raise ValueError(f"fd {fd} is no open socket: {error.strerror}") from None
-    try:
-        yield sock
-    finally:
-        sock.detach()
 
 
 def _require(reactor: object, interface: InterfaceClass, what: str) -> None:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import select
 from errno import ECONNABORTED, EPERM, EPROTO
-from socket import socket
+from socket import SOCK_STREAM, fromfd, socket
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port, _accept, _BuffersLogs, _reservedFD
 from twisted.python import log
@@ -227,6 +227,42 @@ class AcceptingPort(Port):
         if secure is not None:
             transport.encrypt(secure)
         protocol.makeConnection(transport)
+
+
+def adopted(  # noqa: PLR0917
+    kind: Any,
+    descriptor: int,
+    family: int,
+    factory: IProtocolFactory,
+    reactor: Reactor,
+    maker: EngineMaker | None,
+) -> Any:
+    """
+    Serve a connected socket of another program, on a descriptor of our own, which is
+    closed whatever goes wrong.
+
+    @param kind: the class of its transport.
+    @param maker: makes its TLS engine, if it is to be encrypted.
+    @return: the transport; L{None} if the factory builds no protocol.
+    """
+    sock = fromfd(descriptor, family, SOCK_STREAM)
+    try:
+        name, peer = kind.peerOf(sock)
+        protocol = factory.buildProtocol(peer)
+        if protocol is None:
+            sock.close()
+            return None
+        secure = None if maker is None else SecureSocket(sock, maker)
+        # Nobody has numbered it: as Twisted does, the log tells it by the client's port.
+        transport = kind(sock, protocol, name, None, getattr(peer, "port", 0), reactor)
+    except BaseException:
+        sock.close()
+        raise
+    transport.peerAddress = peer
+    if secure is not None:
+        transport.encrypt(secure)
+    protocol.makeConnection(transport)
+    return transport
 
 
 def canPoll(reactor: object) -> bool:

@@ -17,7 +17,7 @@ from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.transport import FIRST_SIZE, Name, WriteThroughTransport, scoped
 from twisted_tcpdemo.shapes import AnyReactor, Reactor
-from twisted_tcpdemo.values.addresses import canonical
+from twisted_tcpdemo.values.addresses import IPAddress, canonical
 
 WILDCARDS = ("", "0.0.0.0", "::")
 
@@ -75,8 +75,16 @@ class ServerTransport(WriteThroughTransport, Server):
 
     def __repr__(self) -> str:
         given: str | None = getattr(self, "repstr", None)
-        port = self.server and self.server._realPortNumber
+        port = self.getHost().port if self.server is None else self.server._realPortNumber
         return given or f"<{self._name} #{self.sessionno} on {port}>"
+
+    @staticmethod
+    def peerOf(sock: socket) -> tuple[Name, IPAddress]:
+        """
+        The other side's name, and the same as one of Twisted's addresses.
+        """
+        name = scoped(sock.getpeername())
+        return name, (IPv4Address if len(name) == 2 else IPv6Address)("TCP", *name)
 
     def _madeLogstr(self) -> str:
         return f"{self._prefix()},{self.sessionno},{canonical(str(self.hostname))}"

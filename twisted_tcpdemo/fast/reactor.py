@@ -9,15 +9,14 @@ L{fastReactor}: C{tcp:}, C{ssl:}, C{unix:}, C{systemd:}, and L{HostnameEndpoint
 
 from __future__ import annotations
 
-import os
 import socket
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.interfaces import (
     Binding,
-    IAddress,
     IListeningPort,
-    IProtocol,
     IProtocolFactory,
     IReactorCore,
     IReactorSocket,
@@ -25,21 +24,20 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IReactorUNIX,
 )
-from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.protocol import ClientFactory
 from twisted.python.components import registerAdapter
 from zope.interface import directlyProvides, implementer, providedBy
 
-from twisted_tcpdemo.fast.accepting import canPoll
+from twisted_tcpdemo.fast.accepting import adopted, canPoll
 from twisted_tcpdemo.fast.connector import WriteThroughConnector
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.interfaces import IFastReactor
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.tls.context import EngineMaker, engineMaker, unwrapped
-from twisted_tcpdemo.tls.securesocket import SecureSocket
 
 if TYPE_CHECKING:
     # At run time only on request: some systems have no UNIX sockets.
-    from twisted_tcpdemo.fast.unix import UNIXConnector, UNIXPort
+    from twisted_tcpdemo.fast.unix import UNIXConnector, UNIXPort, UNIXServerTransport
 
 R = TypeVar("R")
 
@@ -233,54 +231,31 @@ class FastReactor:
         takes it for.
         """
         family = _familyOf(fileDescriptor, addressFamily)
-        if self.engineMaker is not None:
-            factory = _EncryptingFactory(factory, self.engineMaker)
+        kind: type[ServerTransport | UNIXServerTransport]
         if family in _INTERNET:
-            return ServerTransport._fromConnectedSocket(
-                fileDescriptor, family, factory, self.viewed
-            )
-        if family == _UNIX:
+            kind = ServerTransport
+        elif family == _UNIX:
             from twisted_tcpdemo.fast.unix import UNIXServerTransport
 
-            return UNIXServerTransport.adopted(fileDescriptor, factory, self.viewed)
-        return self.viewed.adoptStreamConnection(fileDescriptor, family, factory)
+            kind = UNIXServerTransport
+        else:
+            return self.viewed.adoptStreamConnection(fileDescriptor, family, factory)
+        return adopted(kind, fileDescriptor, family, factory, self.viewed, self.engineMaker)
 
 
-class _EncryptingFactory(Factory[Protocol]):
+@contextmanager
+def borrowed(descriptor: int) -> Generator[socket.socket]:
     """
-    Wraps the factory of a client whose open socket is adopted, for TLS on it.
+    A socket object on a descriptor, which it does not close.  A copy would need a
+    free descriptor.
+
+    @raise OSError: if it is no open socket.
     """
-
-    noisy = False
-
-    def __init__(self, factory: IProtocolFactory, engineMaker: EngineMaker) -> None:
-        self._factory = factory
-        self._engineMaker = engineMaker
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
-        """
-        Build what stands before the protocol until TLS has begun.
-        """
-        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type]
-        return None if protocol is None else _Encrypted(protocol, self._engineMaker)
-
-
-class _Encrypted(Protocol):
-    """
-    Begins TLS, and gives way to the protocol.
-    """
-
-    def __init__(self, protocol: IProtocol, engineMaker: EngineMaker) -> None:
-        self._protocol = protocol
-        self._engineMaker = engineMaker
-
-    def makeConnection(self, transport: Any) -> None:
-        """
-        Connect the protocol, on TLS.
-        """
-        transport.protocol = self._protocol
-        transport.encrypt(SecureSocket(transport.socket, self._engineMaker))
-        self._protocol.makeConnection(transport)
+    sock = socket.socket(fileno=descriptor)
+    try:
+        yield sock
+    finally:
+        sock.detach()
 
 
 def _familyOf(descriptor: int, claimed: int) -> int:
@@ -294,8 +269,8 @@ def _familyOf(descriptor: int, claimed: int) -> int:
     """
     if claimed not in {*_INTERNET, _UNIX}:
         return claimed
-    with socket.socket(fileno=os.dup(descriptor)) as copy:
-        return copy.family
+    with borrowed(descriptor) as sock:
+        return sock.family
 
 
 def fastReactor(reactor: R) -> R:

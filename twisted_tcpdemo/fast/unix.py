@@ -28,14 +28,11 @@ import os
 from contextlib import suppress
 from errno import EPIPE
 from socket import (
-    AF_UNIX,
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_PEEK,
     SO_ACCEPTCONN,
-    SOCK_STREAM,
     SOL_SOCKET,
-    fromfd,
     socket,
 )
 from stat import S_ISSOCK
@@ -53,7 +50,6 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IFileDescriptorReceiver,
     IProtocol,
-    IProtocolFactory,
     IUNIXTransport,
 )
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -322,39 +318,21 @@ class UNIXServerTransport(UNIXTransport, Server):
         self.server = server
         self.client = (client, None)
         self.sessionno = sessionno
-        self.hostname = client
+        # As Twisted has it for an adopted socket: its client has no name most often.
+        self.hostname = client if server is not None else _shown(self.getHost().name)
         self.descriptor = sock.fileno()
         self._poller.add(self)
         self.connected = 1
         self._direct = True
         self.startReading()
 
-    @classmethod
-    def adopted(
-        cls, descriptor: int, factory: IProtocolFactory, reactor: Reactor
-    ) -> UNIXServerTransport | None:
+    @staticmethod
+    def peerOf(sock: socket) -> tuple[str | bytes, UNIXAddress]:
         """
-        Serve a connected socket of another program, on a descriptor of our own.
-
-        @return: L{None} if the factory builds no protocol.
+        The name of the other side's socket, and the same as an address.
         """
-        sock = fromfd(descriptor, AF_UNIX, SOCK_STREAM)
-        try:
-            name = sock.getpeername()
-            peer, host = addressOf(name), addressOf(sock.getsockname())
-            protocol = factory.buildProtocol(peer)
-            if protocol is None:
-                sock.close()
-                return None
-            self = cls(sock, protocol, name, None, 0, reactor)
-        except BaseException:
-            sock.close()
-            raise
-        self.peerAddress, self._host = peer, host
-        # As Twisted has it: the client has no name most often.
-        self.hostname = _shown(host.name)
-        protocol.makeConnection(self)
-        return self
+        name = sock.getpeername()
+        return name, addressOf(name)
 
     def __repr__(self) -> str:
         return f"<{self._name} #{self.sessionno} on {_shown(self.getHost().name)}>"
