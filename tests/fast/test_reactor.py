@@ -10,7 +10,7 @@ import stat
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.endpoints import (
@@ -18,6 +18,7 @@ from twisted.internet.endpoints import (
     HostnameEndpoint,
     connectProtocol,
     serverFromString,
+    wrapServerTLS,
 )
 from twisted.internet.error import UnsupportedAddressFamily
 from twisted.internet.interfaces import (
@@ -31,6 +32,7 @@ from twisted.internet.interfaces import (
 from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogEvent, globalLogPublisher
 
 from tests.support.certificates import clientContext, pemFile, serverContext
 from tests.support.clients import Client, installedReactor, to
@@ -146,7 +148,6 @@ async def test_SSL() -> None:
     server: Any = Factory.forProtocol(Peer)
     server.noisy = False
     port = view.listenSSL(0, server, serverContext(), interface="127.0.0.1")
-    assert port._type == "TLS"  # for the log
     made: list[Any] = []
 
     class Connecting(ClientFactory):
@@ -165,6 +166,37 @@ async def test_SSL() -> None:
         await made[0].whenLost()
     finally:
         await port.stopListening()
+
+
+@pytest.mark.parametrize("how", ["listenSSL", "tls=", "string", "adopted", "plain"])
+async def test_nameInLog(how: str) -> None:
+    """
+    The last line of a port in the log calls it a TLS port where it has TLS, however it
+    was made.
+    """
+    view: Any = fastReactor(installedReactor())
+    factory: Any = Factory.forProtocol(Peer)
+    factory.noisy = False
+    ssl = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
+    if how == "listenSSL":
+        port = view.listenSSL(0, factory, serverContext(), interface="127.0.0.1")
+    elif how == "string":
+        port = await serverFromString(view, ssl).listen(factory)
+    elif how == "adopted":
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            endpoint = AdoptedStreamServerEndpoint(view, os.dup(listener.fileno()), socket.AF_INET)
+            port = await wrapServerTLS(serverContext(), endpoint).listen(factory)
+    else:
+        tls = serverContext() if how == "tls=" else None
+        port = await ServerEndpoint(view, 0, "127.0.0.1", tls=tls).listen(factory)
+    number, lines = port.getHost().port, cast(list[LogEvent], [])
+    globalLogPublisher.addObserver(lines.append)
+    try:
+        await port.stopListening()
+    finally:
+        globalLogPublisher.removeObserver(lines.append)
+    name = "TCP" if how == "plain" else "TLS"
+    assert f"({name} Port {number} Closed)" in [line.get("log_text") for line in lines]
 
 
 async def test_wrapClientTLS() -> None:

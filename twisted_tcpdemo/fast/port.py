@@ -154,6 +154,8 @@ class WriteThroughPort(AcceptingPort):
         """
         Bind and listen.
         """
+        if self.engineMaker is not None:
+            self._type = "TLS"  # as Twisted calls it in its log
         super().startListening()
         if self.noDelay:
             self.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, True)

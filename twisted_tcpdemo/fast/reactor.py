@@ -135,9 +135,7 @@ class FastReactor:
         See L{IReactorSSL}.
         """
         maker = engineMaker(contextFactory, False, factory)
-        listening = self._listenTCP(port, factory, maker, backlog, interface)
-        listening._type = "TLS"  # as Twisted calls it in its log
-        return listening
+        return self._listenTCP(port, factory, maker, backlog, interface)
 
     def connectSSL(  # noqa: PLR0917
         self,
