@@ -139,17 +139,19 @@ class NoAddressError(TCPDemoError, DNSLookupError):
     A name has no address, or it could not be looked up.
 
     @ivar host: the name.
+    @ivar why: what the resolver said; empty if it only found nothing.
     """
 
     def __init__(self, host: str, why: str = "", family: str = "") -> None:
         """
-        @param why: what the system said.
+        @param why: what the resolver said.
         @param family: C{"IPv4"} or C{"IPv6"}, if no other address was wanted.
         """
         kind = f"{family} address" if family else "address"
         self._text = f"no {kind} was found for {host}" + (f": {why}" if why else "")
         super().__init__(self._text)
         self.host = host
+        self.why = why
 
     def __str__(self) -> str:
         return self._text

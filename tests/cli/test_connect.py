@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 from pathlib import Path
+from socket import gaierror
 
 import pytest
 from twisted.internet.defer import CancelledError
@@ -26,6 +27,8 @@ from tests.support.peers import serving
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.cli.connect import explained
 from twisted_tcpdemo.cli.outcome import Outcome
+from twisted_tcpdemo.client.failures import failed
+from twisted_tcpdemo.errors import NoAddressError
 from twisted_tcpdemo.twistd.programs import Echo
 
 
@@ -144,6 +147,8 @@ async def test_interruptedWhileConnecting() -> None:
         (TCPTimedOutError(), Outcome.TIMED_OUT),
         (CancelledError(), Outcome.TIMED_OUT),
         (DNSLookupError(), Outcome.NO_SUCH_NAME),
+        (DNSLookupError("odd \x1b"), Outcome.NO_SUCH_NAME),
+        (NoAddressError("example.test", "odd \x1b"), Outcome.NO_SUCH_NAME),
         (NoRouteError(), Outcome.UNREACHABLE),
         (ConnectError(101), Outcome.UNREACHABLE),
         (ConnectionLost(), Outcome.RESET),
@@ -168,3 +173,38 @@ def test_untrusted() -> None:
     from OpenSSL.SSL import Error
 
     assert explained(Error([("SSL", "", "certificate verify failed")]))[0] == Outcome.TLS_FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (NoAddressError("x.test", "temporary failure in name resolution"),
+         "temporary failure in name resolution"),
+        (NoAddressError("x.test"), "no address was found for x.test"),
+        (NoAddressError("x.test", family="IPv6"), "no IPv6 address was found for x.test"),
+        (DNSLookupError("nothing known"), "nothing known"),
+        (DNSLookupError(), "the name has no address"),
+        (failed("[::1%nope]:80", gaierror(-2, "Name or service not known")),
+         "connection to [::1%nope]:80 failed: there is no network interface of this name"),
+    ],
+)  # fmt: skip
+def test_resolversWords(error: BaseException, words: str) -> None:
+    """
+    What the resolver said of a name is told.
+    """
+    assert explained(error)[1] == words
+
+
+@pytest.mark.deadline(30)
+async def test_noName() -> None:
+    """
+    A name that the resolver does not know has status 8, and the resolver's words.
+    """
+    with pytest.raises(socket.gaierror) as unknown:
+        socket.getaddrinfo("name.invalid", 80)
+    words = str(unknown.value.strerror)
+    async with client("connect", "name.invalid", 80) as child:
+        status, out, err = await ended(child)
+    words = words[:1].lower() + words[1:]
+    expected = f"tcpdemo: cannot connect to name.invalid:80: {words}\n"
+    assert (status, out, err) == (Outcome.NO_SUCH_NAME, "", expected)

@@ -161,7 +161,6 @@ _KINDS: tuple[tuple[tuple[type[BaseException], ...], Outcome, str], ...] = (
         "timed out",
     ),
     ((errors.ConnectionRefusedError,), Outcome.REFUSED, "connection refused"),
-    ((errors.DNSLookupError,), Outcome.NO_SUCH_NAME, "the name has no address"),
     ((errors.NoRouteError,), Outcome.UNREACHABLE, "no route to host"),
     (
         (errors.ConnectionClosed,),
@@ -183,12 +182,15 @@ def explained(error: BaseException | None) -> tuple[Outcome, str]:
     """
     The outcome that an error of Twisted's stands for, and its words.
     """
+    if isinstance(error, errors.DNSLookupError):
+        why = getattr(error, "why", "") or " ".join(map(str, error.args))
+        return Outcome.NO_SUCH_NAME, printable(why, 200) or "the name has no address"
     for kinds, outcome, why in _KINDS:
         if isinstance(error, kinds):
             return outcome, why
     if type(error).__module__.partition(".")[0] in ("OpenSSL", "service_identity"):
         return Outcome.TLS_FAILED, f"TLS: {printable(str(error), 200)}"
     number = getattr(error, "osError", None)
-    if isinstance(number, int):
+    if isinstance(number, int) and number > 0:  # those of getaddrinfo(3) are negative
         return _NUMBERS.get(number, Outcome.FAILED), os.strerror(number)
     return Outcome.FAILED, printable(str(error), 200) or type(error).__name__

@@ -36,7 +36,7 @@ MEANINGS = {
     Outcome.RESET: "reset: the connection was broken off",
     Outcome.CUT_SHORT: "cut short: the peer ended before all of the input was sent",
     Outcome.UNREACHABLE: "host or network unreachable",
-    Outcome.NO_SUCH_NAME: "the name has no address",
+    Outcome.NO_SUCH_NAME: "the name has no address, or could not be looked up",
     Outcome.TLS_FAILED: "TLS: no common language, or a certificate that is not trusted",
     Outcome.INTERRUPTED: "Ctrl-C",
     Outcome.CLOSED_OUTPUT: "standard output was closed",
