@@ -41,6 +41,7 @@ defaults
     timeout client 10s
     timeout server 10s
     timeout check 1s
+    retries 0
     log global
 frontend plain
     bind :::{port} v4v6
@@ -113,22 +114,42 @@ async def leave(party: Party) -> None:
 # Who the client is.
 
 
+class Telling(Party):
+    """
+    Tells its client's address and port, in answer to anything.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Tell it.
+        """
+        super().dataReceived(data)
+        self.transport.write(f"{self.remoteAddress} {self.remotePort}".encode())
+
+
 @everyFamily
 @everyVersion
 async def test_address(options: str, host: str, tmp_path: Path) -> None:
     """
     Peer and host are those of the client from the first event on, in the report and
-    for the protocol; the proxy's own addresses are known beside them.
+    for the protocol, which can tell its client at the first byte; the proxy's own
+    addresses are known beside them.
     """
-    async with ours(proxy=TRUSTED) as serving, haproxy(tmp_path, serving.port, options) as proxy:
+    async with (
+        ours(Telling, proxy=TRUSTED) as serving,
+        haproxy(tmp_path, serving.port, options) as proxy,
+    ):
         party = await to(proxy.port, host).connectProtocol(Party())
         party.transport.write(b"hello")
-        await party.whenReceived(5)
+        told = f"{host} {party.localPort}".encode()
+        await party.whenReceived(len(told))
+        assert party.received == told
         protocol = await serving.protocol()
         [opened] = serving.events.of("connectionOpened")
         assert (opened.remote.address, opened.remote.port) == (host, party.localPort)
         assert (opened.local.address, opened.local.port) == (host, proxy.port)
         assert (protocol.remoteAddress, protocol.remotePort) == (host, party.localPort)
+        assert (protocol.localAddress, protocol.localPort) == (host, proxy.port)
         assert protocol.remoteFamily == party.localFamily
         assert protocol.proxied.peer.host == "127.0.0.1"
         assert protocol.proxied.host.port == serving.port
@@ -136,7 +157,7 @@ async def test_address(options: str, host: str, tmp_path: Path) -> None:
         await leave(party)
         report = await serving.report()
         assert (report.remote.address, report.remote.port) == (host, own)
-        assert (report.bytesRead, report.bytesWritten) == (5, 5)
+        assert (report.bytesRead, report.bytesWritten) == (5, len(told))
         assert report.closeReason is CloseReason.PEER_CLOSED
 
 
@@ -357,6 +378,18 @@ async def test_checks(options: str, tmp_path: Path) -> None:
                 )
             )
         assert serving.events.of("connectionRefused") == []
+
+
+async def test_checkIsAConnection(tmp_path: Path) -> None:
+    """
+    A health check with a header that tells of no client is a connection of the proxy's
+    own.
+    """
+    async with ours(proxy=TRUSTED) as serving, haproxy(tmp_path, serving.port, CHECKS["2"]):
+        await until(lambda: serving.factory.closedCount >= 2)
+        assert serving.factory.refusedCount == 0
+        opened = serving.events.of("connectionOpened")
+        assert {report.remote.address for report in opened} == {"127.0.0.1"}
 
 
 @pytest.mark.parametrize("options", CHECKS.values(), ids=CHECKS)
