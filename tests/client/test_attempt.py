@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tests.support.certificates import clientContext
 from tests.support.clients import (
     TLS,
     Client,
@@ -29,6 +28,7 @@ from tests.support.clients import (
     silentServer,
     to,
 )
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
@@ -51,7 +51,7 @@ async def test_TLS() -> None:
             super().connectionMade()
 
     async with serving(TCPDemoFactory(Echo), TLS) as server:
-        client = await to(server.port, tls=clientContext()).connectProtocol(Verifier())
+        client = await to(server.port, tls=TwistedContexts.client()).connectProtocol(Verifier())
         assert client.certificate is not None
         await client.write("hello")
         await client.whenReceived(5)
@@ -86,7 +86,7 @@ async def test_handshakeListener() -> None:
     A protocol that wants to hear of the handshake does, after connectionMade.
     """
     async with serving(TCPDemoFactory(Discard), TLS) as server:
-        client = await to(server.port, tls=clientContext()).connectProtocol(Listener())
+        client = await to(server.port, tls=TwistedContexts.client()).connectProtocol(Listener())
         assert client.order == ("made", "handshake")
         await closed(client)
 
@@ -110,7 +110,7 @@ async def test_TLSWrongName() -> None:
     A certificate for another name fails the Deferred.
     """
     async with serving(TCPDemoFactory(Discard), TLS) as server:
-        endpoint = to(server.port, tls=clientContext("elsewhere.test"))
+        endpoint = to(server.port, tls=TwistedContexts.client(name="elsewhere.test"))
         error = await failureOf(endpoint.connectProtocol(Client()))
         assert "service_identity" in type(error).__module__
         await server.factory.whenEmpty()
@@ -121,7 +121,9 @@ async def test_TLSPeerEndsDuringHandshake(resources: ExitStack) -> None:
     A peer that leaves during the handshake is a lost connection.
     """
     listener = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
-    connecting = to(listener.getsockname()[1], tls=clientContext()).connectProtocol(Client())
+    connecting = to(listener.getsockname()[1], tls=TwistedContexts.client()).connectProtocol(
+        Client()
+    )
     listener.setblocking(False)
     await turn()
     await turn()
@@ -242,7 +244,9 @@ async def test_timeout(stage: str, resolver: Resolver, resources: ExitStack) -> 
     """
     port = silentServer(resources, full=stage == "connection")
     host = "example.test" if stage == "look-up" else "127.0.0.1"
-    endpoint = to(port, host, timeout=0.1, tls=clientContext() if stage == "handshake" else None)
+    endpoint = to(
+        port, host, timeout=0.1, tls=TwistedContexts.client() if stage == "handshake" else None
+    )
     error = await failureOf(endpoint.connectProtocol(Client()))
     assert isinstance(error, TimeoutError) and "0.1 s" in str(error)
 
@@ -305,7 +309,7 @@ async def test_cancelHandshake(resources: ExitStack) -> None:
     A TLS handshake can be cancelled, and the protocol hears nothing.
     """
     client = Client()
-    connecting = to(silentServer(resources), tls=clientContext()).connectProtocol(client)
+    connecting = to(silentServer(resources), tls=TwistedContexts.client()).connectProtocol(client)
     poller = pollerOf(installedReactor())
     before = poller.connectionCount
     await until(lambda: poller.connectionCount > before)

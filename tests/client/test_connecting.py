@@ -15,8 +15,8 @@ from twisted.internet import defer
 from twisted.internet.error import NoProtocol
 from twisted.internet.protocol import Factory
 
-from tests.support.certificates import clientContext
 from tests.support.clients import TLS, Client, closed, installedReactor, silentServer, to
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
@@ -158,7 +158,7 @@ async def test_connectionMadeRaises(protocol: type[Any], tls: bool) -> None:
     """
     async with serving(TCPDemoFactory(Discard), TLS if tls else "tcp:0") as server:
         client = protocol()
-        endpoint = to(server.port, tls=clientContext() if tls else None, retry=5)
+        endpoint = to(server.port, tls=TwistedContexts.client() if tls else None, retry=5)
         assert isinstance(await failureOf(endpoint.connectProtocol(client)), ZeroDivisionError)
         await client.whenLost()
         await until(lambda: server.factory.closedCount)
@@ -182,7 +182,7 @@ async def test_buildProtocolFails(tls: bool) -> None:
             return None
 
     async with serving(TCPDemoFactory(Discard), TLS if tls else "tcp:0") as server:
-        endpoint = to(server.port, tls=clientContext() if tls else None)
+        endpoint = to(server.port, tls=TwistedContexts.client() if tls else None)
         assert isinstance(await failureOf(endpoint.connect(Raising())), ZeroDivisionError)
         assert isinstance(await failureOf(endpoint.connect(Giving())), NoProtocol)
         await until(lambda: server.factory.closedCount == 2)
@@ -329,7 +329,7 @@ async def test_cancelInConnectionMade(tls: bool) -> None:
 
     async with serving(TCPDemoFactory(Discard), TLS if tls else "tcp:0") as server:
         client = Unwilling()
-        endpoint = to(server.port, tls=clientContext() if tls else None)
+        endpoint = to(server.port, tls=TwistedContexts.client() if tls else None)
         connecting = endpoint.connectProtocol(client)
         assert isinstance(await failureOf(connecting), ConnectCancelledError)
         await client.whenLost()
@@ -387,7 +387,7 @@ async def test_methodsAfterTheEnd(
         if kind != "unix":
             target["port"] = server.port
         if kind == "tls":
-            target["tls"] = clientContext()
+            target["tls"] = TwistedContexts.client()
         client = await ClientEndpoint(installedReactor(), **target).connectProtocol(Client())
         assert ("fast" in type(client.transport).__module__) == (lane == "fast")
         await closed(client)

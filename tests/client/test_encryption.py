@@ -16,8 +16,8 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import MemoryReactorClock
 
-from tests.support.certificates import clientContext, serverContext, standardClient, standardServer
 from tests.support.clients import Client, closed, installedReactor, to
+from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.peers import serving
 from tests.support.secure import CONTEXTS, clientOf, listening
 from tests.support.waiting import failureOf
@@ -42,7 +42,7 @@ def test_none(tls: object) -> None:
     assert encryption.around(endpoint) is endpoint
 
 
-@pytest.mark.parametrize("tls", [True, clientContext(), standardClient()])
+@pytest.mark.parametrize("tls", [True, TwistedContexts.client(), PythonContexts.client()])
 def test_inside(tls: object) -> None:
     """
     On the fast lane TLS is inside the transport, whatever it is given as.
@@ -61,9 +61,11 @@ def test_around() -> None:
     """
     reactor = MemoryReactorClock()
     endpoint: Any = object()
-    assert Encryption(clientContext(), "localhost", reactor).around(endpoint) is not endpoint
+    assert (
+        Encryption(TwistedContexts.client(), "localhost", reactor).around(endpoint) is not endpoint
+    )
     with pytest.raises(NoEngineError, match="epoll"):
-        Encryption(standardClient(), "localhost", reactor)
+        Encryption(PythonContexts.client(), "localhost", reactor)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +73,10 @@ def test_around() -> None:
     [
         ("yes", "localhost", TypeError, "tls must be"),
         (1, "localhost", TypeError, "tls must be"),
-        (serverContext, "localhost", TypeError, "tls must be"),
+        (TwistedContexts.server, "localhost", TypeError, "tls must be"),
         (True, None, ValueError, "host"),
-        (standardServer(), "localhost", ValueError, "server"),
-        (standardClient(), None, ValueError, "needs a hostname"),
+        (PythonContexts.server(), "localhost", ValueError, "server"),
+        (PythonContexts.client(), None, ValueError, "needs a hostname"),
     ],
     ids=["text", "number", "function", "no name", "server's", "no name to check"],
 )
@@ -98,7 +100,7 @@ async def test_elsewhere(kind: str, where: str, tmp_path: Path) -> None:
         tls.check_hostname = False
     path = str(tmp_path / "socket")
     endpoint = wrapServerTLS(
-        serverContext(),
+        TwistedContexts.server(),
         serverFromString(
             installedReactor(), f"unix:{path}" if where == "path" else "tcp:0:interface=127.0.0.1"
         ),

@@ -17,8 +17,9 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface.verify import verifyObject
 
-from tests.support.certificates import clientContext, pemFile
+from tests.support.certificates import pemFile
 from tests.support.clients import TLS, Client, closed, freePort, installedReactor, to
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import serving
 from tests.support.waiting import failureOf, until
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
@@ -179,11 +180,15 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"fd": "listening"}, ValueError, "listening"),
     ({"fd": "stream", "retry": 2}, ValueError, "retry"),
     ({"fd": "stream", "readable": False, "writable": False}, ValueError, "neither"),
-    ({"fd": "stream", "readable": False, "tls": clientContext()}, ValueError, "half-open"),
+    ({"fd": "stream", "readable": False, "tls": TwistedContexts.client()}, ValueError, "half-open"),
     ({"fd": "stream", "tls": True}, ValueError, "host"),
     ({"path": "/p", "readable": False}, ValueError, "fd"),
     ({"path": "/p", "tls": True}, ValueError, "host"),
-    ({"path": "/p", "tls": clientContext(), "allowHalfOpen": True}, ValueError, "half-open"),
+    (
+        {"path": "/p", "tls": TwistedContexts.client(), "allowHalfOpen": True},
+        ValueError,
+        "half-open",
+    ),
     ({"path": "/p", "tls": "yes"}, TypeError, "tls"),
     ({"path": "/p", "timeout": -1}, ValueError, "timeout"),
     ({"path": "/p", "timeout": float("nan")}, ValueError, "timeout"),

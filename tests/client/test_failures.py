@@ -31,7 +31,6 @@ from twisted.internet.error import (
 )
 from twisted.python.failure import Failure
 
-from tests.support.certificates import clientContext
 from tests.support.clients import (
     Client,
     Resolver,
@@ -42,6 +41,7 @@ from tests.support.clients import (
     silentServer,
     to,
 )
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import serving
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory, errors
@@ -235,7 +235,7 @@ async def test_handshake(resources: ExitStack) -> None:
     """
     listener = resources.enter_context(socket.create_server(("127.0.0.1", 0)))
     port = listener.getsockname()[1]
-    connecting = to(port, tls=clientContext()).connectProtocol(Client())
+    connecting = to(port, tls=TwistedContexts.client()).connectProtocol(Client())
 
     def leave() -> None:
         listener.accept()[0].close()

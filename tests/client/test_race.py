@@ -17,7 +17,6 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from zope.interface import directlyProvides
 
-from tests.support.certificates import clientContext
 from tests.support.clients import (
     Client,
     Resolver,
@@ -27,6 +26,7 @@ from tests.support.clients import (
     silentServer,
     to,
 )
+from tests.support.contexts import TwistedContexts
 from tests.support.links import LINK, NUMBER, needsLink
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf
@@ -216,7 +216,7 @@ async def test_itselfTLS() -> None:
     Under TLS it is one as well.
     """
     port = freePort()
-    endpoint = to(port, tls=clientContext(), localAddress="127.0.0.1", localPort=port)
+    endpoint = to(port, tls=TwistedContexts.client(), localAddress="127.0.0.1", localPort=port)
     inner: Any = endpoint._endpoint
     getattr(inner, "_wrappedEndpoint", inner)._mayBeItself = False
     assert isinstance(await failureOf(endpoint.connectProtocol(Client())), ConnectionRefusedError)

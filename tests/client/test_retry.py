@@ -14,8 +14,8 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
-from tests.support.certificates import clientContext
 from tests.support.clients import TLS, Client, cancelled, closed, freePort, installedReactor, to
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
@@ -107,7 +107,7 @@ async def test_retryAfterFailedHandshake(resources: ExitStack) -> None:
     listener.setblocking(False)
     retry = Retry(initialDelay=0.05, jitter=lambda: 0)
     client = Client()
-    connecting = to(port, tls=clientContext(), retry=retry).connectProtocol(client)
+    connecting = to(port, tls=TwistedContexts.client(), retry=retry).connectProtocol(client)
 
     def accepted() -> bool:
         try:

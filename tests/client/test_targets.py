@@ -20,7 +20,6 @@ from twisted.internet.protocol import Factory
 from twisted.internet.tcp import makeBinding
 from twisted.internet.testing import MemoryReactorClock
 
-from tests.support.certificates import clientContext
 from tests.support.clients import (
     TLS,
     Client,
@@ -31,6 +30,7 @@ from tests.support.clients import (
     silentServer,
     to,
 )
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
@@ -241,7 +241,9 @@ async def test_fdTLS(resources: ExitStack) -> None:
     """
     async with serving(TCPDemoFactory(Echo), TLS) as server:
         with socket.create_connection(("127.0.0.1", server.port)) as ours:
-            endpoint = ClientEndpoint(installedReactor(), fd=ours.fileno(), tls=clientContext())
+            endpoint = ClientEndpoint(
+                installedReactor(), fd=ours.fileno(), tls=TwistedContexts.client()
+            )
             client = await endpoint.connectProtocol(Client())
         await client.write("hello")
         await client.whenReceived(5)

@@ -15,7 +15,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 
-from tests.support.certificates import pemFile, serverContext, standardServer
+from tests.support.certificates import pemFile
+from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.peers import Server, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
@@ -53,7 +54,7 @@ def serve(transport: str, tmp_path: Path) -> Serve:
             path = tmp_path / "socket"
             return serving(factory, ServerEndpoint(reactor, path=path), f"unix:{path}")
         if transport.startswith("fast"):
-            makers = {"fast-tls": serverContext, "fast-ssl": standardServer}
+            makers = {"fast-tls": TwistedContexts.server, "fast-ssl": PythonContexts.server}
             tls = makers[transport]() if transport in makers else None
             endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=tls)
             return serving(factory, endpoint, tls=tls is not None)
@@ -598,7 +599,7 @@ async def test_startTLSThatDoesNotEnd(serve: Serve) -> None:
 
     class Starting(TCPDemoProtocol):
         def dataReceived(self, data: bytes) -> None:
-            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+            self.transport.startTLS(TwistedContexts.server())  # type: ignore[attr-defined]
 
     async with serve(Starting, budgets=Budgets(handshake=0.1)) as server:
         peer = await server.connect()

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import WrappingFactory
 
-from tests.support.certificates import serverContext
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer, Server, rawConnection, serving
 from tests.support.waiting import turn, until
 from tests.support.wrappers import (
@@ -243,9 +243,9 @@ async def test_tls(bottom: str, tls: str) -> None:
     """
     endpoint: Any = described(bottom)
     if tls == "above":
-        endpoint = wrapServerTLS(serverContext(), Wrapped(endpoint, withTimeout))
+        endpoint = wrapServerTLS(TwistedContexts.server(), Wrapped(endpoint, withTimeout))
     else:
-        endpoint = Wrapped(wrapServerTLS(serverContext(), endpoint), withTimeout)
+        endpoint = Wrapped(wrapServerTLS(TwistedContexts.server(), endpoint), withTimeout)
     factory = TCPDemoFactory(Told, allowHalfOpen=True)
     async with serving(factory, endpoint, tls=True) as server:
         peer = await server.connect()
@@ -268,7 +268,7 @@ async def test_startTLS(bottom: str) -> None:
 
     class Starting(Told):
         def dataReceived(self, data: bytes) -> None:
-            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+            self.transport.startTLS(TwistedContexts.server())  # type: ignore[attr-defined]
 
     factory = TCPDemoFactory(Starting, allowHalfOpen=True)
     async with serving(factory, Wrapped(described(bottom), withTimeout)) as server:

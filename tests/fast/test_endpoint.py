@@ -26,7 +26,7 @@ from twisted.plugin import getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface.verify import verifyObject
 
-from tests.support.certificates import serverContext
+from tests.support.contexts import TwistedContexts
 from tests.support.fast import FailingOnce, FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
@@ -215,7 +215,7 @@ async def test_tlsOnPath(tmp_path: Path) -> None:
     A UNIX socket may be encrypted.
     """
     path = tmp_path / "s"
-    endpoint = ServerEndpoint(installed(), path=path, tls=serverContext())
+    endpoint = ServerEndpoint(installed(), path=path, tls=TwistedContexts.server())
     async with serving(TCPDemoFactory(Echo), endpoint, f"unix:{path}", tls=True) as server:
         peer = await server.connect()
         peer.transport.write(b"hello")

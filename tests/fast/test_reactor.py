@@ -34,8 +34,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from tests.support.certificates import clientContext, pemFile, serverContext
+from tests.support.certificates import pemFile
 from tests.support.clients import Client, installedReactor, to
+from tests.support.contexts import TwistedContexts
 from tests.support.fast import openFiles
 from tests.support.peers import Peer, serving
 from tests.support.waiting import until
@@ -147,7 +148,7 @@ async def test_SSL() -> None:
     view: Any = fastReactor(installedReactor())
     server: Any = Factory.forProtocol(Peer)
     server.noisy = False
-    port = view.listenSSL(0, server, serverContext(), interface="127.0.0.1")
+    port = view.listenSSL(0, server, TwistedContexts.server(), interface="127.0.0.1")
     made: list[Any] = []
 
     class Connecting(ClientFactory):
@@ -157,7 +158,7 @@ async def test_SSL() -> None:
             made.append(Peer())
             return made[0]
 
-    view.connectSSL("127.0.0.1", port.getHost().port, Connecting(), clientContext())
+    view.connectSSL("127.0.0.1", port.getHost().port, Connecting(), TwistedContexts.client())
     try:
         await until(lambda: made and made[0].transport)
         assert isinstance(made[0].transport, ClientTransport)
@@ -179,15 +180,15 @@ async def test_nameInLog(how: str) -> None:
     factory.noisy = False
     ssl = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
     if how == "listenSSL":
-        port = view.listenSSL(0, factory, serverContext(), interface="127.0.0.1")
+        port = view.listenSSL(0, factory, TwistedContexts.server(), interface="127.0.0.1")
     elif how == "string":
         port = await serverFromString(view, ssl).listen(factory)
     elif how == "adopted":
         with socket.create_server(("127.0.0.1", 0)) as listener:
             endpoint = AdoptedStreamServerEndpoint(view, os.dup(listener.fileno()), socket.AF_INET)
-            port = await wrapServerTLS(serverContext(), endpoint).listen(factory)
+            port = await wrapServerTLS(TwistedContexts.server(), endpoint).listen(factory)
     else:
-        tls = serverContext() if how == "tls=" else None
+        tls = TwistedContexts.server() if how == "tls=" else None
         port = await ServerEndpoint(view, 0, "127.0.0.1", tls=tls).listen(factory)
     number, lines = port.getHost().port, cast(list[LogEvent], [])
     globalLogPublisher.addObserver(lines.append)
@@ -206,7 +207,7 @@ async def test_wrapClientTLS() -> None:
     async with serving(
         TCPDemoFactory(Echo), f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True
     ) as server:
-        client = await to(server.port, tls=clientContext()).connectProtocol(Peer())
+        client = await to(server.port, tls=TwistedContexts.client()).connectProtocol(Peer())
         assert isinstance(client.transport, ClientTransport)
         client.transport.loseConnection()
         await client.whenLost()

@@ -12,8 +12,8 @@ import pytest
 from twisted.internet.base import DelayedCall
 from twisted.internet.defer import Deferred
 
-from tests.support.certificates import clientContext, serverContext
 from tests.support.clients import Client, to
+from tests.support.contexts import TwistedContexts
 from tests.support.fast import Pusher, accepted, closed, fastServer
 from tests.support.peers import Peer, rawConnection, serving
 from tests.support.secure import Sides, clientOf, serverOf
@@ -33,7 +33,7 @@ class Upgrading(TCPDemoProtocol):
         """
         self.write(data)
         if data == b"upgrade":
-            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+            self.transport.startTLS(TwistedContexts.server())  # type: ignore[attr-defined]
 
 
 async def test_startTLS() -> None:
@@ -50,7 +50,7 @@ async def test_startTLS() -> None:
         await peer.whenReceived(7)
         protocol = await server.protocol()
         assert (protocol.bytesRead, protocol.bytesWritten) == (7, 7)
-        peer.transport.startTLS(clientContext())
+        peer.transport.startTLS(TwistedContexts.client())
         peer.transport.write(b"secret")
         await peer.whenReceived(13)
         assert peer.received == b"upgradesecret"
@@ -80,7 +80,7 @@ class Upgraded(TCPDemoProtocol):
         """
         if data == b"upgrade":
             self.transport.write(b"go")
-            self.transport.startTLS(serverContext())  # type: ignore[attr-defined]
+            self.transport.startTLS(TwistedContexts.server())  # type: ignore[attr-defined]
         elif not self.secured.called:
             self.secured.callback(self)
 
@@ -100,7 +100,7 @@ async def secured(tls: str) -> AsyncGenerator[tuple[Any, Peer]]:
         made.append(Upgraded())
         return made[-1]
 
-    context = serverContext() if tls == "wrapped" else None
+    context = TwistedContexts.server() if tls == "wrapped" else None
     endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=context)
     async with serving(TCPDemoFactory(build), endpoint, tls=tls == "wrapped") as server:
         peer = await server.connect()
@@ -108,7 +108,7 @@ async def secured(tls: str) -> AsyncGenerator[tuple[Any, Peer]]:
             peer.transport.write(b"upgrade")
             await peer.whenReceived(2)
             peer.received.clear()
-            peer.transport.startTLS(clientContext())
+            peer.transport.startTLS(TwistedContexts.client())
         peer.transport.write(b"hello")
         await until(lambda: made)
         yield await made[0].secured, peer
@@ -166,7 +166,7 @@ async def test_startTLSWithProducer(streaming: bool) -> None:
         with rawConnection(server.port) as peer:
             protocol = await accepted(server)
             protocol.transport.registerProducer(Pusher(), streaming)
-            protocol.transport.startTLS(serverContext())
+            protocol.transport.startTLS(TwistedContexts.server())
             protocol.transport.write(b"secret")
             for _ in range(3):
                 await turn()
@@ -220,7 +220,7 @@ async def test_unregistersWhenStopped() -> None:
     async with fastServer() as server:
         with rawConnection(server.port) as peer:
             protocol = await accepted(server)
-            protocol.transport.startTLS(serverContext())
+            protocol.transport.startTLS(TwistedContexts.server())
             protocol.transport.registerProducer(Leaving(), True)
             peer.send(b"no TLS")
             await protocol.whenLost()

@@ -14,8 +14,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.support.certificates import pemFile, standardClient, standardServer
+from tests.support.certificates import pemFile
 from tests.support.clients import Client, closed, to
+from tests.support.contexts import PythonContexts
 from tests.support.peers import serving
 from tests.support.secure import Sides, clientOf, serverOf
 from tests.support.waiting import until
@@ -85,7 +86,8 @@ async def test_serverName(kind: str) -> None:
     The client names the server that it wants, but not by an address (RFC 6066).
     """
     asked: list[str | None] = []
-    context = standardServer(sni_callback=lambda _, name, __: asked.append(name))
+    context = PythonContexts.server()
+    context.sni_callback = lambda _, name, __: asked.append(name)
     endpoint = ServerEndpoint(*_here(), tls=context)
     async with serving(TCPDemoFactory(Client), endpoint) as server:
         for host in ("localhost", "127.0.0.1"):
@@ -109,7 +111,7 @@ async def test_negotiated(kind: str) -> None:
     else:
         factory.acceptableProtocols = lambda: [b"h2", b"http/1.1"]
         directlyProvides(factory, IProtocolNegotiationFactory)
-    tls = standardClient()
+    tls = PythonContexts.client()
     tls.set_alpn_protocols(["http/1.1", "unheard-of"])
     async with serving(factory, ServerEndpoint(*_here(), tls=context)) as server:
         far = await to(server.port, "localhost", tls=tls).connectProtocol(Client())

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
-from tests.support.certificates import clientContext, serverContext
+from tests.support.contexts import TwistedContexts
 from tests.support.fast import closed, fastServer
 from tests.support.peers import Peer, rawConnection, reset, serving
 from tests.support.proxied import (
@@ -95,14 +95,14 @@ async def test_tls() -> None:
     """
     The header comes before TLS, and both sides see the client.
     """
-    endpoint: Any = behind(tls=serverContext())
+    endpoint: Any = behind(tls=TwistedContexts.server())
     factory = NotingFactory(Noting)
     from twisted.internet import reactor
 
     async with serving(factory, endpoint) as server:
         peer = Peer()
         inner = Factory.forProtocol(lambda: peer)  # type: ignore[type-var]
-        secure = TLSMemoryBIOFactory(clientContext(), True, inner).buildProtocol(None)
+        secure = TLSMemoryBIOFactory(TwistedContexts.client(), True, inner).buildProtocol(None)
 
         class Late(Peer):
             """

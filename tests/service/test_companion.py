@@ -28,7 +28,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
-from tests.support.certificates import clientContext, pemFile
+from tests.support.certificates import pemFile
+from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer
 from tests.support.waiting import failureOf, until
 from twisted_tcpdemo import CloseReason
@@ -91,7 +92,7 @@ class Visited:
         peer = Peer()
         endpoint: Any = clientFromString(reactor, self._client)
         if self._tls:
-            endpoint = wrapClientTLS(clientContext(), endpoint)
+            endpoint = wrapClientTLS(TwistedContexts.client(), endpoint)
         await connectProtocol(endpoint, peer)
         self.peers.append(peer)
         return peer

@@ -6,17 +6,14 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import ssl
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
 
 
 @cache
@@ -62,42 +59,3 @@ def _pemFile(host: str) -> Path:
     path = Path(_folder().name) / f"{host}.pem"
     path.write_bytes(pem)
     return path
-
-
-def serverContext() -> Any:
-    """
-    The context factory of a TLS server.
-    """
-    return PrivateCertificate.loadPEM(pemFile().read_bytes()).options()
-
-
-def clientContext(hostname: str = "localhost") -> Any:
-    """
-    The connection creator of a TLS client that trusts that server.
-    """
-    return optionsForClientTLS(hostname, Certificate.loadPEM(pemFile().read_bytes()))
-
-
-def standardServer(**attributes: Any) -> ssl.SSLContext:
-    """
-    The standard library's context of a TLS server.
-
-    @param attributes: attributes of the context.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pemFile())
-    for name, value in attributes.items():
-        setattr(context, name, value)
-    return context
-
-
-def standardClient(trusting: bool = True) -> ssl.SSLContext:
-    """
-    The standard library's context of a TLS client that expects a name.
-
-    @param trusting: whether it trusts that server.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if trusting:
-        context.load_verify_locations(pemFile())
-    return context

@@ -13,16 +13,14 @@ from OpenSSL import SSL
 from twisted.internet.ssl import CertificateOptions
 
 from tests.support.certificates import pemFile
+from tests.support.contexts import PythonContexts
 from twisted_tcpdemo.tls.engine import Engine
 from twisted_tcpdemo.tls.openssl import OpenSSLEngine
 from twisted_tcpdemo.tls.standard import StandardEngine
 
 KINDS = ("openssl", "standard")
 
-VERSIONS = {
-    "1.2": (SSL.TLS1_2_VERSION, ssl.TLSVersion.TLSv1_2),
-    "1.3": (SSL.TLS1_3_VERSION, ssl.TLSVersion.TLSv1_3),
-}
+VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
 
 PROTOCOLS = (b"h2", b"http/1.1")
 """What ALPN may choose from; a server prefers the first."""
@@ -43,8 +41,8 @@ def _openssl(isClient: bool, version: str, alpn: bool) -> Engine:
     if not isClient:
         context.use_privatekey_file(str(pemFile()))
         context.use_certificate_file(str(pemFile()))
-    context.set_min_proto_version(VERSIONS[version][0])
-    context.set_max_proto_version(VERSIONS[version][0])
+    context.set_min_proto_version(VERSIONS[version])
+    context.set_max_proto_version(VERSIONS[version])
     if alpn and isClient:
         context.set_alpn_protos(list(PROTOCOLS))
     elif alpn:
@@ -60,15 +58,9 @@ def _openssl(isClient: bool, version: str, alpn: bool) -> Engine:
 
 
 def _standard(isClient: bool, version: str, alpn: bool) -> Engine:
-    if isClient:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.load_verify_locations(pemFile())
-    else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(pemFile())
-    context.minimum_version = context.maximum_version = VERSIONS[version][1]
-    if alpn:
-        context.set_alpn_protocols([name.decode() for name in PROTOCOLS])
+    make = PythonContexts.client if isClient else PythonContexts.server
+    words = [name.decode() for name in PROTOCOLS] if alpn else []
+    context = make(alpn=words, version=version)
     return StandardEngine(context, isClient, "localhost")
 
 

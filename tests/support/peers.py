@@ -22,7 +22,7 @@ from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from tests.support.certificates import clientContext
+from tests.support.contexts import TwistedContexts
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.server.observers import ConnectionObserver
@@ -160,7 +160,7 @@ class Server:
         peer = Peer()
         endpoint: Any = clientFromString(reactor, self.client)
         if self.tls:
-            endpoint = wrapClientTLS(clientContext(), endpoint)
+            endpoint = wrapClientTLS(TwistedContexts.client(), endpoint)
         await connectProtocol(endpoint, peer)
         self.peers.append(peer)
         return peer

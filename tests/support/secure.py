@@ -9,17 +9,16 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS
-
-from tests.support.certificates import pemFile, standardClient, standardServer
+from tests.support.certificates import pemFile
 from tests.support.clients import Client, to
+from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.engines import Far, encrypted, engine
 from tests.support.peers import Server, rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 
-CONTEXTS = ("options", "standard")
+CONTEXTS: dict[str, Any] = {"options": TwistedContexts, "standard": PythonContexts}
 """C{CertificateOptions} and C{optionsForClientTLS}, or an C{ssl.SSLContext}."""
 
 
@@ -27,9 +26,7 @@ def serverOf(kind: str) -> Any:
     """
     A server's context of one kind.
     """
-    if kind == "standard":
-        return standardServer()
-    return PrivateCertificate.loadPEM(pemFile().read_bytes()).options()
+    return CONTEXTS[kind].server()
 
 
 def clientOf(kind: str, host: str = "localhost", trusting: bool = True) -> Any:
@@ -38,10 +35,7 @@ def clientOf(kind: str, host: str = "localhost", trusting: bool = True) -> Any:
 
     @param host: the name to expect; with an C{SSLContext} the endpoint knows it.
     """
-    if kind == "standard":
-        return standardClient(trusting)
-    trusted = Certificate.loadPEM(pemFile().read_bytes()) if trusting else None
-    return optionsForClientTLS(host, trusted)
+    return CONTEXTS[kind].client(trusts=pemFile("localhost" if trusting else "stranger"), name=host)
 
 
 class Sides:

@@ -17,13 +17,8 @@ from twisted.internet.ssl import (
 )
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from tests.support.certificates import (
-    clientContext,
-    pemFile,
-    serverContext,
-    standardClient,
-    standardServer,
-)
+from tests.support.certificates import pemFile
+from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.engines import shaken
 from tests.support.processes import running
 from twisted_tcpdemo.tls.context import engineMaker, makerOf, unwrapped
@@ -55,13 +50,13 @@ def made(maker: Callable[[Any], Any]) -> Any:
 
 
 SERVERS: dict[str, Callable[[], Any]] = {
-    "standard": standardServer,
-    "options": serverContext,
+    "standard": PythonContexts.server,
+    "options": TwistedContexts.server,
     "factory": lambda: DefaultOpenSSLContextFactory(str(pemFile()), str(pemFile())),
 }
 CLIENTS: dict[str, Callable[[], Any]] = {
-    "standard": standardClient,
-    "options": clientContext,
+    "standard": PythonContexts.client,
+    "options": TwistedContexts.client,
     "factory": ClientContextFactory,
 }
 
@@ -87,7 +82,7 @@ def test_engineForEach() -> None:
     """
     Each connection has an engine of its own.
     """
-    for context in (standardServer(), serverContext()):
+    for context in (PythonContexts.server(), TwistedContexts.server()):
         maker = engineMaker(context, False)
         assert made(maker).handle is not made(maker).handle
 
@@ -108,7 +103,7 @@ def test_noName() -> None:
     A context that is to check a name needs one: its library would check nothing.
     """
     with pytest.raises(ValueError, match="hostname"):
-        engineMaker(standardClient(), True)
+        engineMaker(PythonContexts.client(), True)
 
 
 def test_unwrapped() -> None:
@@ -130,7 +125,7 @@ def test_unwrapped() -> None:
 
     behind: Any = Factory()
     behind.acceptableProtocols = lambda: [b"h2"]
-    endpoint: Any = wrapServerTLS(serverContext(), Wrapping())  # type: ignore[arg-type]
+    endpoint: Any = wrapServerTLS(TwistedContexts.server(), Wrapping())  # type: ignore[arg-type]
     factory, maker = unwrapped(endpoint.listen(behind))
     assert factory is behind
     assert maker is not None
@@ -147,7 +142,7 @@ def test_otherFactories() -> None:
         Twisted's, changed.
         """
 
-    for factory in (Factory(), More(serverContext(), False, Factory())):
+    for factory in (Factory(), More(TwistedContexts.server(), False, Factory())):
         assert unwrapped(factory) == (factory, None)
 
 
@@ -157,8 +152,8 @@ def test_verification() -> None:
     application's data of a connection.
     """
     place = Place()
-    client = engineMaker(clientContext("example.org"), True)(place)
-    server = made(engineMaker(standardServer(), False))
+    client = engineMaker(TwistedContexts.client(name="example.org"), True)(place)
+    server = made(engineMaker(PythonContexts.server(), False))
     client.shake(b"")
     server.shake(client.take(0))
     with pytest.raises(StreamBrokenError):
@@ -170,7 +165,7 @@ def test_factoryOfPlace() -> None:
     """
     The socket knows the wrapping factory, in which Twisted looks for protocols.
     """
-    place, wrapping = Place(), TLSMemoryBIOFactory(serverContext(), False, Factory())
+    place, wrapping = Place(), TLSMemoryBIOFactory(TwistedContexts.server(), False, Factory())
     makerOf(wrapping)(place)
     assert place.factory is wrapping
 

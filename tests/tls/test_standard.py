@@ -8,7 +8,8 @@ import ssl
 
 import pytest
 
-from tests.support.certificates import standardClient, standardServer
+from tests.support.certificates import pemFile
+from tests.support.contexts import PythonContexts
 from tests.support.engines import engine
 from twisted_tcpdemo.tls.engine import StreamBrokenError
 from twisted_tcpdemo.tls.standard import StandardEngine
@@ -18,7 +19,7 @@ def refused(client: StandardEngine) -> BaseException:
     """
     Why a client does not accept the server of the tests.
     """
-    server = StandardEngine(standardServer(), False, None)
+    server = StandardEngine(PythonContexts.server(), False, None)
     client.shake(b"")
     server.shake(client.take(0))
     with pytest.raises(StreamBrokenError) as caught:
@@ -32,7 +33,9 @@ def test_untrusted() -> None:
     """
     An error about a certificate keeps its type, and what it knows.
     """
-    error = refused(StandardEngine(standardClient(trusting=False), True, "localhost"))
+    error = refused(
+        StandardEngine(PythonContexts.client(trusts=pemFile("elsewhere.test")), True, "localhost")
+    )
     assert isinstance(error, ssl.SSLCertVerificationError)
     assert error.verify_message.startswith("self-signed") or "self signed" in error.verify_message
 
@@ -41,7 +44,7 @@ def test_wrongName() -> None:
     """
     The certificate has to be of the name that was asked for.
     """
-    error = refused(StandardEngine(standardClient(), True, "example.org"))
+    error = refused(StandardEngine(PythonContexts.client(), True, "example.org"))
     assert isinstance(error, ssl.SSLCertVerificationError)
     assert "example.org" in str(error)
 
@@ -50,7 +53,9 @@ def test_nameOfServer() -> None:
     """
     A server expects no name, whatever it is given.
     """
-    assert StandardEngine(standardServer(), False, "example.org").handle.server_hostname is None
+    assert (
+        StandardEngine(PythonContexts.server(), False, "example.org").handle.server_hostname is None
+    )
 
 
 def test_needsToRead() -> None:

@@ -19,7 +19,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.test.iosim import FakeTransport, IOPump
 
-from tests.support.certificates import clientContext, serverContext, standardServer
+from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.engines import shaken
 from tests.support.metering import Counting, wrapped
 from tests.support.peers import Peer
@@ -44,7 +44,7 @@ def encrypted(transport: Any, protocol: Any = None) -> Any:
     """
     The server's side of TLS on a transport, with its handshake begun.
     """
-    layer = unconnected(serverContext(), False, protocol)
+    layer = unconnected(TwistedContexts.server(), False, protocol)
     layer.makeConnection(transport)
     return layer
 
@@ -87,8 +87,8 @@ class Secured:
     """
 
     def __init__(self) -> None:
-        self.server = unconnected(serverContext(), False)
-        self.client = unconnected(clientContext(), True)
+        self.server = unconnected(TwistedContexts.server(), False)
+        self.client = unconnected(TwistedContexts.client(), True)
         below = FakeTransport(self.server, True), FakeTransport(self.client, False)
         self.server.makeConnection(below[0])
         self.client.makeConnection(below[1])
@@ -125,7 +125,7 @@ def test_tlsOfStarted(tcp: Any) -> None:
     The layer that startTLS has put before the protocol is found from the transport.
     """
     assert tlsOf(tcp) is None
-    tcp.startTLS(serverContext(), True)
+    tcp.startTLS(TwistedContexts.server(), True)
     assert tlsOf(tcp) is tcp.protocol is not None
     assert tlsOf(wrapped(tcp)) is tcp.protocol
     assert isHandshaking(tcp)
@@ -396,10 +396,10 @@ def test_withoutTLS(description: str) -> None:
     """
     reactor = MemoryReactorClock()
     plain = clientFromString(reactor, description)
-    endpoint, maker = withoutTLS(wrapClientTLS(clientContext(), plain), reactor)
+    endpoint, maker = withoutTLS(wrapClientTLS(TwistedContexts.client(), plain), reactor)
     assert endpoint is plain
     assert maker is not None
-    client, server = maker(SimpleNamespace()), engineMaker(standardServer(), False)
+    client, server = maker(SimpleNamespace()), engineMaker(PythonContexts.server(), False)
     shaken(client, server(SimpleNamespace()))
 
 
@@ -410,11 +410,11 @@ def test_withTLS() -> None:
     """
     reactor = MemoryReactorClock()
     plain = clientFromString(reactor, "tcp:localhost:1")
-    encrypted = wrapClientTLS(clientContext(), plain)
+    encrypted = wrapClientTLS(TwistedContexts.client(), plain)
     for endpoint, view in (
         (plain, reactor),
         (encrypted, object()),
-        (wrapClientTLS(clientContext(), encrypted), reactor),
+        (wrapClientTLS(TwistedContexts.client(), encrypted), reactor),
         (_WrapperEndpoint(plain, WrappingFactory), reactor),
     ):
         assert withoutTLS(endpoint, view) == (endpoint, None)
