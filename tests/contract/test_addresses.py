@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from ssl import SSLCertVerificationError
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from tests.support.contexts import PythonContexts
 from tests.support.links import LINK, NAME, NUMBER, needsLink
 from tests.support.peers import Server, serving
 from tests.support.proxied import LOOPBACK
-from tests.support.waiting import until
+from tests.support.waiting import failureOf, until
 from twisted_tcpdemo import (
     Admission,
     AllowedNetworks,
@@ -139,6 +140,20 @@ async def test_zone(lane: str) -> None:
         assert protocol.remoteAddress == protocol.localAddress == zoned
         assert zoned in str(endpoint)
         await closed(client)
+
+
+@needsLink
+async def test_zoneUnderTLS() -> None:
+    """
+    A certificate is checked for the address without its zone, which means something on
+    this machine alone.
+    """
+    zoned = f"{LINK}%{NAME}"
+    async with serving(TCPDemoFactory(Echo), ours(zoned, tls=PythonContexts.server())) as server:
+        endpoint = to(server.port, zoned, tls=PythonContexts.client())
+        error = await failureOf(endpoint.connectProtocol(Client()))
+        assert isinstance(error, SSLCertVerificationError)
+        assert f"certificate is not valid for '{LINK}'" in str(error)
 
 
 @needsLink

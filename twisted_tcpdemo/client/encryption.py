@@ -27,7 +27,8 @@ class Encryption:
     def __init__(self, tls: object, host: str | None, reactor: AnyReactor) -> None:
         """
         @param tls: see L{ClientEndpoint<twisted_tcpdemo.client.endpoint.ClientEndpoint>}.
-        @param host: the name that a server's certificate has to have.
+        @param host: the name or address that a server's certificate has to have.  A
+            zone is left out: it means something on this machine alone.
         @raise TypeError: if C{tls} is nothing of the kind.
         @raise ValueError: for C{True} without a host, and for an C{SSLContext} that
             is a server's or has no name to check.
@@ -37,6 +38,7 @@ class Encryption:
         self.reactor = fastReactor(reactor)
         if tls is None or tls is False:
             return
+        host = host and host.partition("%")[0]
         context = _checked(tls, host)
         if isinstance(self.reactor, FastReactor):
             self.reactor.engineMaker = engineMaker(context, True, hostname=host)
