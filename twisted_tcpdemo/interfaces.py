@@ -103,9 +103,9 @@ class ICountingTransport(ITransport):
     )
     bytesPending: int = Attribute("Of C{bytesWritten}, those the operating system has not taken.")
     lastActivity: float = Attribute(
-        "When a byte last moved in either direction, in seconds of the reactor's clock.  Bytes "
-        "that wait for a peer that does not read have not moved.  The time may lag by the "
-        "length of one batch of events."
+        "When a byte last moved in either direction, in seconds of C{time.monotonic}, or of a "
+        "reactor's own clock where that is not the system's.  Bytes that wait for a peer that "
+        "does not read have not moved.  The time may lag by the length of one batch of events."
     )
     handshaking: bool = Attribute("Whether a TLS handshake has begun and not ended.")
     watcher: ITransportWatcher | None = Attribute(
@@ -296,7 +296,8 @@ class IAdmissionPolicy(Interface):
     over.  For each C{opened} and each C{adopted} there is exactly one C{closed},
     with the same address; for a refused connection there is neither.
 
-    The clock is that of the reactor.  It may be set back.
+    The clock is the factory's.  It only goes forward, unless the factory was given
+    another one.
 
     What a policy raises is logged.  The connection is then refused by the rule
     C{"admissionFailed"}, if it was not admitted already.

@@ -405,6 +405,20 @@ async def test_raises(loggedErrors: LoggedErrors) -> None:
     assert len(loggedErrors.take(ZeroDivisionError)) == 2
 
 
+def test_timeoutWhileHeldUp() -> None:
+    """
+    A header that has come while something held the reactor up is in time.
+    """
+    stage = Stage(timeout=5.0)
+    whole, broken = stage.client(), stage.client()
+    whole.send(LINE)
+    broken.send(LINE[:10])
+    stage.clock.advance(6)
+    assert isOver(broken) and not isOver(whole)
+    assert len(stage.door.connected) == 1
+    stage.close()
+
+
 def test_timeout() -> None:
     """
     Each client has its own time, however many bytes it sends.

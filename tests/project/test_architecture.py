@@ -26,7 +26,7 @@ from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
 FLOORS = (
     {"values"},
     {"errors", "interfaces", "shapes"},
-    {"tls"},
+    {"clock", "tls"},
     {"admission", "fast", "transports"},
     {"connection"},
     {"client", "server"},
@@ -62,6 +62,7 @@ ELSEWHERE = {
     "monitoring.snapshot": "status/test_snapshot.py",
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
+    "clock": "transports/test_clock.py",
     "fast.encrypting": "fast/test_transport_tls.py",
     "fast.accepting": "fast/test_endpoint.py",
     "fast.connecting": "fast/test_connector.py",
@@ -247,6 +248,35 @@ def test_interfacesAreContracts(module: str) -> None:
     for node in ast.walk(tree(PACKAGE / module)):
         if isinstance(node, ast.FunctionDef):
             assert len(node.body) == 1 and ast.get_docstring(node), node.name
+
+
+def waits(path: Path) -> Iterator[str]:
+    """
+    The statements of a module that ask a reactor for the time, or to wait for a while.
+    """
+    for node in ast.walk(tree(path)):
+        asked = ast.unparse(node.value) if isinstance(node, ast.Attribute) else ""
+        if asked.rpartition(".")[2].lstrip("_") == "reactor" and node.attr == "seconds":
+            yield ast.unparse(node)
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        asked = ast.unparse(node.func.value).rpartition(".")[2].lstrip("_")
+        if (
+            asked == "reactor"
+            and node.func.attr == "callLater"
+            and ast.unparse(node.args[0]) != "0"
+        ):
+            yield ast.unparse(node)
+
+
+@pytest.mark.parametrize("path", modules(), ids=nameOf)
+def test_timeIsSteady(path: Path) -> None:
+    """
+    Nothing waits for a while, or measures one, by the clock of the system: a reactor is
+    asked only for its next turn.
+    """
+    if nameOf(path) not in {"clock", "fast.poller"}:  # they look whether it was set
+        assert [*waits(path)] == []
 
 
 # Effects of an import.

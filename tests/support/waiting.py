@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from inspect import signature
+from time import monotonic
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -70,6 +71,17 @@ async def until(condition: Callable[[], T]) -> T:
     while not (value := condition()):
         await deferLater(reactor, 0.001, lambda: None)
     return value
+
+
+async def within(seconds: float, condition: Callable[[], object]) -> bool:
+    """
+    Wait until a condition holds, or a real time is over.
+
+    @return: whether it holds.
+    """
+    end = monotonic() + seconds
+    await until(lambda: condition() or monotonic() > end)
+    return bool(condition())
 
 
 async def failureOf(waiting: Awaitable[Any]) -> BaseException:

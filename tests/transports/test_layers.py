@@ -23,6 +23,7 @@ from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.engines import shaken
 from tests.support.metering import Counting, wrapped
 from tests.support.peers import Peer
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.transports.layers import (
@@ -164,10 +165,10 @@ def test_clockOf(tcp: Any) -> None:
 
     assert clockOf(tcp) is tcp.reactor
     assert clockOf(wrapped(wrapped(tcp))) is tcp.reactor
-    assert clockOf(StringTransport()) is reactor
+    assert clockOf(StringTransport()) is steady(reactor)
     transport: Any = StringTransport()
     transport.reactor = object()
-    assert clockOf(transport) is reactor
+    assert clockOf(transport) is steady(reactor)
     transport.reactor = clock = Clock()
     assert clockOf(transport) is clock
 

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.streams import PIECE, Sink, Source
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.shapes import Reactor
@@ -98,7 +99,9 @@ class Pipe(TCPDemoProtocol):
             self.transport.abortConnection()
             return
         if self._linger is not None:
-            self._farewell = self._reactor.callLater(self._linger, self.transport.loseConnection)
+            self._farewell = steady(self._reactor).callLater(
+                self._linger, self.transport.loseConnection
+            )
         if self._linger != 0 and not isEncrypted(self.transport):
             self.transport.loseWriteConnection()
 

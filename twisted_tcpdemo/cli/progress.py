@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
 from twisted_tcpdemo.cli.table import duration, size
+from twisted_tcpdemo.clock import steady
 
 ON_TERMINAL, IN_FILE = 0.5, 5.0
 """Seconds between two lines: on a terminal, where each line replaces the last,
@@ -64,16 +65,16 @@ class Progress:
         """
         self._transfer = transfer
         self._onTerminal = sys.stderr.isatty()
-        self._reactor = reactor
-        self._last = (reactor.seconds(), 0, 0)
+        self._clock = steady(reactor)
+        self._last = (self._clock.seconds(), 0, 0)
         self._loop = LoopingCall(self._tell)
-        self._loop.clock = reactor
+        self._loop.clock = self._clock
 
     def start(self) -> None:
         """
         Begin.  The first line comes after one interval.
         """
-        self._last = (self._reactor.seconds(), 0, 0)
+        self._last = (self._clock.seconds(), 0, 0)
         self._loop.start(ON_TERMINAL if self._onTerminal else IN_FILE, now=False)
 
     def stop(self) -> None:
@@ -93,7 +94,7 @@ class Progress:
         """
         A line of totals, and of rates since the last call.
         """
-        now, transfer = self._reactor.seconds(), self._transfer
+        now, transfer = self._clock.seconds(), self._transfer
         sent = transfer.bytesWritten - transfer.bytesPending
         then, readThen, sentThen = self._last
         self._last = (now, transfer.bytesRead, sent)

@@ -36,6 +36,7 @@ from twisted_tcpdemo.client.targets import (
     checkDelay,
     pathTarget,
 )
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
@@ -313,7 +314,7 @@ class ClientEndpoint:
         connecting = Connecting(
             protocolFactory,
             self._endpoint,
-            self._reactor,
+            steady(self._reactor),
             name=self._name,
             address=self._address,
             options=self._options,

@@ -33,6 +33,7 @@ from zope.interface.interface import InterfaceClass
 from twisted_tcpdemo.client.lookup import lookUp
 from twisted_tcpdemo.client.names import Family, checkHost, encoded, familyOf
 from twisted_tcpdemo.client.race import Race, refuseItself
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.reactor import borrowed
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.transports.layers import withHosts
@@ -130,7 +131,7 @@ class HostTarget:
         race = Race(
             addresses,
             connectTo,
-            self._reactor,
+            steady(self._reactor),
             name=self._name,
             address=self._literal or HostnameAddress(self._host.encode("ascii"), self._port),
             attemptDelay=self._attemptDelay,

@@ -9,6 +9,7 @@ before it changes anything, and each change is logged with its sender.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from hmac import compare_digest
@@ -21,6 +22,7 @@ from twisted.logger import Logger
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.control import requests as values
 from twisted_tcpdemo.control.access import Asker, askerOf
 from twisted_tcpdemo.monitoring.snapshot import connectionOf, stateOf, statusOf
@@ -90,9 +92,9 @@ class ControlResource(Resource):
         """
         super().__init__()
         self._factory = factory
-        self._clock = clock
+        self._clock = steady(clock)
         self._token = token
-        self._startedAt = clock.seconds()
+        self._startedAt = self._clock.seconds()
         self._drains = False
         self._routes: dict[str, dict[str, Route]] = {
             "/status": {"GET": self._status},
@@ -151,8 +153,8 @@ class ControlResource(Resource):
 
     def _status(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
-        now = self._clock.seconds()
-        return Answer(200, statusOf(self._factory, now, now - self._startedAt))
+        uptime = self._clock.seconds() - self._startedAt
+        return Answer(200, statusOf(self._factory, time.time(), uptime))
 
     def _connections(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)

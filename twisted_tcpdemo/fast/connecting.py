@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from socket import socket
-from typing import Final
+from typing import Any, Final
 
 from twisted.internet.base import BaseConnector
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, TimeoutError
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import BaseClient
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.poller import READ, WRITE, Poller
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
@@ -112,7 +113,7 @@ class Connecting(BaseClient):
         protocol = self.connector.buildProtocol(self.getPeer())
         self.connected = 1
         self._logstr = None
-        self.lastActivity = self._poller.now or self.reactor.seconds()
+        self.lastActivity = self._poller.now or self._poller.seconds()
         self._direct = True
         self.protocol = Protocol() if protocol is None else protocol
         self._name = self.protocol.__class__.__name__
@@ -144,3 +145,22 @@ class Connecting(BaseClient):
 
     def _madeLogstr(self) -> str:
         return f"{self._prefix()},client" if self.connected else "Uninitialized"
+
+
+class SteadyConnector(BaseConnector):
+    """
+    A connector whose timeout goes by the steady clock of its reactor.
+    """
+
+    def connect(self) -> None:
+        """
+        See L{IConnector<twisted.internet.interfaces.IConnector>}.
+        """
+        super().connect()
+        transport: Any = self.transport if self.state == "connecting" else None
+        if transport is not None and self.timeoutID is not None:
+            self.timeoutID.cancel()  # the reactor's own
+            call: Any = steady(self.reactor).callLater(
+                self.timeout, transport.failIfNotConnected, TimeoutError()
+            )
+            self.timeoutID = call

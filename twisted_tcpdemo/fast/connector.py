@@ -10,7 +10,7 @@ from typing import Final
 
 from twisted.internet.tcp import Client, Connector
 
-from twisted_tcpdemo.fast.connecting import Connecting
+from twisted_tcpdemo.fast.connecting import Connecting, SteadyConnector
 from twisted_tcpdemo.fast.transport import Name, WriteThroughTransport
 from twisted_tcpdemo.tls.context import EngineMaker
 
@@ -45,7 +45,7 @@ class ClientTransport(Connecting, WriteThroughTransport, Client):  # type: ignor
         return name
 
 
-class WriteThroughConnector(Connector):
+class WriteThroughConnector(SteadyConnector, Connector):
     """
     Makes a L{ClientTransport} for each attempt to connect.
 

@@ -26,6 +26,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
@@ -149,7 +150,7 @@ class Encrypting(Connection):
         """
         Note that bytes have come which are no plaintext yet.
         """
-        self.lastActivity = self.reactor.seconds()
+        self.lastActivity = steady(self.reactor).seconds()
 
     def secureWaits(self) -> None:
         """
@@ -207,7 +208,7 @@ class Encrypting(Connection):
         if secure.waiting:
             return None  # this is called again when the kernel has taken all
         if self._lingering is None:
-            self._lingering = self.reactor.callLater(LINGER, self._dueSoon)
+            self._lingering = steady(self.reactor).callLater(LINGER, self._dueSoon)
         return None if self._lingering.active() else CONNECTION_DONE
 
     def _broken(self, error: OSError) -> BaseException:

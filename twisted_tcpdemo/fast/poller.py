@@ -44,7 +44,8 @@ from twisted.python import context, log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.shapes import Clock, Reactor
 
 _log = Logger(namespace="tcpdemo")
 
@@ -88,7 +89,7 @@ class Polled(Protocol):
     @property
     def lastActivity(self) -> float:
         """
-        The reactor's time when a byte last moved.
+        The time when a byte last moved, in seconds of the poller's clock.
         """
 
     def doRead(self) -> BaseException | None:
@@ -137,8 +138,10 @@ class Poller:
     """
     Serves the connections of one reactor.
 
-    @ivar now: the reactor's time at the beginning of the present batch; C{0.0}
-        between batches.
+    @ivar clock: the reactor's L{steady<twisted_tcpdemo.clock.steady>} clock.
+    @ivar seconds: its time.
+    @ivar now: the time at the beginning of the present batch; C{0.0} between
+        batches.
     @ivar logContext: the reactor's own logging context, for all connections.
     """
 
@@ -146,6 +149,8 @@ class Poller:
         self.now = 0.0
         self.logContext: dict[str, object] = {}
         self._reactor = reactor
+        self.clock: Clock = steady(reactor)
+        self.seconds: Callable[[], float] = self.clock.seconds
         self._epoll = select.epoll()
         # Indexed by descriptor; the kernel gives low numbers first.  A list finds a
         # connection in one step, a dictionary also compares keys.
@@ -268,8 +273,12 @@ class Poller:
         Call the connection's C{doSoon} outside any application's call.
         """
         self._soon.append(connection)
-        if not self._depth and self._soonCall is None:
+        if self._depth:
+            return
+        if self._soonCall is None:
             self._soonCall = self._reactor.callLater(0, self._serveSoon)
+        else:
+            self._hasten(self._soonCall)
 
     def holdBack(self, connection: Polled) -> None:
         """
@@ -323,7 +332,7 @@ class Poller:
 
     def _serve(self, rounds: int) -> None:
         poll, connections = self._epoll.poll, self._connections
-        seconds: Callable[[], float] = self._reactor.seconds
+        seconds = self.seconds
         contexts: list[object] = context.theContextTracker.currentContext().contexts
         top = len(contexts) - 1
         end = 0.0
@@ -424,8 +433,18 @@ class Poller:
 
     def _isHeldBack(self, connection: Polled) -> bool:
         isHeldBack = connection in self._early
-        self._owesTurn = self._owesTurn or isHeldBack
+        if isHeldBack:
+            self._owesTurn = True
+            self._hasten(self._earlyCall)
         return isHeldBack
+
+    def _hasten(self, call: IDelayedCall | None) -> None:
+        """
+        Have a call for the next turn made then, if the system's clock, by which
+        reactors go, was set back before it was due.
+        """
+        if call is not None and call.getTime() > self._reactor.seconds():
+            call.reset(0)
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None

@@ -55,7 +55,7 @@ class ServerTransport(WriteThroughTransport, Server):
         self.reading = True
         self.socket = sock
         self.bytesRead = 0
-        self.lastActivity = poller.now or reactor.seconds()
+        self.lastActivity = poller.now or poller.seconds()
         self._poller = poller
         self.protocol = protocol
         self._direct = True

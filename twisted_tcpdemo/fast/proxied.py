@@ -25,6 +25,7 @@ from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python import log
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.poller import Poller
 from twisted_tcpdemo.fast.proxy import Proxy
@@ -101,6 +102,7 @@ class HeaderStage:
         """
         self.door = door
         self._proxy = proxy
+        self._clock = steady(door.reactor)
         self._call: IDelayedCall | None = None
         self._trusted: set[str] = set()
         self._unfinished: dict[Unserved, float] = {}
@@ -166,10 +168,10 @@ class HeaderStage:
         elif not client.poll():
             self.refuse(client, NO_DESCRIPTOR, "the kernel watches no more descriptors")
         else:
-            reactor, timeout = self.door.reactor, self._proxy.timeout
-            self._unfinished[client] = reactor.seconds() + timeout
+            timeout = self._proxy.timeout
+            self._unfinished[client] = self._clock.seconds() + timeout
             if self._call is None:
-                self._call = reactor.callLater(timeout, self._expire)
+                self._call = self._clock.callLater(timeout, self._expire)
             if len(self._unfinished) == MOST_UNFINISHED:
                 self.door.setFull(True)
 
@@ -235,15 +237,17 @@ class HeaderStage:
         Refuse the clients whose time is over, and look again when the next one's is.
         """
         self._call = None
-        reactor = self.door.reactor
-        now = reactor.seconds()
+        now = self._clock.seconds()
         for client, deadline in list(self._unfinished.items()):
             if client not in self._unfinished:
                 continue  # an observer has stopped the port meanwhile
             if deadline > now:
-                self._call = reactor.callLater(deadline - now, self._expire)
+                self._call = self._clock.callLater(deadline - now, self._expire)
                 break
-            self.refuse(client, LATE, f"no whole header in {self._proxy.timeout:g} s")
+            # Something may have held the reactor up, and the header has come.
+            self._tried(client, Unserved.doRead)
+            if client in self._unfinished:
+                self.refuse(client, LATE, f"no whole header in {self._proxy.timeout:g} s")
 
     def stop(self, isOrderly: bool) -> None:
         """
@@ -288,7 +292,7 @@ class HeaderStage:
         """
         Log a refusal, unless another was logged a moment ago.
         """
-        now = self.door.reactor.seconds()
+        now = self._clock.seconds()
         if now - self._told < LOG_INTERVAL:
             self._untold += 1
             return

@@ -151,7 +151,7 @@ class WriteThroughTransport(Encrypting):
         self.socket = sock
         self.bytesRead = 0
         self._poller = poller = pollerOf(reactor)
-        self.lastActivity = poller.now or reactor.seconds()
+        self.lastActivity = poller.now or poller.seconds()
         self.protocol = protocol  # type: ignore[assignment]  # None until it connects
         self._direct = False
         self.bytesWritten = 0
@@ -299,7 +299,7 @@ class WriteThroughTransport(Encrypting):
             size = len(data)
             self.bytesWritten += size
             if sent:
-                self.lastActivity = self._poller.now or self.reactor.seconds()
+                self.lastActivity = self._poller.now or self._poller.seconds()
             if sent != size:
                 self._keep([memoryview(data)[sent:]], size - sent)
                 self._maybePauseProducer()
@@ -370,7 +370,7 @@ class WriteThroughTransport(Encrypting):
         Send once from the write buffer, and drop the buffer when it is empty.
         """
         pending.sendTo(self.socket)
-        self.lastActivity = self._poller.now or self.reactor.seconds()
+        self.lastActivity = self._poller.now or self._poller.seconds()
         if not pending.size:
             self._pending = None
             self._redirect()

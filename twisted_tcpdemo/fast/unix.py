@@ -61,7 +61,7 @@ from twisted.python.lockfile import FilesystemLock, isLocked
 from zope.interface import implementer
 
 from twisted_tcpdemo.fast.accepting import AcceptingPort
-from twisted_tcpdemo.fast.connecting import Connecting
+from twisted_tcpdemo.fast.connecting import Connecting, SteadyConnector
 from twisted_tcpdemo.fast.descriptors import DescriptorQueue, descriptorsIn
 from twisted_tcpdemo.fast.poller import pollerOf
 from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport
@@ -194,14 +194,14 @@ class UNIXTransport(WriteThroughTransport):
         except BlockingIOError:
             if pending.size == before:
                 raise
-            self.lastActivity = self._poller.now or self.reactor.seconds()
+            self.lastActivity = self._poller.now or self._poller.seconds()
             return
         if not waiting:
             self._descriptors = None
         if pending.size:
             super()._send(pending)
         else:
-            self.lastActivity = self._poller.now or self.reactor.seconds()
+            self.lastActivity = self._poller.now or self._poller.seconds()
             self._pending = None
             self._redirect()
 
@@ -391,7 +391,7 @@ class UNIXClientTransport(Connecting, UNIXTransport, Client):
         if self.connected:
             super().startWriting()
         elif self._again is None:
-            self._again = self.reactor.callLater(AGAIN, self._connectAgain)
+            self._again = self._poller.clock.callLater(AGAIN, self._connectAgain)
 
     def _connectAgain(self) -> None:
         self._again = None
@@ -404,7 +404,7 @@ class UNIXClientTransport(Connecting, UNIXTransport, Client):
             self._again = None
 
 
-class UNIXConnector(Connector):
+class UNIXConnector(SteadyConnector, Connector):
     """
     Makes a L{UNIXClientTransport} for each attempt to connect.
 

@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import ILogObserver, Logger, textFileLogObserver
 from twisted.python.logfile import LogFile
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.transports.layers import clockOf
 from twisted_tcpdemo.values.checks import wholeOrNone
 
@@ -73,8 +74,8 @@ class LogBudget:
         @raise ValueError: if it is negative.
         """
         self.rate = wholeOrNone("rate", rate) or None
-        self._clock = clock
-        self._seconds: Callable[[], float] | None = clock.seconds if clock is not None else None
+        self._clock = steady(clock)
+        self._seconds: Callable[[], float] | None = getattr(self._clock, "seconds", None)
         self._began = 0.0
         self._ends = 0.0
         self._asked = 0

@@ -29,6 +29,7 @@ from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.hosting import HostedFactory, hostFor, isProtocol
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
@@ -733,9 +734,10 @@ def _checkedClock(clock: Clock | IReactorTime | None) -> Clock | IReactorTime | 
     """
     Check a source of time.
 
+    @return: its L{steady} clock, if it is a reactor.
     @raise TypeError: if it is none.
     """
     for method in ("seconds", "callLater"):
         if clock is not None and not callable(getattr(clock, method, None)):
             raise TypeError(f"clock must be a reactor or a Clock, not {clock!r}")
-    return clock
+    return steady(clock)

@@ -16,6 +16,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.signals import StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
@@ -156,7 +157,7 @@ class TCPDemoService(Service):
             self._signals.giveBack()
         if self._factory.connectionCount:
             waiting = LoopingCall(self._tellWaiting)
-            waiting.clock = self._reactor or _installedReactor()
+            waiting.clock = steady(self._reactor or _installedReactor())
             waiting.start(WAITING_INTERVAL).addErrback(_cannotTell)
             drained.addBoth(_ended, waiting)
         return drained.addCallback(self._drained)

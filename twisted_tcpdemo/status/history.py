@@ -14,6 +14,7 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 
 
@@ -35,14 +36,14 @@ class History:
 
     def __init__(self, factory: TCPDemoFactory, clock: IReactorTime) -> None:
         self._factory = factory
-        self._clock = clock
+        self._clock = steady(clock)
         self._lookedAt = 0.0
         self._connections: deque[int] = deque(maxlen=self.LENGTH)
         self._bytesRead: deque[int] = deque(maxlen=self.LENGTH)
         self._bytesWritten: deque[int] = deque(maxlen=self.LENGTH)
         self._before = (0, 0)
         self._sampling = LoopingCall.withCount(self._sample)
-        self._sampling.clock = clock
+        self._sampling.clock = self._clock
 
     @property
     def sampling(self) -> bool:

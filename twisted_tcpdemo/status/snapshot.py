@@ -8,6 +8,7 @@ import time
 
 from twisted.internet.interfaces import IReactorTime
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.monitoring.snapshot import connectionOf, statusOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
@@ -27,8 +28,8 @@ class Snapshots:
         """
         self.factory = factory
         self.history = History(factory, clock)
-        self._clock = clock
-        self._startedAt = clock.seconds()
+        self._clock = steady(clock)
+        self._startedAt = self._clock.seconds()
 
     def take(self, query: Query) -> dict[str, object]:
         """

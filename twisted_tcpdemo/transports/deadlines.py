@@ -8,9 +8,9 @@ there was activity meanwhile, the visit finds that the deadline has moved.  A
 connection with a budget of one minute is visited once a minute, however busy
 it is.
 
-Deadlines are kept to a tick of L{Deadlines.TICK} seconds, and never early.  When
-the clock is set back, deadlines already set become late, as all of the reactor's
-do; new ones do not.
+Deadlines are kept to a tick of L{Deadlines.TICK} seconds, and never early.  The clock
+is a L{steady<twisted_tcpdemo.clock.steady>} one, but one that is handed in may be set
+back: then deadlines already set become late; new ones do not.
 """
 
 from __future__ import annotations
@@ -113,15 +113,16 @@ class Deadlines:
         while self._ticks and self._ticks[0] not in self._buckets:
             heappop(self._ticks)
         wanted = self._ticks[0] if self._ticks else 0
-        if self._call is not None:
-            if wanted and wanted >= self._callTick:
-                return
-            self._call.cancel()
-            self._call = None
+        before = self._call
+        if before is not None and wanted and wanted >= self._callTick:
+            return
+        self._call = None
         if wanted:
             self._callTick = wanted
             delay = max(0.0, wanted * self.TICK - self._clock.seconds())
             self._call = self._clock.callLater(delay, self._run)
+        if before is not None:
+            before.cancel()
 
     def _run(self) -> None:
         self._call = None

@@ -24,6 +24,7 @@ from twisted.internet.endpoints import (
 from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
 from twisted.protocols.policies import ProtocolWrapper
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.tls.context import EngineMaker, makerOf
 
@@ -152,15 +153,15 @@ def withoutTLS(
 
 def clockOf(transport: object) -> IReactorTime:
     """
-    The clock of the reactor that runs a transport.  A transport without one, as
-    in a unit test, has that of the installed reactor.
+    The L{steady} clock of the reactor that runs a transport.  A transport without
+    one, as in a unit test, has that of the installed reactor.
     """
     clock: IReactorTime | None = getattr(transport, "reactor", None)
     if not IReactorTime.providedBy(clock):
         from twisted.internet import reactor
 
         clock = IReactorTime(reactor)
-    return clock
+    return steady(clock)
 
 
 def queuedBytes(transport: object) -> int:
