@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from tests.support.watched import Connection, begin, close, connected, wait
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.connection.watch import GRACE
 from twisted_tcpdemo.values.budgets import Budgets
 
 # Their use.
@@ -165,6 +166,73 @@ def test_writeStallProgress(connection: Connection, clock: Clock) -> None:
     connection.pending(10, written=1010)
     wait(clock, 0.9)
     assert connection.used == []
+
+
+@pytest.mark.parametrize("taking", [True, False])
+def test_writeStallQueue(connection: Connection, clock: Clock, taking: bool) -> None:
+    """
+    A peer that takes bytes of the kernel's queue is not stalled, though the kernel has
+    no room for more yet.
+    """
+    begin(connection, clock, writeStall=1)
+    connection.queued = 4_000_000
+    connection.pending(1000, written=4_001_000)
+    for _ in range(5):
+        wait(clock, 0.9)
+        connection.queued -= 100 * taking
+    assert (connection.used == []) is taking
+
+
+@pytest.mark.parametrize("taking", [True, False])
+def test_idleQueue(connection: Connection, clock: Clock, taking: bool) -> None:
+    """
+    A peer that takes bytes of the kernel's queue is not idle, though none leaves this
+    side.  When the queue is empty, it is.
+    """
+    begin(connection, clock, idle=1)
+    wait(clock, 0.5)
+    connection.queued = 500
+    connection.read()
+    for _ in range(5):
+        wait(clock, 0.9)
+        connection.queued -= 100 * taking
+    assert (connection.used == []) is taking
+    wait(clock, 2.1)
+    assert connection.reasons == [CloseReason.IDLE]
+
+
+# Bytes that wait to be read.
+
+
+@pytest.mark.parametrize("budget", ["idle", "firstByte", "handshake"])
+def test_input(connection: Connection, clock: Clock, budget: str) -> None:
+    """
+    Bytes that wait in the socket are read before a peer is judged.
+    """
+    connection.handshaking = budget == "handshake"
+    begin(connection, clock, **{budget: 1.0})
+    connection.hasInput = True
+    clock.advance(5)  # something has held the reactor up
+    wait(clock, 0.5)
+    assert connection.used == []
+    connection.hasInput = connection.handshaking = False
+    connection.read()
+    wait(clock, 0.5)
+    assert connection.used == []
+
+
+@pytest.mark.parametrize("budget", ["idle", "firstByte", "handshake"])
+def test_inputInVain(connection: Connection, clock: Clock, budget: str) -> None:
+    """
+    A peer that sends a drip is judged all the same, at most some seconds late.
+    """
+    connection.handshaking = budget == "handshake"
+    begin(connection, clock, **{budget: 1.0})
+    connection.hasInput = True
+    wait(clock, 1 + GRACE - 0.2)
+    assert connection.used == []
+    wait(clock, 0.4)
+    assert len(connection.used) == 1
 
 
 def test_handshake(connection: Connection, clock: Clock) -> None:

@@ -50,6 +50,23 @@ def test_closeFlushProgress(
     assert (connection.used == []) is patience
 
 
+@pytest.mark.parametrize(("rate", "patience"), [(CLOSE_RATE, True), (CLOSE_RATE - 1, False)])
+def test_closeFlushQueue(connection: Connection, clock: Clock, rate: int, patience: bool) -> None:
+    """
+    What the peer takes of the kernel's queue counts, though the kernel has no room for
+    more yet.
+    """
+    watch = begin(connection, clock, closeFlush=1)
+    connection.queued = 4_000_000
+    connection.pending(10_000_000, written=14_000_000)
+    close(connection, watch, clock)
+    for _ in range(1, 5):
+        wait(clock, 0.5)
+        connection.queued -= rate
+        wait(clock, 0.6)
+    assert (connection.used == []) is patience
+
+
 def produce(connection: Connection, clock: Clock, seconds: float) -> None:
     """
     Let a producer write a few bytes now and then, which the peer takes later.

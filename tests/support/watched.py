@@ -29,6 +29,8 @@ class Connection:
         self.counts = FinalCounts(0, 0, 0, clock.seconds())
         self.handshaking = False
         self.producing = False
+        self.queued = 0
+        self.hasInput = False
         self.used: list[tuple[CloseReason, float]] = []
         self.answer: Callable[[CloseReason], object] = lambda reason: None
 

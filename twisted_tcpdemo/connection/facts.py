@@ -11,9 +11,16 @@ from typing import Any
 from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
 
 from twisted_tcpdemo.transports.counts import NOTHING, Counts
-from twisted_tcpdemo.transports.layers import countsItself, hasLateAddresses
+from twisted_tcpdemo.transports.layers import (
+    countsItself,
+    descriptorOf,
+    hasLateAddresses,
+    isReading,
+)
 from twisted_tcpdemo.transports.tcpinfo import tcpInfoOf
+from twisted_tcpdemo.values.readiness import isReadable
 from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, TCPInfo
+from twisted_tcpdemo.values.sendqueue import queuedBytes
 
 _identities = count(1)
 
@@ -123,6 +130,20 @@ class Facts:
 
     def _until(self) -> float:
         return self._clock.seconds() if self.closedAt is None else self.closedAt
+
+    @property
+    def queued(self) -> int:
+        """
+        Bytes that the kernel has taken and the peer has not.
+        """
+        return queuedBytes(descriptorOf(self.transport)) or 0
+
+    @property
+    def hasInput(self) -> bool:
+        """
+        Whether bytes of the peer, or its FIN, wait for a transport that reads.
+        """
+        return isReadable(descriptorOf(self.transport)) and isReading(self.transport)
 
     def report(self, asking: bool = True) -> ConnectionReport:
         """

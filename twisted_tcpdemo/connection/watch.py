@@ -5,6 +5,11 @@ Twisted's own timeouts end in C{loseConnection}, which waits for a peer that may
 never read.  Here every budget ends: those that may have caught a live peer
 close in order and leave the rest to the close budget; the others reset.
 
+They measure the peer.  What it has taken is what has left the kernel's queue too: the
+kernel says that there is room only when a third of its buffer is free, so that for
+seconds nothing seems to move while a slow peer reads all the time.  What it has sent is
+what waits in the socket too: something may have held the reactor up.
+
 Nothing here does I/O or reads a clock.  The L{deadlines
 <twisted_tcpdemo.transports.deadlines.Deadlines>} of the clock visit a
 L{BudgetWatch} when one of its budgets may be used up.
@@ -24,7 +29,11 @@ from twisted_tcpdemo.values.report import CloseReason
 CLOSE_RATE: Final = 16384
 """Bytes that the peer of a closing connection must take in each period of the
 close budget to be given another period: slow is allowed, a drip is not.  Where
-our own producer is the slow side, taking all pending bytes is enough."""
+our own producer is the slow side, taking all that there is is enough."""
+
+GRACE: Final = 5.0
+"""Seconds for which bytes that wait to be read keep a budget from ending.  They are read
+in the next turn of the reactor, or when those before them have been."""
 
 
 class Budgeted(Protocol):
@@ -56,6 +65,18 @@ class Budgeted(Protocol):
         Whether a producer on this side has not finished, and is waited for.
         """
 
+    @property
+    def queued(self) -> int:
+        """
+        Bytes that the kernel has taken and the peer has not.
+        """
+
+    @property
+    def hasInput(self) -> bool:
+        """
+        Whether bytes of the peer, or its FIN, wait for a transport that reads.
+        """
+
     def exceeded(self, reason: CloseReason) -> None:
         """
         End the connection, or call the hook: a budget is used up.
@@ -78,8 +99,11 @@ class BudgetWatch:
         "_idleSince",
         "_lifetime",
         "_owed",
+        "_queued",
+        "_queuedWhenIdle",
         "_readingSince",
         "_sampledAt",
+        "_servingSince",
         "_taken",
         "_told",
         "_wasProducing",
@@ -100,6 +124,9 @@ class BudgetWatch:
         self._told = -1.0
         self._taken = 0
         self._owed = 0
+        self._queued = 0
+        self._queuedWhenIdle = 0
+        self._servingSince: float | None = None
         self._wasProducing = False
         self._sampledAt: float | None = None
 
@@ -148,9 +175,16 @@ class BudgetWatch:
             return
         closing = connection.closingAt is not None
         upcoming = []
+        isServing = False
         for reason, rule in _CLOSING_RULES if closing else _OPEN_RULES:
             deadline = rule(self, connection, now)
             if deadline is not None and deadline <= now:
+                if reason in _OF_INPUT and self._mustServe(connection, now):
+                    isServing = True
+                    upcoming.append(now)
+                    continue
+                if reason is CloseReason.IDLE:
+                    self._told = self._lastMoved(connection)
                 connection.exceeded(reason)
                 # The connection may be over now, or closing, which has arranged
                 # its own visit.
@@ -159,8 +193,20 @@ class BudgetWatch:
                 deadline = rule(self, connection, now)
             if deadline is not None:
                 upcoming.append(deadline)
+        if not isServing:
+            self._servingSince = None
         if upcoming:
             self._deadlines.watch(self, min(upcoming))
+
+    def _mustServe(self, connection: Budgeted, now: float) -> bool:
+        """
+        Whether the peer has sent something that has not been read.
+        """
+        if not connection.hasInput:
+            return False
+        if self._servingSince is None:
+            self._servingSince = now
+        return now < self._servingSince + GRACE
 
     # Each rule returns the time of the next look, a past time when its budget is
     # used up, or None when it does not apply.
@@ -188,12 +234,17 @@ class BudgetWatch:
     def _idleEnd(self, connection: Budgeted, now: float) -> float | None:
         if self.idle is None:
             return None
-        last = max(connection.counts.lastActivity, self._idleSince)
+        last = self._lastMoved(connection)
         if last == self._told:
             return now + self.idle
-        if last + self.idle <= now:
-            self._told = last
+        before, self._queuedWhenIdle = self._queuedWhenIdle, connection.queued
+        if last + self.idle <= now and self._queuedWhenIdle < before:
+            # Nothing has left this side, but the peer has taken bytes.
+            self._idleSince = last = now
         return last + self.idle
+
+    def _lastMoved(self, connection: Budgeted) -> float:
+        return max(connection.counts.lastActivity, self._idleSince)
 
     def _writeStallEnd(self, connection: Budgeted, now: float) -> float | None:
         stall = self._budgets.writeStall
@@ -224,16 +275,17 @@ class BudgetWatch:
         """
         Begin a period: remember how many bytes the peer has taken and owes.
         """
-        self._owed = connection.counts.bytesPending
-        self._taken = connection.counts.bytesWritten - self._owed
+        pending, self._queued = connection.counts.bytesPending, connection.queued
+        self._owed = pending + self._queued
+        self._taken = connection.counts.bytesWritten - pending
         self._wasProducing = self._mayProduce(connection, now)
         self._sampledAt = now
 
     def _share(self, connection: Budgeted, now: float) -> int:
         """
         How many bytes the peer of a closing connection has to take in this
-        period: no more than were pending, if a producer was at work at its
-        beginning or its end.
+        period: no more than it had left at the beginning, if a producer was at
+        work then or is now.
         """
         producing = self._wasProducing or self._mayProduce(connection, now)
         return min(CLOSE_RATE, self._owed) if producing else CLOSE_RATE
@@ -249,11 +301,18 @@ class BudgetWatch:
 
     def _progress(self, connection: Budgeted) -> int:
         """
-        Bytes that the operating system has taken since the last sample.
+        Bytes that the peer has taken since the last sample.
+
+        The kernel takes bytes when the peer has taken some, and without more of them
+        its queue shrinks.  Under TLS only the queue counts ciphertext; so neither is
+        subtracted from the other.
         """
         taken = connection.counts.bytesWritten - connection.counts.bytesPending
-        return taken - self._taken
+        return taken - self._taken + max(0, self._queued - connection.queued)
 
+
+_OF_INPUT: Final = {CloseReason.HANDSHAKE, CloseReason.FIRST_BYTE, CloseReason.IDLE}
+"""Budgets that bytes of the peer may keep from ending."""
 
 _Rule = Callable[[BudgetWatch, Budgeted, float], "float | None"]
 

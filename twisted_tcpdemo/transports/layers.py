@@ -21,7 +21,12 @@ from twisted.internet.endpoints import (
     TCP6ClientEndpoint,
     UNIXClientEndpoint,
 )
-from twisted.internet.interfaces import IProtocol, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IProtocol,
+    IReactorFDSet,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.protocols.policies import ProtocolWrapper
 
 from twisted_tcpdemo.clock import steady
@@ -59,6 +64,27 @@ def bottomOf(transport: object) -> Any:
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
     return transport
+
+
+def descriptorOf(transport: object) -> int:
+    """
+    The number of the socket below a transport; C{-1} if there is none.
+    """
+    fileno = getattr(bottomOf(transport), "fileno", None)
+    return -1 if fileno is None else fileno()
+
+
+def isReading(transport: object) -> bool:
+    """
+    Whether the transport that owns the socket reads, and is not paused.
+    """
+    bottom = bottomOf(transport)
+    reading: bool | None = getattr(bottom, "reading", None)
+    if reading is not None:
+        return reading
+    # Only its reactor knows of one of Twisted's.
+    reactor = getattr(bottom, "reactor", None)
+    return bottom in (reactor.getReaders() if IReactorFDSet.providedBy(reactor) else ())
 
 
 def tlsOf(transport: object) -> Any | None:

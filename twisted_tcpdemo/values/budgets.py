@@ -20,7 +20,7 @@ class Budgets:
         that exceeds it resets the connection.
     @ivar firstByte: time for the peer to send its first byte.  With
         C{pauseOnConnect} it begins when reading does, and so does C{handshake}.
-    @ivar idle: time without a byte moving in either direction.
+    @ivar idle: time in which no byte comes, and the peer takes none.
     @ivar lifetime: time from the beginning to the end.
     @ivar lifetimeJitter: a share of C{lifetime}, 0 to 1, by which the lifetime of
         each connection may be shorter, so that clients that came together do
