@@ -162,3 +162,13 @@ async def test_paused(serve: Serve) -> None:
         peer.transport.write(b"more")
         [record] = server.factory.records
         assert await within(2, lambda: record.closingAt is not None)
+
+
+async def test_kernelsFigures(serve: Serve, transport: str) -> None:
+    """
+    The kernel's own figures are there over every TCP transport, with TLS and without.
+    """
+    async with serve(Discard) as server:
+        await server.connect()
+        report = (await server.protocol()).report()
+        assert (report.tcpInfo is None) is ("unix" in transport)

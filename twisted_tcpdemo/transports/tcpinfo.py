@@ -109,7 +109,8 @@ def _tcpSocketOf(transport: object) -> socket.socket | None:
         return None
     bottom = bottomOf(transport)
     try:
-        handle = bottom.getHandle() if hasattr(bottom, "getHandle") else bottom.socket
+        # With TLS inside the transport, its handle is the engine's.
+        handle = bottom.socket if hasattr(bottom, "socket") else bottom.getHandle()
     except AttributeError:  # in a unit test, or after the end
         return None
     family = getattr(handle, "family", None)
