@@ -5,22 +5,28 @@ L{twisted_tcpdemo.fast.poller}: one reader of the reactor for many connections.
 from __future__ import annotations
 
 import os
+import socket
 import threading
+import warnings
 from errno import ENOSPC
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.python import log
+from twisted.web.server import Site
 
-from tests.support.fast import Remembering, accepted, fastServer, pollerReads
+from tests.support.fast import Remembering, accepted, drainPeer, fastServer, pollerReads
 from tests.support.peers import Peer, hasEnded, rawConnection
 from tests.support.waiting import turn, until
-from twisted_tcpdemo import fastReactor
+from twisted_tcpdemo import ServerEndpoint, TCPDemoProtocol, fastReactor
 from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
 
 
@@ -472,3 +478,104 @@ async def test_consequencesAreEvents() -> None:
         await protocol.whenLost()
         await later
     assert told == ["call", "server"]
+
+
+# What the reactor owes between data and a FIN.
+
+
+class Answering(Protocol):
+    """
+    Answers by way of the reactor, and closes.
+    """
+
+    transport: Any
+    how = ""
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Have the answer called.
+        """
+        from twisted.internet import reactor
+
+        later: Any = partial(reactor.callLater, 0)  # type: ignore[attr-defined]
+        thread: Any = reactor.callFromThread  # type: ignore[attr-defined]
+        if self.how == "deferLater":
+            deferLater(reactor, 0, self.answer)
+        elif self.how == "later":
+            later(self.answer)
+        elif self.how == "later, and later":
+            later(later, self.answer)
+        elif self.how == "thread":
+            thread(self.answer)
+        else:
+            thread(thread, self.answer)
+
+    def answer(self) -> None:
+        """
+        Answer, and close.
+        """
+        self.transport.write(b"answer")
+        self.transport.loseConnection()
+
+
+class Counted(Answering, TCPDemoProtocol):
+    """
+    The same, counted.
+    """
+
+
+@pytest.mark.parametrize("protocol", [Answering, Counted])
+@pytest.mark.parametrize(
+    "how", ["later", "later, and later", "deferLater", "thread", "thread, and thread"]
+)
+async def test_owed(how: str, protocol: type[Answering]) -> None:
+    """
+    A client that sends a request and its FIN at once gets the answer, though it comes in
+    a delayed call or in a call from a thread, and though another client has just ended.
+    """
+
+    class Chosen(protocol):  # type: ignore[valid-type, misc]
+        """
+        Answers as the test says.
+        """
+
+    Chosen.how = how
+
+    async with fastServer(Chosen) as server:
+        for _ in range(20):
+            with rawConnection(server.port) as raw:
+                # Both before the reactor looks.
+                raw.sendall(b"request")
+                raw.shutdown(socket.SHUT_WR)
+                assert await drainPeer(raw, 6) == b"answer"
+
+
+async def test_staticFile(tmp_path: Path) -> None:
+    """
+    A client of HTTP/1.0 that ends its side with its request gets all of a file.
+    """
+    from twisted.internet import reactor
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the module makes its own error pages
+        from twisted.web.static import File
+
+    content = bytes(1_000_000)
+    (tmp_path / "file").write_bytes(content)
+
+    def get(port: int) -> list[int]:
+        sizes = []
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", port), 5) as raw:
+                raw.sendall(b"GET /file HTTP/1.0\r\n\r\n")
+                raw.shutdown(socket.SHUT_WR)
+                answer = b"".join(iter(lambda: raw.recv(1 << 18), b""))
+                sizes.append(len(answer.partition(b"\r\n\r\n")[2]))
+        return sizes
+
+    site = Site(File(str(tmp_path)))
+    port = await ServerEndpoint(reactor, 0, "127.0.0.1").listen(site)
+    try:
+        assert await deferToThread(get, port.getHost().port) == [len(content)] * 5
+    finally:
+        await port.stopListening()

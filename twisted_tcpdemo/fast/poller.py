@@ -18,9 +18,10 @@ Facts that shape it:
   - A connection may have to act outside any application's call, most often to
     end.  It then waits in a queue, which is served at the end of the batch or in
     the next turn of the reactor.
-  - A FIN that comes with data is told in the next turn of the reactor: an
-    application may answer in C{callLater(0, ...)}, which has to come first, as it
-    does with Twisted's transports.  The FIN comes again by itself.
+  - A FIN that comes with data is told two turns of the reactor later: an application
+    may answer in C{callLater(0, ...)}, or in one more after that, which has to come
+    first.  With Twisted's transports the FIN takes one turn, and the close of this
+    side another.  The FIN comes again by itself.
   - A client that has just connected cannot end in the same turn of the reactor,
     whatever its protocol asks for: the port at the other end may be in this
     process, and has not accepted it yet.
@@ -162,7 +163,7 @@ class Poller:
         self._active = 0
         self._began = 0.0
         self._owesTurn = False
-        self._early: dict[Polled, None] = {}
+        self._early: dict[Polled, int] = {}
         self._earlyCall: IDelayedCall | None = None
         self._trigger: object = None
 
@@ -280,12 +281,14 @@ class Poller:
         else:
             self._hasten(self._soonCall)
 
-    def holdBack(self, connection: Polled) -> None:
+    def holdBack(self, connection: Polled, turns: int = 1) -> None:
         """
-        Let delayed calls that are due, and all else that is ready, come before
-        anything but the bytes of a connection.
+        Let delayed calls that are due, calls from threads, and all else that is ready
+        come before anything but the bytes of a connection.
+
+        @param turns: turns of the reactor.
         """
-        self._early[connection] = None
+        self._early[connection] = turns
         if self._earlyCall is None:
             self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
 
@@ -307,7 +310,8 @@ class Poller:
         """
         Serve the connections that are ready, and those that wait for C{doSoon}.
 
-        @param rounds: the highest number of batches.
+        @param rounds: the highest number of batches; C{0} for no event, but only the
+            connections that wait for C{doSoon}.
         """
         outer, self.logContext = self.logContext, context.get(log.ILogContext) or {}
         self._depth += 1
@@ -326,9 +330,11 @@ class Poller:
 
     def _serveSoon(self) -> None:
         self._soonCall = None
-        # What follows from it comes as an event.  An application expects that: the
-        # asyncio reactor leaves a delayed call behind if one stops it.
-        self.doRead(1)
+        # No event comes in a delayed call: others that are due may have to come between
+        # it and the one before.  What follows from this comes as an event, too.  An
+        # application expects that: the asyncio reactor leaves a delayed call behind if
+        # one stops it.
+        self.doRead(0)
 
     def _serve(self, rounds: int) -> None:
         poll, connections = self._epoll.poll, self._connections
@@ -337,8 +343,8 @@ class Poller:
         top = len(contexts) - 1
         end = 0.0
         self._owesTurn = False
-        for _ in range(rounds):
-            events = poll(0, BATCH)
+        for _ in range(rounds or 1):
+            events = poll(0, BATCH) if rounds else []
             if not events and not self._soon:
                 return
             self.now = now = seconds()
@@ -425,10 +431,10 @@ class Poller:
     def _mustWait(self, connection: Polled) -> bool:
         """
         Whether a FIN came with data.  Delayed calls that are due come first then:
-        the FIN is told after one of ours.
+        the FIN is told after those of ours.
         """
         if self._began <= connection.lastActivity <= self.now:
-            self.holdBack(connection)
+            self.holdBack(connection, 2)
         return self._isHeldBack(connection)
 
     def _isHeldBack(self, connection: Polled) -> bool:
@@ -448,7 +454,9 @@ class Poller:
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None
-        self._early.clear()
+        self._early = {c: turns - 1 for c, turns in self._early.items() if turns > 1}
+        if self._early:
+            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
 
     def connectionLost(self, reason: Failure) -> None:
         """
