@@ -18,6 +18,7 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
+from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCrossing
 
 
@@ -63,12 +64,14 @@ class ITransportWatcher(Interface):
         C{startTLS()} has been called, and a handshake begins.
         """
 
-    def transportReadEnded(tell: Callable[[], object]) -> None:
+    def transportReadEnded(tell: Callable[[], object]) -> bool:
         """
         The peer has ended its side, and the protocol can be half-closed.
 
         @param tell: tells the protocol.  The watcher must call it, unless the
             connection is over, and let through what it raises.
+        @return: whether this side ends as well, when all written bytes are sent.
+            That is up to the caller.
         """
 
     def transportWriteEnded(tell: Callable[[], object]) -> None:
@@ -101,13 +104,23 @@ class ICountingTransport(ITransport):
         "Bytes accepted by C{write} and C{writeSequence}; never falls.  Bytes given after the "
         "write side has ended are not accepted."
     )
-    bytesPending: int = Attribute("Of C{bytesWritten}, those the operating system has not taken.")
+    bytesPending: int = Attribute(
+        "Of C{bytesWritten}, those the operating system has not taken; after a loss that was not "
+        "in order, nor the peer's, as far as is known."
+    )
     lastActivity: float = Attribute(
         "When a byte last moved in either direction, in seconds of C{time.monotonic}, or of a "
         "reactor's own clock where that is not the system's.  Bytes that wait for a peer that "
         "does not read have not moved.  The time may lag by the length of one batch of events."
     )
     handshaking: bool = Attribute("Whether a TLS handshake has begun and not ended.")
+    budgets: Budgets = Attribute(
+        "The limits of its lingering, C{linger} and C{lingerBytes}; settable."
+    )
+    lingering: bool = Attribute(
+        "Whether the peer has taken all that was written, and after a close only its own end is "
+        "waited for."
+    )
     watcher: ITransportWatcher | None = Attribute(
         "The watcher to call; settable, L{None} at first and after the loss."
     )

@@ -86,6 +86,7 @@ ENDS: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
     # A later event that counts for more.
     "closed and reset": ([closing], LOST, CloseReason.RESET),
     "closed and aborted": ([closing, aborting], ABORTED, CloseReason.ABORTED),
+    "closed in vain": ([closing, pending], DONE, CloseReason.CLOSE_FLUSH),
     "ended and told late": ([ended], LOST, CloseReason.PEER_CLOSED),
     "ended and cut short": ([ended, pending], LOST, CloseReason.RESET),
     "closed and overdue": (

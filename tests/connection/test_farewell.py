@@ -28,9 +28,10 @@ from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rules import DeniedNetworks
 from twisted_tcpdemo.connection import farewell as refusal
-from twisted_tcpdemo.connection.farewell import LINGER, LINGER_BYTES, LINGERING, Farewell
+from twisted_tcpdemo.connection.farewell import FLUSH, LINGERING, Farewell
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 from twisted_tcpdemo.twistd.programs import Discard
+from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 
 DONE = Failure(ConnectionDone())
 
@@ -118,7 +119,7 @@ async def test_clientThatTalksTooMuch() -> None:
     """
     A refused client that goes on sending is aborted.
     """
-    async with full() as server:
+    async with full(budgets=Budgets(lingerBytes=1_000_000)) as server:
         with client(server.port) as raw:
             assert await received(raw) == b""
 
@@ -146,12 +147,11 @@ async def test_reset() -> None:
         assert server.factory.refusedCount == 1
 
 
-async def test_clientThatStays(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_clientThatStays() -> None:
     """
     A client that does not close is waited for, for a limited time.
     """
-    monkeypatch.setattr(refusal, "LINGER", 0.2)
-    async with full() as server:
+    async with full(budgets=Budgets(linger=0.2)) as server:
         with client(server.port) as raw:
             assert await received(raw) == b""
             await until(lambda: server.factory._capacity.lingering)
@@ -190,12 +190,11 @@ async def test_tls(tls: str, message: bytes, overflow: str) -> None:
 
 
 @everyTLS
-async def test_tlsThatNeverBegins(tls: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tlsThatNeverBegins(tls: str) -> None:
     """
     A client that never shakes hands does not hold the server up.
     """
-    monkeypatch.setattr(refusal, "LINGER", 0.2)
-    async with full(tls, refusalMessage=b"no") as server:
+    async with full(tls, refusalMessage=b"no", budgets=Budgets(linger=0.2)) as server:
         with client(server.port):
             await until(lambda: server.factory._capacity.lingering)
             await until(lambda: not server.factory._capacity.lingering)
@@ -289,6 +288,29 @@ async def test_nobodyIsRefusedForThem(scheme: str) -> None:
         await until(lambda: not factory._capacity.lingering)
 
 
+@pytest.mark.parametrize("transport", ["tcp", "fasttcp"])
+async def test_upload(transport: str) -> None:
+    """
+    A refused client that is in the middle of an upload still reads the message.
+    """
+    factory = TCPDemoFactory(Discard, maxConnections=0, refusalMessage=b"no room")
+    async with serving(factory, f"{transport}:0:interface=127.0.0.1") as server:
+        with client(server.port) as raw:
+            left = 10_000_000
+
+            def sent() -> bool:
+                nonlocal left
+                try:
+                    left -= raw.send(bytes(min(left, 100_000)))
+                except BlockingIOError:
+                    return False
+                return not left
+
+            await until(sent)
+            assert await received(raw) == b"no room"
+        await until(lambda: not factory._capacity.lingering)
+
+
 # In memory.
 
 
@@ -333,7 +355,7 @@ def test_lingers() -> None:
     assert told == [(transport.getHost(), transport.getPeer())]
     assert transport.halfClosed and transport.value() == b"no"
     assert lingering == {protocol}
-    clock.advance(LINGER - 0.1)
+    clock.advance(DEFAULT_BUDGETS.linger - 0.1)
     assert not transport.disconnected
     clock.advance(0.2)
     assert transport.disconnected
@@ -341,14 +363,14 @@ def test_lingers() -> None:
 
 def test_messageWithoutLingering() -> None:
     """
-    A farewell that may not linger still sends its message, and waits as long for it
+    A farewell that may not linger still sends its message, and waits a little for it
     to be taken.
     """
     clock, transport = Clock(), Bottom()
     _, _, lingering = farewell(transport, clock=clock, message=b"no", linger=False)
     assert transport.value() == b"no"
     assert transport.disconnecting and not lingering
-    clock.advance(LINGER + 0.1)
+    clock.advance(FLUSH + 0.1)
     assert transport.disconnected
 
 
@@ -418,8 +440,8 @@ def test_discards() -> None:
     A farewell discards a number of bytes, and then aborts.
     """
     transport = Bottom()
-    protocol, _, _ = farewell(transport, clock=Clock())
-    protocol.dataReceived(bytes(LINGER_BYTES))
+    protocol, _, _ = farewell(transport, clock=Clock(), budgets=Budgets(lingerBytes=1000))
+    protocol.dataReceived(bytes(1000))
     assert not transport.disconnected
     protocol.dataReceived(b"x")
     assert transport.disconnected

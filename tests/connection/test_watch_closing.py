@@ -67,6 +67,19 @@ def test_closeFlushQueue(connection: Connection, clock: Clock, rate: int, patien
     assert (connection.used == []) is patience
 
 
+def test_closeFlushLingering(connection: Connection, clock: Clock) -> None:
+    """
+    A peer that has taken all, and is only waited for, does not use up the close budget.
+    """
+    watch = begin(connection, clock, closeFlush=1)
+    connection.pending(10, written=10)
+    close(connection, watch, clock)
+    connection.pending(0)
+    connection.lingering = True
+    wait(clock, 3)
+    assert connection.used == []
+
+
 def produce(connection: Connection, clock: Clock, seconds: float) -> None:
     """
     Let a producer write a few bytes now and then, which the peer takes later.

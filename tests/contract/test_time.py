@@ -30,7 +30,6 @@ from tests.support.waiting import turn, until, within
 from tests.support.wall import HOUR, Wall, settableWall
 from twisted_tcpdemo import CloseReason, Proxy, Retry, ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.clock import steady
-from twisted_tcpdemo.connection import farewell
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.budgets import Budgets
 
@@ -148,16 +147,33 @@ async def test_attemptDelay(wall: Wall, resolver: Resolver, resources: ExitStack
         await closed(made[0])
 
 
-async def test_refused(wall: Wall, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused(wall: Wall) -> None:
     """
     A refused client that does not leave is waited for no longer.
     """
-    monkeypatch.setattr(farewell, "LINGER", 0.3)
-    async with serving(TCPDemoFactory(Discard, maxConnections=0)) as server:
+    factory = TCPDemoFactory(Discard, maxConnections=0, budgets=Budgets(linger=0.3))
+    async with serving(factory) as server:
         with rawConnection(server.port):
             await until(lambda: server.factory.refusedCount)
             wall.set(-HOUR)
             assert await within(3, lambda: not server.factory._capacity.lingering)
+
+
+async def test_lingers(wall: Wall) -> None:
+    """
+    A client that goes on sending after the end is waited for no longer.
+    """
+    factory = TCPDemoFactory(Client, budgets=Budgets(linger=0.3))
+    async with serving(factory, "fasttcp:0:interface=127.0.0.1") as server:
+        with rawConnection(server.port) as raw:
+            protocol = await server.protocol()
+            raw.send(b"begin")
+            protocol.transport.write(b"end")
+            protocol.transport.loseConnection()
+            await turn()
+            raw.send(b"more")
+            wall.set(-HOUR)
+            assert await within(3, lambda: factory.closedCount)
 
 
 async def test_proxyHeader(wall: Wall) -> None:

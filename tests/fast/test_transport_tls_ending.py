@@ -20,7 +20,7 @@ from tests.support.peers import reset
 from tests.support.secure import Sides, ended, isClosed, listening, stranger
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoProtocol
-from twisted_tcpdemo.fast import encrypting
+from twisted_tcpdemo.values.budgets import Budgets
 
 
 def delayedCalls() -> list[Any]:
@@ -154,12 +154,12 @@ async def test_writtenAfterGoodbye(kind: str) -> None:
         assert report.bytesWritten == 9
 
 
-async def test_held(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_held(kind: str) -> None:
     """
     A peer that holds its socket open is waited for, but not for long.
     """
-    monkeypatch.setattr(encrypting, "LINGER", 0.2)
-    async with listening(kind) as server, stranger(server.port) as far:
+    limits = Budgets(linger=0.2)
+    async with listening(kind, budgets=limits) as server, stranger(server.port) as far:
         near = await server.protocol()
         near.transport.loseConnection()
         await leftBy(far)

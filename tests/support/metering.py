@@ -20,6 +20,7 @@ from tests.support.peers import Peer, rawConnection
 from tests.support.waiting import until
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.transports.meter import Meter
+from twisted_tcpdemo.values.budgets import Budgets
 
 
 @implementer(ITransportWatcher)
@@ -70,12 +71,13 @@ class Watcher:
         """
         self.told.append("encrypting")
 
-    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+    def transportReadEnded(self, tell: Callable[[], object]) -> bool:
         """
         Remember it, and tell.
         """
         self.told.append("readEnded")
         tell()
+        return False
 
     def transportWriteEnded(self, tell: Callable[[], object]) -> None:
         """
@@ -101,11 +103,12 @@ class Counting(StringTransport):
 
     bytesRead = bytesWritten = bytesPending = 0
     lastActivity = 0.0
-    handshaking = False
+    handshaking = lingering = False
 
     def __init__(self, *addresses: Any) -> None:
         super().__init__(*addresses)
         self.watcher: Any = None
+        self.budgets = Budgets()
         self.soon = 0
 
     def tellFlushedSoon(self) -> None:

@@ -9,11 +9,12 @@ import re
 import sys
 import sysconfig
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
@@ -146,7 +147,8 @@ async def running(
         yield child
     finally:
         if child.status is None:
-            child.signal(9)
+            with suppress(ProcessExitedAlready):  # it is about to be told
+                child.signal(9)
             await child.whenEnded()
 
 

@@ -31,6 +31,7 @@ class Connection:
         self.producing = False
         self.queued = 0
         self.hasInput = False
+        self.lingering = False
         self.used: list[tuple[CloseReason, float]] = []
         self.answer: Callable[[CloseReason], object] = lambda reason: None
 

@@ -346,18 +346,6 @@ def test_garbage(ready: Pair) -> None:
         ready.far.read()
 
 
-def test_discard(ready: Pair) -> None:
-    """
-    When it discards, whatever comes is read and forgotten, until the FIN.
-    """
-    ready.secure.discarding = True
-    ready.far.send(b"unwanted")
-    ready.far.socket.sendall(b"not even TLS")
-    assert ready.read() is None
-    ready.far.socket.close()
-    assert ready.read() == b""
-
-
 def test_shutdown(ready: Pair) -> None:
     """
     The end of our stream is a close_notify and a FIN, once.

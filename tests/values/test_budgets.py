@@ -23,6 +23,8 @@ NAMES = [
     "closeFlush",
     "handshake",
     "maxPending",
+    "linger",
+    "lingerBytes",
 ]
 
 

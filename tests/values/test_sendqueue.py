@@ -10,7 +10,7 @@ from socket import AF_UNIX, SHUT_WR, SOCK_STREAM, socket, socketpair
 import pytest
 
 from tests.support.waiting import until
-from twisted_tcpdemo.values.sendqueue import queuedBytes
+from twisted_tcpdemo.values.sendqueue import queuedBytes, unreadBytes
 
 
 def tcpPair() -> tuple[socket, socket]:
@@ -75,3 +75,18 @@ def test_closed() -> None:
     two.close()
     assert queuedBytes(number) is None
     assert queuedBytes(-1) is None
+
+
+async def test_unread(pair: tuple[socket, socket]) -> None:
+    """
+    The bytes that have come are told until they are read; a FIN is none.
+    """
+    one, two = pair
+    one.send(b"hello")
+    await until(lambda: unreadBytes(two.fileno()) == 5)
+    two.recv(3)
+    one.shutdown(SHUT_WR)
+    assert unreadBytes(two.fileno()) == 2
+    two.recv(2)
+    assert unreadBytes(two.fileno()) == 0
+    assert unreadBytes(-1) is None

@@ -43,7 +43,8 @@ def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> C
 
     @param cause: the cause that L{blame} has chosen.
     @param reason: the reason that the transport gives the protocol.
-    @param bytesPending: bytes that the operating system has not taken.
+    @param bytesPending: bytes that the operating system, or as far as it tells the
+        peer's, has not taken.
     """
     if cause is not None and cause not in PRESUMED:
         return cause
@@ -51,7 +52,9 @@ def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> C
     if isinstance(error, ConnectionAborted):
         return CloseReason.ABORTED
     if isinstance(error, ConnectionDone):
-        return cause or CloseReason.PEER_CLOSED
+        isInVain = cause is CloseReason.LOCAL_CLOSE and bytesPending
+        # The peer has been waited for, and has not taken all.
+        return CloseReason.CLOSE_FLUSH if isInVain else cause or CloseReason.PEER_CLOSED
     if cause is CloseReason.PEER_CLOSED and not bytesPending:
         # The kernel reports the end as an error when the socket is not read
         # any more; nothing was broken off.

@@ -8,15 +8,17 @@ protocol that closes works under all of them.
 A plain C{close(2)} is not enough.  When the client has sent anything, the kernel
 answers a close over unread bytes with RST, which also destroys the message sent
 before (RFC 1122, section 4.2.2.13).  So a L{Farewell} sends its FIN, discards the
-bytes that arrive, and closes when the client does.  It waits no longer than
-L{LINGER} seconds and L{LINGER_BYTES} bytes, and at most L{LINGERING} of them wait
-at a time; beyond that, the client may see RST in place of FIN.  Under TLS it does,
-and gets no message, which would have to wait for the handshake.
+bytes that arrive, and closes when the client does.  The limits are those of every
+other connection that lingers: C{linger} seconds, and C{lingerBytes}.  Besides, at most
+L{LINGERING} of them wait at a time, for they hold no slot; beyond that, the client may
+see RST in place of FIN.  Under TLS it does, and gets no message, which would have to
+wait for the handshake.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any, Final
 
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, ITransport
@@ -24,15 +26,19 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.interfaces import ICountingTransport
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.layers import bottomOf, clockOf, isEncrypted
 from twisted_tcpdemo.transports.patches import Patches
+from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 
-LINGER: Final = 2.0
-LINGER_BYTES: Final = 65536
 LINGERING: Final = 256
+"""Refused clients that may linger at a time."""
+
+FLUSH: Final = 2.0
+"""Seconds for the message of a client that may not linger."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -54,6 +60,7 @@ class Farewell(Protocol):
         message: bytes = b"",
         reset: bool = False,
         linger: bool = True,
+        budgets: Budgets = DEFAULT_BUDGETS,
         clock: Clock | None = None,
     ) -> None:
         """
@@ -64,6 +71,7 @@ class Farewell(Protocol):
         @param message: bytes sent to the client before the FIN.
         @param reset: send RST instead, and no message.
         @param linger: whether it may wait at all.
+        @param budgets: how long it may, and for how many bytes.
         """
         self.tick = 0
         self._told = told
@@ -71,7 +79,8 @@ class Farewell(Protocol):
         self._gone = gone
         self._message = message
         self._reset = reset
-        self._linger = linger
+        self._linger = linger and budgets.linger is not None
+        self._budgets = budgets
         self._clock = clock
         self._discarded = 0
         self._relays: Patches | None = None
@@ -117,11 +126,15 @@ class Farewell(Protocol):
         if _canWait(bottom):
             # A farewell that may not linger may still have a message to flush.
             clock = self._clock or clockOf(bottom)
-            deadlinesOf(clock).watch(self, clock.seconds() + LINGER)
+            seconds = (mayLinger and self._budgets.linger) or FLUSH
+            deadlinesOf(clock).watch(self, clock.seconds() + seconds)
         if mayLinger and not (self._message and encrypted):
             bottom.loseWriteConnection()
         else:
-            # TLS sends a message after its handshake, and then ends the stream.
+            # TLS sends a message after its handshake, and then ends the stream; on the
+            # fast lane it lingers by itself.
+            if ICountingTransport.providedBy(bottom):
+                bottom.budgets = self._budgets
             self.transport.loseConnection()
 
     def _mayLinger(self, bottom: object) -> bool:
@@ -142,10 +155,10 @@ class Farewell(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Discard the bytes, up to L{LINGER_BYTES}.
+        Discard the bytes, up to their limit.
         """
         self._discarded += len(data)
-        if self._discarded > LINGER_BYTES:
+        if self._discarded > (self._budgets.lingerBytes or inf):
             self.end()
 
     def readConnectionLost(self) -> None:

@@ -27,7 +27,11 @@ from twisted_tcpdemo.connection.pause import FirstPause
 from twisted_tcpdemo.connection.watch import BudgetWatch
 from twisted_tcpdemo.connection.writes import LOW_WATER, PendingWrites, refused
 from twisted_tcpdemo.errors import WriteFailedError
-from twisted_tcpdemo.interfaces import IConnectionHooks, ITransportWatcher
+from twisted_tcpdemo.interfaces import (
+    IConnectionHooks,
+    ICountingTransport,
+    ITransportWatcher,
+)
 from twisted_tcpdemo.transports.counts import finalOf
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.transports.layers import accepts, bottomOf, clockOf, isHandshaking
@@ -123,9 +127,13 @@ class Connection(Facts):
         if self._countsItself:
             self.counts = transport
             transport.watcher = self
+            transport.budgets = self._budgets
         else:
             self.counts = meter = Meter(transport, self, self._clock)
             meter.attach(protocol)
+            bottom = bottomOf(transport)
+            if ICountingTransport.providedBy(bottom):
+                bottom.budgets = self._budgets
         if self._budgets.fromTheStart or self.handshaking:
             self.watch().visit(self.openedAt)
 
@@ -247,20 +255,21 @@ class Connection(Facts):
             error = WriteFailedError(self.closeReason)
             self._pending.end(final.bytesWritten, final.bytesPending, error)
 
-    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+    def transportReadEnded(self, tell: Callable[[], object]) -> bool:
         """
         See L{ITransportWatcher}.
         """
         if self._readEnded or self.closeReason is not None:
-            return
+            return False
         self._readEnded = True
         self._blame(CloseReason.PEER_CLOSED)
         self._askAgain()
         try:
-            self._tell(tell)
-        finally:
-            if self._writeEnded or not self._mayStayHalfOpen():
-                self.close(CloseReason.PEER_CLOSED)
+            tell()
+        except BaseException:
+            self._blame(CloseReason.ERROR)
+            raise
+        return self._writeEnded or not self._mayStayHalfOpen()
 
     def transportWriteEnded(self, tell: Callable[[], object]) -> None:
         """
@@ -271,20 +280,13 @@ class Connection(Facts):
         self._writeEnded = True
         self._blame(CloseReason.LOCAL_CLOSE)
         try:
-            self._tell(tell)
-        finally:
-            if self._readEnded:
-                self.close(CloseReason.LOCAL_CLOSE)
-
-    def _tell(self, tell: Callable[[], object]) -> None:
-        """
-        Call a hook.  If it raises, that is why the connection ends.
-        """
-        try:
             tell()
         except BaseException:
             self._blame(CloseReason.ERROR)
             raise
+        finally:
+            if self._readEnded:
+                self.close(CloseReason.LOCAL_CLOSE)
 
     def _mayStayHalfOpen(self) -> bool:
         own = None if self.protocol is None else self.protocol.allowHalfOpen
@@ -389,6 +391,14 @@ class Connection(Facts):
             handshaking: bool = self.transport.handshaking
             return handshaking
         return isHandshaking(self.transport)
+
+    @property
+    def lingering(self) -> bool:
+        """
+        Whether the peer has taken all, and the transport waits for its end.
+        """
+        lingering: bool = getattr(bottomOf(self.transport), "lingering", False)
+        return lingering
 
     @property
     def producing(self) -> bool:

@@ -60,6 +60,12 @@ class Budgeted(Protocol):
         """
 
     @property
+    def lingering(self) -> bool:
+        """
+        Whether the peer has taken all, and the transport waits for its end.
+        """
+
+    @property
     def producing(self) -> bool:
         """
         Whether a producer on this side has not finished, and is waited for.
@@ -262,8 +268,8 @@ class BudgetWatch:
 
     def _closeFlushEnd(self, connection: Budgeted, now: float) -> float | None:
         period, closingAt = self._budgets.closeFlush, connection.closingAt
-        if period is None or closingAt is None:
-            return None
+        if period is None or closingAt is None or connection.lingering:
+            return None  # the transport has a limit for the peer's end
         if self._sampledAt is None or self._sampledAt < closingAt:
             self._sample(connection, closingAt)
         elif self._progress(connection) >= self._share(connection, now):

@@ -10,17 +10,13 @@ the transport reads and writes as it does without TLS.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import suppress
-from socket import SHUT_WR
-from typing import Final
 
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
     ISSLTransport,
 )
-from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.tcp import Connection
 from twisted.python import log
 from twisted.python.failure import Failure
@@ -31,13 +27,6 @@ from twisted_tcpdemo.interfaces import ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
-from twisted_tcpdemo.values.sendqueue import queuedBytes
-
-LINGER: Final = 2.0
-"""Seconds that a closed connection waits for the peer's end of TLS."""
-
-_FIN: Final = 1
-"""What a FIN counts in the kernel's send queue."""
 
 
 class Encrypting(Connection):
@@ -56,7 +45,6 @@ class Encrypting(Connection):
     _direct: bool
     _secure: SecureSocket | None = None
     _failure: BaseException | None = None
-    _lingering: IDelayedCall | None = None
     _readCall: IDelayedCall | None = None
 
     def startTLS(self, ctx: object, normal: bool = True, hostname: str | None = None) -> None:
@@ -99,9 +87,8 @@ class Encrypting(Connection):
         self._secure.release()
         self._secure = None
         del self.getPeerCertificate
-        for call in (self._lingering, self._readCall):
-            if call is not None and call.active():
-                call.cancel()
+        if self._readCall is not None and self._readCall.active():
+            self._readCall.cancel()
 
     @property
     def handshaking(self) -> bool:
@@ -183,41 +170,14 @@ class Encrypting(Connection):
         Handle the end of the peer's stream.  TLS has no half-open connections in
         Twisted: written bytes are sent, then this side ends too.
         """
-        if self.disconnecting or self._writeDisconnected:
+        if self.disconnecting:
+            self.startWriting()  # bytes may wait, which the peer can still read
+        elif self._writeDisconnected:
             self.connectionLost(reason)
         elif self.watcher is None:
             self.loseConnection()
         else:
             self.watcher.transportReadEnded(self.loseConnection)
-
-    def _goodbye(self, secure: SecureSocket) -> ConnectionDone | None:
-        """
-        End the stream, and wait for the peer to close: all bytes are sent.
-
-        Closing at once would answer the peer's own C{close_notify} with a reset, and
-        a reset can destroy what the peer has not read.
-        """
-        if secure.over or not secure.ready:
-            return CONNECTION_DONE
-        if not secure.ended:
-            self._direct = False
-            with suppress(OSError):
-                secure.shutdown(SHUT_WR)
-            secure.discarding = True
-            self.startReading()
-        if secure.waiting:
-            return None  # this is called again when the kernel has taken all
-        if self._lingering is None:
-            self._lingering = steady(self.reactor).callLater(LINGER, self._dueSoon)
-        return None if self._lingering.active() else CONNECTION_DONE
-
-    def _broken(self, error: OSError) -> BaseException:
-        """
-        The reason of a loss that an error of the socket has caused.
-        """
-        if self._lingering is not None and (queuedBytes(self.fileno()) or 0) <= _FIN:
-            return CONNECTION_DONE  # the peer has all, and has left
-        return getattr(error, "cause", CONNECTION_LOST)
 
     # What it asks of the transport.
 

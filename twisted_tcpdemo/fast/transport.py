@@ -51,11 +51,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.fast.encrypting import Encrypting
+from twisted_tcpdemo.fast.lingering import ENDED, Linger
 from twisted_tcpdemo.fast.poller import READ, WRITE, pollerOf
 from twisted_tcpdemo.fast.proxyheader import Proxied, ProxyHeader
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.interfaces import ICountingTransport, ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS
+from twisted_tcpdemo.values.sendqueue import queuedBytes, unreadBytes
 
 Name: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
 """An address of an IPv4 or IPv6 socket, as C{accept} returns it."""
@@ -136,6 +139,8 @@ class WriteThroughTransport(Encrypting):
     _readEnded = False
     _isDueSoon = False
     _owesFlushed = False
+    _linger: Linger | None = None
+    budgets = DEFAULT_BUDGETS
     inheritedNoDelay: bool | None = None
     _host: IPv4Address | IPv6Address | Name | None = None
     peerAddress: IPv4Address | IPv6Address | None = None
@@ -216,7 +221,7 @@ class WriteThroughTransport(Encrypting):
             except OSError as error:
                 if self._secure is None:
                     self._shouldShutdown = False  # it is broken: shutdown(2) would raise
-                return self._broken(error)
+                return getattr(error, "cause", CONNECTION_LOST)
             size = len(data)
             if not size:
                 # A failed send has used up the socket's error: this end is a reset.
@@ -250,22 +255,30 @@ class WriteThroughTransport(Encrypting):
         """
         self.reading = False
         self._readEnded = True
-        self._poller.watch(self, WRITE if self.writing else 0)
-        if self._secure is not None:
+        if self._secure is not None and self._linger is None:
+            self._poller.watch(self, WRITE if self.writing else 0)
             self._secureEnded(reason)
             return
-        protocol = halfCloseable(self.protocol)
+        protocol = None if self._linger is not None else halfCloseable(self.protocol)
         if protocol is None:
             self.connectionLost(reason)
             return
         try:
-            if self.watcher is None:
-                protocol.readConnectionLost()
+            if self.watcher is not None:
+                isEnd = self.watcher.transportReadEnded(protocol.readConnectionLost)
             else:
-                self.watcher.transportReadEnded(protocol.readConnectionLost)
+                isEnd = False
+                protocol.readConnectionLost()
         except BaseException:
             log.err()
             self.connectionLost(Failure())
+            return
+        if isEnd and self._direct and self.producer is None:
+            self.connectionLost(reason)  # the most common end: nothing is left to do
+            return
+        self._poller.watch(self, WRITE if self.writing else 0)
+        if isEnd:
+            self.loseConnection()
 
     def startReading(self) -> None:
         """
@@ -282,7 +295,7 @@ class WriteThroughTransport(Encrypting):
         """
         Stop reading.  The epoll object hears of it only if bytes arrive meanwhile.
         """
-        self.reading = False
+        self.reading = self._linger is not None
 
     # Writing.
 
@@ -445,12 +458,12 @@ class WriteThroughTransport(Encrypting):
         Ask the producer for more, or close as was asked: all bytes are sent.
         """
         if self.disconnecting and self._writeDisconnected:
-            return CONNECTION_DONE  # a producer's bytes could no longer be sent
+            return self._goodbye()  # a producer's bytes could no longer be sent
         if self.producer is not None and (not self.streamingProducer or self.producerPaused):
             self.producerPaused = False
             self.producer.resumeProducing()  # type: ignore[attr-defined]
         elif self.disconnecting:
-            return CONNECTION_DONE if self._secure is None else self._goodbye(self._secure)
+            return self._goodbye()
         elif self._writeDisconnecting and not self._writeDisconnected:
             self._writeDisconnected = True
             self._direct = False
@@ -529,6 +542,61 @@ class WriteThroughTransport(Encrypting):
             self.disconnecting = 1
             self.startWriting()
 
+    def _goodbye(self) -> BaseException | None:
+        """
+        End this side, and wait for the peer's end: all bytes are sent.
+
+        @return: the reason of the loss, if the connection can be closed now.
+        """
+        if self._linger is not None:
+            return ENDED if self._linger.isOver else None
+        period, untaken = self.budgets.linger, self.untaken
+        if period is None or self._mayClose(untaken):
+            return CONNECTION_DONE
+        self._direct = False
+        with suppress(OSError):
+            self.socket.shutdown(SHUT_WR)
+        self._writeDisconnected = True
+        self._shouldShutdown = False  # both halves have their own end
+        self.startReading()
+        self._linger = linger = Linger(self, period, untaken, self._poller.clock)
+        self.doRead = linger.discard  # type: ignore[method-assign]
+        return None
+
+    def _mayClose(self, untaken: int) -> bool:
+        """
+        Whether closing now can destroy nothing: the peer sends no more, or it has
+        taken all and has not sent more than was read.
+        """
+        if self._secure is not None:
+            # Its close_notify would meet a closed socket.
+            return self._secure.over or not self._secure.ready
+        return self._readEnded or not (untaken or unreadBytes(self.descriptor))
+
+    @property
+    def untaken(self) -> int:
+        """
+        Bytes that have been given to the kernel and that the peer's has not taken, as
+        far as it tells; under TLS, of ciphertext.
+        """
+        queued = (queuedBytes(self.descriptor) or 0) - self._writeDisconnected  # a FIN is one
+        if queued > 0:
+            return queued
+        return int(self._secure is not None and self._secure.waiting)
+
+    @property
+    def lingering(self) -> bool:
+        """
+        See L{ICountingTransport}.
+        """
+        return self._linger is not None and not self.untaken
+
+    def _peerLeft(self) -> BaseException:
+        """
+        The reason of the loss when the peer breaks off while it is waited for.
+        """
+        return CONNECTION_LOST if self.untaken else CONNECTION_DONE
+
     def abortConnection(self) -> None:
         """
         End the connection with RST, and drop pending bytes.
@@ -549,7 +617,15 @@ class WriteThroughTransport(Encrypting):
         self.disconnected = 1
         self.connected = 0
         self.reading = self.writing = self._direct = False
+        if reason.value is not CONNECTION_DONE and self.bytesWritten:
+            untaken = self.untaken  # no system goes on with these bytes, or nobody knows
+            if untaken:
+                self._keep((), min(untaken, self.bytesWritten - self.bytesPending))
         self._poller.remove(self)
+        if self._linger is not None:
+            self._linger.stop()
+            self._linger = None
+            del self.doRead  # the class has its own
         if self._host is None:
             self._rememberHost()
         self._closeSocket(not isinstance(reason.value, ConnectionAborted))

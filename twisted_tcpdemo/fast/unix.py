@@ -124,6 +124,8 @@ class UNIXTransport(WriteThroughTransport):
         """
         Read bytes as they arrive, and descriptors if the protocol takes them now.
         """
+        if self._linger is not None:
+            return  # what comes is discarded
         if _takesDescriptors(self.protocol) and self._secure is None:
             # Not a method of the class: other protocols do not pay for it.
             self.doRead = self._receive  # type: ignore[method-assign]
@@ -159,6 +161,14 @@ class UNIXTransport(WriteThroughTransport):
             for descriptor in descriptors:  # nobody takes these
                 os.close(descriptor)
         return None
+
+    def _peerLeft(self) -> BaseException:
+        """
+        The reason of the loss when the peer breaks off while it is waited for.  It has
+        closed over bytes that it had not read, and the kernel has forgotten them; under
+        TLS they may be no more than our C{close_notify}.
+        """
+        return CONNECTION_LOST if self._secure is None else super()._peerLeft()
 
     # Writing.
 
@@ -242,7 +252,8 @@ class UNIXTransport(WriteThroughTransport):
         """
         Free everything, then tell the watcher and the protocol.
         """
-        self.__dict__.pop("doRead", None)  # or the transport would hold itself
+        if self._linger is None:
+            self.__dict__.pop("doRead", None)  # or the transport would hold itself
         self._descriptors = None
         super().connectionLost(reason)
 

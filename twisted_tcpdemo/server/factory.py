@@ -370,6 +370,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             message=self.refusalMessage,
             reset=self._overflow == "reset",
             linger=self._capacity.hasDescriptors(),
+            budgets=self.budgets,
             clock=self.clock,
         )
 

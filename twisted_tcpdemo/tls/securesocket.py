@@ -80,7 +80,6 @@ class SecureSocket:
     @ivar ready: whether the handshake is done.
     @ivar held: whether plaintext waits until the engine has read.
     @ivar ended: whether our C{close_notify} is on its way.
-    @ivar discarding: whether all that comes is thrown away; settable.
     @ivar over: whether the peer's stream has ended.
     @ivar factory: for Twisted's creators of TLS connections, which look here for
         the protocols that a factory speaks.
@@ -95,7 +94,6 @@ class SecureSocket:
         "_promised",
         "_size",
         "_socket",
-        "discarding",
         "ended",
         "engine",
         "factory",
@@ -113,7 +111,7 @@ class SecureSocket:
         self._owner: Any = None
         self._failure: BaseException | None = None
         self._more = self._owesFIN = False
-        self.ready = self.ended = self.discarding = False
+        self.ready = self.ended = False
         self.held = True
         self.engine = makeEngine(self)
 
@@ -193,8 +191,6 @@ class SecureSocket:
         @raise StreamBrokenError: if TLS cannot go on.
         @raise ConnectionError: if the stream has been cut short.
         """
-        if self.discarding:
-            return self._discard()
         if self._more:
             return self._rest()
         wanted = self._size
@@ -269,14 +265,6 @@ class SecureSocket:
         Whether C{recv} has something to return that no event will tell of.
         """
         return self._more
-
-    def _discard(self) -> bytes:
-        """
-        Read and forget, until the peer has closed.
-        """
-        if self._socket.recv(LARGE):
-            raise BlockingIOError
-        return b""
 
     # Writing.
 

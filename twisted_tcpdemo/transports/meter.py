@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -33,6 +34,7 @@ from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.hooks import Fronts, front, unfront
 from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
 from twisted_tcpdemo.transports.patches import Patches, methodOf
+from twisted_tcpdemo.values.sendqueue import queuedBytes as kernelQueue
 
 
 def _nothing() -> None:
@@ -61,10 +63,12 @@ class Meter:
         "_delivering",
         "_descriptor",
         "_doWrite",
+        "_fileno",
         "_fronts",
         "_lastActivity",
         "_left",
         "_lose",
+        "_loseBottom",
         "_loseTransport",
         "_lost",
         "_patches",
@@ -75,6 +79,7 @@ class Meter:
         "_startTLS",
         "_telling",
         "_transport",
+        "_untaken",
         "_write",
         "bytesRead",
         "bytesWritten",
@@ -95,6 +100,7 @@ class Meter:
         self._lost = False
         self._aborted = False
         self._left: int | None = None
+        self._untaken = 0
         self._patches = Patches()
         self._relays: Patches | None = None
 
@@ -127,6 +133,7 @@ class Meter:
             self._loseTransport = methodOf(transport, "connectionLost")
             place(transport, "connectionLost", self._connectionLost)
         bottom = bottomOf(transport)
+        self._fileno = getattr(bottom, "fileno", lambda: -1)
         if ICountingTransport.providedBy(bottom):
             self._bottom = bottom
             bottom.watcher = _BottomWatcher(self._moved)
@@ -137,6 +144,9 @@ class Meter:
             self._descriptor = bottom
             self._doWrite = methodOf(bottom, "doWrite")
             place(bottom, "doWrite", self._flush)
+            if bottom is not transport:
+                self._loseBottom = methodOf(bottom, "connectionLost")
+                place(bottom, "connectionLost", self._bottomLost)
 
     def detach(self) -> None:
         """
@@ -215,23 +225,23 @@ class Meter:
         lose(reason)
 
     def _readEnded(self, tell: Callable[[], None]) -> None:
-        self._tellOnce(self.watcher.transportReadEnded, tell)
+        if self._tellOnce(self.watcher.transportReadEnded, tell):
+            self._transport.loseConnection()
 
     def _writeEnded(self, tell: Callable[[], None]) -> None:
         self._tellOnce(self.watcher.transportWriteEnded, tell)
 
-    def _tellOnce(
-        self, watcher: Callable[[Callable[[], object]], None], tell: Callable[[], None]
-    ) -> None:
+    def _tellOnce(self, watcher: Callable[..., bool | None], tell: Callable[[], None]) -> bool:
         """
         Let the watcher tell the protocol.  A hook may call the one that it has
         replaced; the watcher need not hear of that.
         """
         if self._telling:
-            return tell()
+            tell()
+            return False
         self._telling = True
         try:
-            watcher(tell)
+            return bool(watcher(tell))
         finally:
             self._telling = False
 
@@ -300,11 +310,30 @@ class Meter:
         another protocol by now.
         """
         # The transport takes its layers apart before it tells the protocol.
-        self._left = self.bytesPending
+        if self._bottom is None:
+            self._askKernel(reason)
+            self._left = min(self.bytesWritten, self.bytesPending + self._untaken)
+        else:
+            self._left = min(self.bytesWritten, queuedBytes(self._transport))
         try:
             self._loseTransport(self._transport, reason)
         finally:
             self._tellLost(reason)
+
+    def _bottomLost(self, reason: Failure) -> None:
+        """
+        C{connectionLost} of the transport below layers, which closes the socket first.
+        """
+        self._askKernel(reason)
+        self._loseBottom(self._descriptor, reason)
+
+    def _askKernel(self, reason: Failure) -> None:
+        """
+        Note what the peer has not taken, unless the connection ends in order: then the
+        system goes on with it.
+        """
+        if not reason.check(ConnectionDone):
+            self._untaken = self._untaken or kernelQueue(self._fileno()) or 0
 
     def _tellLost(self, reason: Failure) -> None:
         """
@@ -342,11 +371,12 @@ class _BottomWatcher:
         Nothing: the topmost layer aborts by itself.
         """
 
-    def transportReadEnded(self, tell: Callable[[], object]) -> None:
+    def transportReadEnded(self, tell: Callable[[], object]) -> bool:
         """
-        Let the layers pass the peer's FIN on.
+        Let the layers pass the peer's FIN on, and end this side.
         """
         tell()
+        return False
 
     def transportWriteEnded(self, tell: Callable[[], object]) -> None:
         """

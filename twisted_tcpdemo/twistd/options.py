@@ -132,6 +132,11 @@ BUDGETS: Final = setting(
            help="Reset a connection if its TLS handshake takes longer than this."),
     Option("max-pending", sets="maxPending", takes=wholeNumber(), default=str(2**24),
            help="Reset a connection with more waiting bytes than this; 0: no limit."),
+    Option("linger-timeout", sets="linger", takes=seconds, default="5",
+           help="Wait for this time for the FIN of a client that goes on sending after ours; 0: "
+           "close at once."),
+    Option("linger-bytes", sets="lingerBytes", takes=wholeNumber(), default=str(2**25),
+           help="Discard at most so many bytes of such a client; 0: no limit."),
 )
 """Options for the time and the memory of a connection."""
 

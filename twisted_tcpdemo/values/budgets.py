@@ -14,7 +14,8 @@ from twisted_tcpdemo.values.checks import nonNegative, number
 @dataclass(frozen=True, slots=True)
 class Budgets:
     """
-    The limits of one connection.  Times are seconds; L{None} or C{0}: no limit.
+    The limits of one connection.  Times are seconds; L{None} or C{0}: no limit, and
+    for C{linger}, no time.
 
     @ivar maxPending: bytes that may wait for a peer that does not read; a write
         that exceeds it resets the connection.
@@ -31,6 +32,10 @@ class Budgets:
         closes is waited for as long as C{lifetime} allows, without one for
         ever; the peer only has to take what there is.
     @ivar handshake: time for the TLS handshake, closing or not.
+    @ivar linger: time that a peer has to end its side when this side has closed and
+        the peer has taken all.  What it sends meanwhile is discarded.  Without it a
+        connection is closed as soon as its bytes are with the operating system.
+    @ivar lingerBytes: bytes that are discarded then, at most.
     """
 
     firstByte: float | None = None
@@ -41,6 +46,8 @@ class Budgets:
     closeFlush: float | None = 30.0
     handshake: float | None = 30.0
     maxPending: int | None = None
+    linger: float | None = 5.0
+    lingerBytes: int | None = 2**25
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -29,7 +29,7 @@ class CloseReason(Enum):
     """The peer ended its side first, by a FIN."""
 
     LOCAL_CLOSE = "local close"
-    """This side closed first, with C{loseConnection}."""
+    """This side closed first, with C{loseConnection}, and the peer took all."""
 
     RESET = "reset"
     """The peer or the network broke it off: RST, or a TLS stream cut short."""
@@ -134,8 +134,9 @@ class ConnectionReport(Addresses):
     @ivar connectionID: a number that no other connection of this process has.
     @ivar bytesRead: bytes delivered to the protocol.
     @ivar bytesWritten: bytes accepted for the peer.
-    @ivar bytesPending: of those, not yet taken by the operating system; in a
-        final report: never taken.
+    @ivar bytesPending: of those, not yet taken by the operating system.  In a final
+        report: never taken, nor acknowledged by the peer's if the connection did not
+        end in order.
     @ivar age: seconds since it was made; in a final report, its duration.
     @ivar idle: seconds since a byte last moved.
     @ivar closeReason: why it ended, L{None} while it is open.
@@ -226,7 +227,8 @@ class DrainReport:
 
     @ivar finished: connections that ended by themselves or were idle.
     @ivar aborted: connections that the deadline ended.
-    @ivar bytesUnsent: bytes pending on aborted connections, which are lost.
+    @ivar bytesUnsent: bytes pending on aborted connections, which are lost, those
+        included that were with the operating system and not acknowledged.
     @ivar duration: seconds from the beginning to the end.
     """
 

@@ -134,10 +134,13 @@ async def test_smtplib(contexts: Any, version: str) -> None:
     async with ours(mail(contexts.server())) as serving:
         found = await deferToThread(talk)
         assert found == [250, (250, b"HELP"), f"TLSv{version}"]
-        # It leaves without reading the close_notify, so its kernel resets.
+        # It leaves without reading the close_notify, so its kernel resets.  That may be
+        # before it has acknowledged what was read.
         report = await serving.report()
-        assert report.closeReason in {CloseReason.LOCAL_CLOSE, CloseReason.RESET}
-        assert report.bytesPending == 0
+        if report.closeReason is CloseReason.RESET:
+            assert report.bytesPending <= report.bytesWritten
+        else:
+            assert (report.closeReason, report.bytesPending) == (CloseReason.LOCAL_CLOSE, 0)
 
 
 class Busy(Mail):
