@@ -561,9 +561,31 @@ async def test_tooMuchPending(serve: Serve) -> None:
         peer.transport.pauseProducing()
         for _ in range(200):
             protocol.transport.write(bytes(100_000))
+        assert protocol.bytesPending <= 1_100_000
         await server.factory.whenEmpty()
         assert protocol.closeReason is CloseReason.MAX_PENDING
-        assert protocol.bytesPending <= 1_100_000
+
+
+async def test_drainTellsWhatIsLost(serve: Serve) -> None:
+    """
+    What the kernel throws away at the deadline of a drain counts as unsent, as does what
+    it never got; the peer has the rest at most.
+    """
+    size = 8_000_000
+    async with serve(Discard) as server:
+        peer = await server.connect()
+        protocol = await server.protocol()
+        protocol.transport.write(bytes(size))
+        await peer.whenReceived(1)
+        peer.transport.pauseProducing()
+        for _ in range(5):
+            await turn()
+        pending = protocol.bytesPending
+        report = await server.factory.drain(0)
+        assert (report.finished, report.aborted) == (0, 1)
+        assert pending < report.bytesUnsent <= size
+        [closed] = server.events.of("connectionClosed")
+        assert (closed.closeReason, closed.bytesPending) == (CloseReason.DRAIN, report.bytesUnsent)
 
 
 async def test_drain(serve: Serve) -> None:

@@ -117,6 +117,8 @@ class Drain:
         Count off a connection that is over.
         """
         if connection in self._left:
+            if connection in self._aborted:
+                self._aborted[connection] = connection.counts.bytesPending
             del self._left[connection]
             self._ended += 1
         self._endIfEmpty()
