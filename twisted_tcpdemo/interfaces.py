@@ -289,6 +289,12 @@ class IHeldClients(Interface):
         Call the first waiting client if there is room.
         """
 
+    def refuses() -> bool:
+        """
+        Whether a client for which there is no descriptor is to be refused, rather than
+        left in the kernel's queue.
+        """
+
     def refuse(host: IAddress, peer: IAddress, rule: str, detail: str) -> None:
         """
         Count a client that the port has refused.

@@ -22,10 +22,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactor
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.plugin import getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface.verify import verifyObject
 
+from tests.support.clients import installedReactor
 from tests.support.contexts import TwistedContexts
 from tests.support.fast import FailingOnce, FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
@@ -35,6 +37,7 @@ from twisted_tcpdemo.fast.accepting import PRIVATE_NAMES
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.port import ServerTransport, WriteThroughPort
 from twisted_tcpdemo.fast.unix import UNIXServerTransport
+from twisted_tcpdemo.shapes import Overflow
 from twisted_tcpdemo.twistd.programs import Echo
 
 needsIPv6 = pytest.mark.skipif(not hasIPv6(), reason="there is no IPv6 here")
@@ -445,10 +448,57 @@ async def test_builderRaises(loggedErrors: Any) -> None:
             await closeAll(server)
 
 
+@pytest.mark.parametrize("overflow", ["refuse", "reset", "wait"])
+async def test_noDescriptor(overflow: Overflow, tmp_path: Path) -> None:
+    """
+    When the process has no descriptor left, a client is refused and counted; where
+    clients wait it is not closed, and served when there is one.  Nothing else is logged.
+    """
+    path = tmp_path / "socket"
+    factory = TCPDemoFactory(Echo, overflow=overflow)
+    events: list[LogEvent] = []
+    observe = events.append
+    async with serving(factory, "fasttcp:0:interface=127.0.0.1") as server:
+        await factory.listen(ServerEndpoint(installedReactor(), path=str(path)))
+        globalLogPublisher.addObserver(observe)
+        peers = [socket.socket(), socket.socket(), socket.socket(socket.AF_UNIX)]
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        lowest = socket.socket()
+        number = lowest.fileno()
+        lowest.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+        try:
+            for peer in peers:
+                peer.setblocking(False)
+                isTCP = peer.family == socket.AF_INET
+                peer.connect_ex(("127.0.0.1", server.port) if isTCP else str(path))
+            if overflow == "wait":
+                for _ in range(20):
+                    await turn()
+                assert not any(map(hasEnded, peers))
+            else:
+                for peer in peers:
+                    await until(partial(hasEnded, peer))
+                assert factory.report().refusedBy == {"descriptorLimit": 3}
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            globalLogPublisher.removeObserver(observe)
+        if overflow == "wait":
+            await until(lambda: factory.connectionCount == 3)
+            assert factory.refusedCount == 0
+        assert factory.conservation() == []
+        assert events == []
+        for peer in peers:
+            peer.close()
+        await factory.whenEmpty()
+        with rawConnection(server.port):
+            await until(lambda: factory.connectionCount == 1)
+
+
 async def test_descriptorsRunOut() -> None:
     """
-    When descriptors run out, clients are closed as Twisted's port does it, and
-    later ones are served.
+    When descriptors run out, clients of a foreign factory are closed as Twisted's port
+    does it, and later ones are served.
     """
     async with fastServer() as server:
         peers = [socket.socket() for _ in range(3)]

@@ -2,20 +2,27 @@
 Accepting: a listening port that takes its clients in a few calls.
 
 Twisted's port runs a generator for each accepted client, and makes a socket object
-by way of two enumerations.  This port needs a few calls for the same.  When
-C{accept(2)} fails, Twisted's own generator takes over: it knows what to do when
-descriptors run out.  The clients that it yields all the same go the way of any other.
+by way of two enumerations.  This port needs a few calls for the same.
+
+When the process runs out of descriptors, a client is refused like any other: counted,
+and in the log as far as its budget goes.  Twisted's reserved descriptor is used for
+that.  Where clients are to wait for a slot they wait in the kernel's queue, and the port
+looks again after L{REST} seconds: the queue stays readable all the time.  When
+C{accept(2)} fails in another way, or for a foreign factory, Twisted's own generator
+takes over.
 """
 
 from __future__ import annotations
 
+import os
 import select
-from errno import ECONNABORTED, EPERM, EPROTO
+from contextlib import suppress
+from errno import ECONNABORTED, EMFILE, ENFILE, EPERM, EPROTO
 from socket import SOCK_STREAM, fromfd, socket
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port, _accept, _BuffersLogs, _reservedFD
 from twisted.python import log
@@ -23,6 +30,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader
+from twisted_tcpdemo.interfaces import IHeldClients
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -35,6 +43,15 @@ PRIVATE_NAMES: Final = {
 _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
 firewall forbids it."""
+
+
+_NO_DESCRIPTOR = (EMFILE, ENFILE)
+
+REST: Final = 0.5
+"""Seconds until a port looks again for clients that it cannot take."""
+
+NO_DESCRIPTOR: Final = "descriptorLimit"
+"""The rule that refuses a client when the process has no descriptor left for it."""
 
 
 class Stage(Protocol):
@@ -81,6 +98,7 @@ class AcceptingPort(Port):
     _accepting = False
     _isAsked = False
     _isFull = False
+    _rest: IDelayedCall | None = None
 
     def startListening(self) -> None:
         """
@@ -125,6 +143,8 @@ class AcceptingPort(Port):
         """
         Close the port, after its stage.
         """
+        if self._rest is not None and self._rest.active():
+            self._rest.cancel()
         if self.stage is not None:
             self.stage.stop(reason.check(ConnectionDone) is not None)
         # Not the next class's: Twisted's UNIX port would remove any path.
@@ -149,7 +169,11 @@ class AcceptingPort(Port):
                     if error.errno in _GONE:
                         accepted += 1  # or the loop might never end
                         continue
-                    accepted += self._acceptSlowly(self.numberAccepts - accepted)
+                    left = self.numberAccepts - accepted
+                    if error.errno in _NO_DESCRIPTOR and accountOf(self.factory) is not None:
+                        accepted += self._acceptNobody(left, error)
+                    else:
+                        accepted += self._acceptSlowly(left)
                     break
                 accepted += 1
                 self._accepted(socket(family, kind, 0, descriptor), name)
@@ -161,6 +185,49 @@ class AcceptingPort(Port):
                 self.poller.announce()
         except BaseException:
             log.err()
+
+    def _acceptNobody(self, most: int, why: OSError) -> int:
+        """
+        Refuse clients for which the process has no descriptor, or leave them in the
+        queue.
+
+        @return: how many were refused.
+        """
+        account = accountOf(self.factory)
+        assert account is not None
+        refused: list[Any] = []
+        if account.refuses() and _reservedFD.available():
+            with suppress(OSError), _reservedFD:
+                while len(refused) < most:
+                    client, name = self.socket.accept()
+                    client.close()
+                    refused.append(name)
+        if not refused:
+            self._restAWhile()
+        for name in refused:
+            host, peer = self.getHost(), self._addressOf(name)
+            account.refuse(host, peer, NO_DESCRIPTOR, os.strerror(why.errno or EMFILE))
+        return len(refused)
+
+    def _restAWhile(self) -> None:
+        """
+        Accept nobody for a while, unless it is asked for: a slot may be free.
+        """
+        super().stopReading()
+        if self._rest is None or not self._rest.active():
+            self._rest = self.reactor.callLater(REST, self._lookAgain)
+
+    def _lookAgain(self) -> None:
+        if self._isAsked:
+            self.startReading()
+
+    def _addressOf(self, name: Any) -> IAddress:
+        """
+        The address of a client as one of Twisted's.
+
+        @param name: as for L{_accepted}.
+        """
+        raise NotImplementedError
 
     def _acceptSlowly(self, most: int) -> int:
         """
@@ -263,6 +330,18 @@ def adopted(  # noqa: PLR0917
         transport.encrypt(secure)
     protocol.makeConnection(transport)
     return transport
+
+
+def accountOf(factory: Any) -> IHeldClients | None:
+    """
+    The account of a factory, or of the one that it wraps; L{None} if it has none.
+    """
+    while factory is not None:
+        account = getattr(factory, "heldClients", None)
+        if IHeldClients.providedBy(account):
+            return account
+        factory = getattr(factory, "wrappedFactory", None)
+    return None
 
 
 def canPoll(reactor: object) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from socket import AF_INET6, IPPROTO_IPV6, IPPROTO_TCP, IPV6_V6ONLY, TCP_NODELAY, socket
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.interfaces import Binding, IProtocol, IProtocolFactory
+from twisted.internet.interfaces import Binding, IAddress, IProtocol, IProtocolFactory
 from twisted.internet.tcp import Port, Server
 
 from twisted_tcpdemo.fast.accepting import AcceptingPort
@@ -169,3 +169,6 @@ class WriteThroughPort(AcceptingPort):
         if len(name) == 4:
             name = scoped(name)
         self._serve(client, name, self._addressType("TCP", *name))
+
+    def _addressOf(self, name: Name) -> IAddress:
+        return self._addressType("TCP", *(scoped(name) if len(name) == 4 else name))

@@ -26,13 +26,12 @@ from twisted.logger import Logger
 from twisted.python import log
 
 from twisted_tcpdemo.clock import steady
-from twisted_tcpdemo.fast.accepting import AcceptingPort
+from twisted_tcpdemo.fast.accepting import AcceptingPort, accountOf
 from twisted_tcpdemo.fast.poller import Poller
 from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.fast.transport import scoped
 from twisted_tcpdemo.fast.unserved import STOPPED, Unserved
-from twisted_tcpdemo.interfaces import IHeldClients
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.values.addresses import endpointOf
 
@@ -108,7 +107,7 @@ class HeaderStage:
         self._unfinished: dict[Unserved, float] = {}
         self._waiting: dict[Unserved, None] = {}
         self._stopping = False
-        self._account = _accountOf(door.factory)
+        self._account = accountOf(door.factory)
         self._told = -LOG_INTERVAL
         self._untold = 0
 
@@ -326,15 +325,3 @@ def putBehind(port: Any, proxy: Proxy, isOwn: bool = False) -> IListeningPort:
         port.socket.setsockopt(IPPROTO_TCP, TCP_DEFER_ACCEPT, 1)
     listening: IListeningPort = port
     return listening
-
-
-def _accountOf(factory: Any) -> IHeldClients | None:
-    """
-    The account of a factory, or of the one that it wraps; L{None} if it has none.
-    """
-    while factory is not None:
-        account = getattr(factory, "heldClients", None)
-        if IHeldClients.providedBy(account):
-            return account
-        factory = getattr(factory, "wrappedFactory", None)
-    return None

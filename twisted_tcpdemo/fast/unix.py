@@ -532,6 +532,9 @@ class UNIXPort(AcceptingPort, Port):
     def _accepted(self, client: socket, name: str | bytes) -> None:
         self._serve(client, name, addressOf(name))
 
+    def _addressOf(self, name: str | bytes) -> UNIXAddress:
+        return addressOf(name)
+
 
 def _isLocked(path: bytes) -> bool:
     try:

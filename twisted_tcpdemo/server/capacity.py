@@ -9,12 +9,16 @@ and a protocol may be built past the factory.  Then the connection is entered in
 the ledger, whose count is the one compared.  So there is never one too many,
 whatever accepts and whatever is wrapped around it.
 
-Descriptors are a limit too.  A refused client holds one as long as it lingers,
-or at least until the next turn of the reactor; both are counted.
+Descriptors are a limit too, and belong to the whole process: L{DESCRIPTORS} is the
+account of all servers in it.  A refused client holds one as long as it lingers, or at
+least until the next turn of the reactor; both are counted.  So are the connections of
+other servers; companions have places set aside for their visitors; and what else is
+open when a listener opens is measured.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sized
 from typing import Final, Protocol
 
@@ -34,6 +38,9 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 
 _log = Logger(namespace="tcpdemo")
+
+HEADROOM: Final = 32
+"""Descriptors that may be opened after a listener has, for all but connections."""
 
 DESCRIPTOR_RESERVE: Final = 64
 """Descriptors for all but the connections of a server: listeners, the reactor's
@@ -70,6 +77,66 @@ class Limits(Protocol):
         """
 
 
+class Descriptors:
+    """
+    The account of a process's descriptors.
+    """
+
+    def __init__(self) -> None:
+        self._servers: list[Capacity] = []
+        self._aside: dict[Capacity, int] = {}
+
+    def enter(self, server: Capacity) -> None:
+        """
+        Count the connections of a server from now on: a port of it has opened.
+        """
+        if server not in self._servers:
+            self._servers.append(server)
+        self.strikeOut()
+
+    def strikeOut(self) -> None:
+        """
+        Count no more servers that neither listen nor hold a descriptor.
+        """
+        self._servers = [server for server in self._servers if server.isCounted]
+        for server in self._servers:
+            server.beside = tuple(other for other in self._servers if other is not server)
+
+    def setAside(self, visitors: Capacity, count: int) -> None:
+        """
+        Keep descriptors for the visitors of a companion; C{0} gives them back.
+        """
+        self._aside.pop(visitors, None)
+        if count:
+            self._aside[visitors] = count
+        self.strikeOut()
+        for server in self._servers:
+            server.measureDescriptors()
+
+    def kept(self, reserve: int) -> int:
+        """
+        Descriptors that are not for connections of servers.
+
+        @param reserve: the least number for all but servers and companions.
+        """
+        counted = sum(c.used for c in (*self._servers, *self._aside))
+        return max(reserve, openNow() - counted + HEADROOM) + sum(self._aside.values())
+
+
+DESCRIPTORS: Final = Descriptors()
+"""The account of this process."""
+
+
+def openNow() -> int:
+    """
+    How many descriptors the process has open; C{0} where the system does not tell.
+    """
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return 0
+
+
 class Capacity:
     """
     Compares the connections of a server with its limits.
@@ -78,6 +145,7 @@ class Capacity:
     @ivar held: accepted clients that have no protocol yet, and hold a descriptor.
     @ivar waiting: of those, the clients that wait for a slot, the first one first.
     @ivar suspended: whether listeners are to accept no client for now.
+    @ivar beside: other servers in the process.
     """
 
     def __init__(self, limits: Limits, connections: Sized, observers: Observers) -> None:
@@ -90,6 +158,7 @@ class Capacity:
         self.held: set[IHeldClient] = set()
         self.waiting: dict[IHeldClient, None] = {}
         self.suspended = False
+        self.beside: tuple[Capacity, ...] = ()
         self._limits = limits
         self._connections = connections
         self._observers = observers
@@ -122,9 +191,31 @@ class Capacity:
     @property
     def _others(self) -> int:
         """
-        Descriptors of clients that are no connections.
+        Descriptors of clients that are no connections, and of other servers.
         """
-        return len(self.lingering) + len(self.held)
+        own = len(self.lingering) + len(self.held)
+        return own + sum(other.used for other in self.beside) if self.beside else own
+
+    @property
+    def used(self) -> int:
+        """
+        Descriptors of all its clients.
+        """
+        return len(self._connections) + len(self.lingering) + len(self.held)
+
+    @property
+    def isCounted(self) -> bool:
+        """
+        Whether it listens, or holds a descriptor.
+        """
+        return bool(self._limits.numPorts or self.used)
+
+    @property
+    def refuses(self) -> bool:
+        """
+        Whether clients that cannot come in are refused, and do not wait.
+        """
+        return self._limits.overflow != "wait"
 
     def mustWait(self, isHeld: bool) -> bool:
         """
@@ -170,7 +261,9 @@ class Capacity:
         limits = self._limits
         if limits.descriptorReserve is None:
             return
-        limits.descriptorLimit = allowed = descriptorLimit(limits.descriptorReserve)
+        DESCRIPTORS.enter(self)
+        kept = DESCRIPTORS.kept(limits.descriptorReserve)
+        limits.descriptorLimit = allowed = descriptorLimit(kept)
         self.changed()
         if allowed is not None and (limits.maxConnections or 0) > allowed:
             _log.warn(
@@ -204,6 +297,16 @@ class Capacity:
         if self._reminder is not None and self._reminder.active():
             self._reminder.cancel()
         self._reminder = None
+
+
+def share(most: int) -> int:
+    """
+    How many descriptors may be set aside for one purpose: an eighth of them.
+
+    @param most: the most that are wanted.
+    """
+    allowed = descriptorLimit(0)
+    return most if allowed is None else min(most, max(1, allowed // 8))
 
 
 def descriptorLimit(reserve: int = DESCRIPTOR_RESERVE) -> int | None:

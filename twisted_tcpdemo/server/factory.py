@@ -13,7 +13,7 @@ L{Drain} and L{Observers}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -35,7 +35,7 @@ from twisted_tcpdemo.connection.hosting import HostedFactory, hostFor, isProtoco
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
-from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, Capacity
+from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, DESCRIPTORS, Capacity
 from twisted_tcpdemo.server.conservation import Conservation
 from twisted_tcpdemo.server.drain import Drain
 from twisted_tcpdemo.server.gate import Gate
@@ -63,7 +63,7 @@ from twisted_tcpdemo.transports.socketoptions import (
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import flag, nonNegative, wholeOrNone
-from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport
+from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport, Totals
 
 F = TypeVar("F", bound="TCPDemoFactory")
 Options = ParamSpec("Options")
@@ -504,9 +504,21 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         return self._ledger.bytesWritten
 
-    def report(self) -> ServerReport:
+    def totalling(self) -> Generator[None, None, Totals]:
+        """
+        Add up the bytes of all connections, in steps of less than a millisecond, for
+        those that want the sums of a hundred thousand connections and must not hold
+        them up.
+
+        @return: the L{Totals<twisted_tcpdemo.values.report.Totals>}, by the generator.
+        """
+        return self._ledger.totalling()
+
+    def report(self, totals: Totals | None = None) -> ServerReport:
         """
         The counters of this moment, as a value that does not change.
+
+        @param totals: the sums of bytes, if they are known.
         """
         return ServerReport(
             connectionCount=self.connectionCount,
@@ -514,8 +526,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             acceptedCount=self.acceptedCount,
             refusedCount=self.refusedCount,
             closedCount=self.closedCount,
-            bytesRead=self.bytesRead,
-            bytesWritten=self.bytesWritten,
+            bytesRead=self.bytesRead if totals is None else totals.bytesRead,
+            bytesWritten=self.bytesWritten if totals is None else totals.bytesWritten,
             refusedBy=dict(self._ledger.refusedBy),
             closedBy=dict(self._ledger.closedBy),
         )
@@ -588,6 +600,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self.protocol.doStop()
         if not self.numPorts:
             self._capacity.forgetReminder()
+            DESCRIPTORS.strikeOut()
 
     def address(self) -> Endpoint | None:
         """

@@ -78,6 +78,12 @@ class HeldClients:
         if first is not None and self.mayEnter(first):
             first.enterSoon()
 
+    def refuses(self) -> bool:
+        """
+        See L{IHeldClients}.
+        """
+        return self._capacity.refuses
+
     def refuse(self, host: IAddress, peer: IAddress, rule: str, detail: str) -> None:
         """
         See L{IHeldClients}.

@@ -8,11 +8,16 @@ those of connections that are over; an open connection counts in its own record.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
+from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 
 from twisted_tcpdemo.connection.record import Connection
-from twisted_tcpdemo.values.report import CloseReason
+from twisted_tcpdemo.values.report import CloseReason, Totals
+
+ADDED_AT_ONCE: Final = 2000
+"""Connections to add up in one step."""
 
 
 class Ledger:
@@ -89,6 +94,22 @@ class Ledger:
         Bytes that all connections have accepted since the start.
         """
         return self._closedBytesWritten + sum(c.counts.bytesWritten for c in self.open)
+
+    def totalling(self) -> Generator[None, None, Totals]:
+        """
+        Add up all bytes, in steps of less than a millisecond.  The sums never fall from
+        one call to the next: a connection that ends meanwhile still has its counts, and
+        one that begins is left for the next time.
+        """
+        read, written, pending = self._closedBytesRead, self._closedBytesWritten, 0
+        for number, connection in enumerate(list(self.open), 1):
+            counts = connection.counts
+            read += counts.bytesRead
+            written += counts.bytesWritten
+            pending += counts.bytesPending if connection.closeReason is None else 0
+            if number % ADDED_AT_ONCE == 0:
+                yield
+        return Totals(read, written, pending)
 
     def whenEmpty(self) -> Deferred[None]:
         """

@@ -188,6 +188,21 @@ class WatermarkCrossing:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """
+    The bytes of all connections of a server, open and closed.
+
+    @ivar bytesRead: bytes that they have delivered.
+    @ivar bytesWritten: bytes that they have accepted.
+    @ivar bytesPending: of these, bytes that the operating system has not taken.
+    """
+
+    bytesRead: int = 0
+    bytesWritten: int = 0
+    bytesPending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerReport:
     """
     A server at one moment.
