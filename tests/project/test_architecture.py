@@ -31,6 +31,7 @@ FLOORS = (
     {"connection"},
     {"client", "server"},
     {"cli", "monitoring", "service"},
+    {"web"},
     {"control", "status"},
     {"twistd"},
 )
@@ -46,7 +47,7 @@ MOST_FLOORS = 4
 LONG = 400
 """Lines of a module above which its docstring has to say why it is so long."""
 
-ON_DEMAND = ("cli", "control", "monitoring.metrics", "status", "tls.openssl")
+ON_DEMAND = ("cli", "control", "monitoring.metrics", "status", "tls.openssl", "web")
 """Packages and modules that are imported only on request."""
 
 UNWANTED = {"prometheus_client", *(f"twisted_tcpdemo.{name}" for name in ON_DEMAND)}
@@ -71,6 +72,8 @@ ELSEWHERE = {
     "connection.pause": "contract/test_contract.py",
     "service.startup": "twistd/test_tap.py",
     "control.start": "control/test_routes.py",
+    "status.metrics": "status/test_site.py",
+    "web.answer": "web/test_visit.py",
 }
 """Modules without a file of tests of the same name, and the file that has their
 tests."""

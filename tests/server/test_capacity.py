@@ -8,8 +8,10 @@ import resource
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.protocol import Factory
 from twisted.logger import LogEvent, globalLogPublisher
 
+from tests.support.clients import installedReactor
 from tests.support.memory import connect, lose
 from tests.support.peers import serving
 from tests.support.waiting import until
@@ -17,6 +19,7 @@ from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.admission.rules import DeniedNetworks
 from twisted_tcpdemo.server import capacity
 from twisted_tcpdemo.server.capacity import descriptorLimit
+from twisted_tcpdemo.service.companion import MAX_VISITORS, NEWCOMERS, Visitors
 from twisted_tcpdemo.twistd.programs import Discard
 
 
@@ -120,6 +123,56 @@ async def test_descriptorsOfTheRefused() -> None:
         await server.connect()
         await until(lambda: refusing.connectionCount == 1)
         assert refusing.conservation() == []
+
+
+async def test_descriptorsOfOtherServers() -> None:
+    """
+    All servers of a process share its descriptors, those that drain included.
+    """
+    first, second = TCPDemoFactory(Discard), TCPDemoFactory(Discard)
+    async with serving(first) as one, serving(second) as two:
+        for _ in range(2):
+            await one.connect()
+        await until(lambda: first.connectionCount == 2)
+        second.descriptorLimit = 3
+        await two.connect()
+        await until(lambda: second.connectionCount == 1)
+        await (await two.connect()).whenEnded()
+        assert second.report().refusedBy == {"descriptorLimit": 1}
+        await first.stopListening()
+        await (await two.connect()).whenEnded()
+        one.peers[0].transport.loseConnection()
+        await until(lambda: first.connectionCount == 1)
+        await two.connect()
+        await until(lambda: second.connectionCount == 2)
+
+
+async def test_descriptorsSetAside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The visitors of a companion have descriptors of their own, from its start to its
+    end; with few descriptors they get an eighth.
+    """
+    async with serving(TCPDemoFactory(Discard)) as server:
+        before = server.factory.effectiveLimit
+        assert before is not None
+        page = Visitors(Factory(), installedReactor())
+        async with serving(page):
+            assert server.factory.effectiveLimit == before - MAX_VISITORS - NEWCOMERS
+        assert server.factory.effectiveLimit == before
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (80, 80))
+    assert Visitors(Factory(), installedReactor()).maxConnections == 10
+
+
+def test_openDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    What a program has open beside its connections is not given to them.
+    """
+    monkeypatch.setattr(capacity, "openNow", lambda: 300)
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (1024, 1024))
+    server = TCPDemoFactory(Discard)
+    server.doStart()
+    assert server.effectiveLimit == 1024 - 300 - capacity.HEADROOM
+    server.doStop()
 
 
 async def test_descriptorsOfTheProcess() -> None:

@@ -34,7 +34,13 @@ from tests.support.peers import Peer
 from tests.support.waiting import failureOf, until
 from twisted_tcpdemo import CloseReason
 from twisted_tcpdemo.service import companion as companions
-from twisted_tcpdemo.service.companion import MAX_VISITORS, PATIENCE, Accompanied, Companion
+from twisted_tcpdemo.service.companion import (
+    MAX_VISITORS,
+    NEWCOMERS,
+    PATIENCE,
+    Accompanied,
+    Companion,
+)
 from twisted_tcpdemo.service.startup import StartError
 
 ENDPOINTS = {
@@ -143,12 +149,14 @@ def visit(request: pytest.FixtureRequest, tmp_path: Path) -> Visit:
 
 async def test_limit(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    A visitor over the limit is reset at once, an end admits another, and the count
-    returns to zero.
+    A visitor over the limit is reset at once where nobody can be sent away, an end
+    admits another, and the count returns to zero.
     """
     assert MAX_VISITORS == 64
-    monkeypatch.setattr(companions, "MAX_VISITORS", 3)
+    monkeypatch.setattr(companions, "MAX_VISITORS", 1)
+    monkeypatch.setattr(companions, "NEWCOMERS", 2)
     async with visit(Page()) as visited:
+        monkeypatch.setattr(companions, "_isKnown", lambda record: True)
         peers = [await visited.connect() for _ in range(3)]
         await until(lambda: visited.visitors.connectionCount == 3)
         over = await visited.connect()
@@ -171,14 +179,18 @@ async def test_limit(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_manyVisitors(visit: Visit) -> None:
     """
-    A companion takes and answers as many visitors as it promises.
+    A companion takes and answers as many visitors as it promises; one more gets the
+    place of the visitor that came first.
     """
     async with visit(Page()) as visited:
         for _ in range(MAX_VISITORS):
             await visited.ask(await visited.connect())
         assert visited.visitors.connectionCount == MAX_VISITORS
-        await (await visited.connect()).whenEnded()
-        assert visited.visitors.refusedCount == 1
+        await visited.ask(await visited.connect())
+        await visited.peers[0].whenEnded()
+        await until(lambda: visited.visitors.connectionCount == MAX_VISITORS)
+        assert [peer.reason for peer in visited.peers[1:]] == [None] * MAX_VISITORS
+        assert visited.visitors.refusedCount == 0
 
 
 async def test_quiet(visit: Visit, log: list[str]) -> None:
@@ -193,7 +205,7 @@ async def test_quiet(visit: Visit, log: list[str]) -> None:
         peer.transport.loseConnection()
         await visited.visitors.whenEmpty()
         assert log == [line]
-        assert visited.visitors.effectiveLimit == MAX_VISITORS
+        assert visited.visitors.effectiveLimit == MAX_VISITORS + NEWCOMERS
 
 
 # The stop.

@@ -28,6 +28,8 @@ from twisted_tcpdemo.status import StatusService
 from twisted_tcpdemo.status import site as statusSite
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
+from twisted_tcpdemo.values.report import Totals
+from twisted_tcpdemo.web.visit import Visit, Visitor
 
 # Health.
 
@@ -186,15 +188,15 @@ async def test_bodyIsDropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", lambda *_: pytest.fail("a file was made"))
     kept = []
 
-    class Seen(statusSite.StatusRequest):
+    class Seen(Visit):
         def requestReceived(self, *arguments: Any) -> None:
             """
             Note the size of the body.
             """
-            kept.append(self.content.seek(0, 2))
+            kept.append(self.content.seek(0, 2))  # type: ignore[union-attr]
             super().requestReceived(*arguments)
 
-    monkeypatch.setattr(statusSite, "StatusRequest", Seen)
+    monkeypatch.setattr(Visitor, "requestFactory", Seen)
     async with showing(TCPDemoFactory(Echo)) as port:
         length = "Content-Length: 200000\r\n"
         assert (await ask(port, method="POST", headers=length, body=bytes(200000))).code == 405
@@ -227,7 +229,7 @@ async def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Collector:
-        def collect(self) -> Any:
+        def figures(self, totals: Totals) -> Any:
             """
             One metric.
             """
@@ -330,7 +332,7 @@ def test_badEndpoint(capfd: pytest.CaptureFixture[str]) -> None:
     """
     options = Options()
     options.parseOptions(["--port", "0", "--status", "nonsense:1"])
-    with pytest.raises(StartError, match="--status 'nonsense:1' is no endpoint"):
+    with pytest.raises(StartError, match="--status 'nonsense:1': it is no endpoint"):
         makeService(options)
 
 

@@ -15,10 +15,10 @@ from twisted.logger import LogEvent, formatEvent
 
 from tests.support.peers import Peer, Server, serving
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.control.access import controlEndpoint
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.twistd.programs import Echo
+from twisted_tcpdemo.web.access import privateEndpoint
 
 
 class Reply(NamedTuple):
@@ -98,7 +98,7 @@ async def controlled(
     from twisted.internet import reactor
 
     text = text or str(folder / "control")
-    endpoint, _ = controlEndpoint(reactor, text)
+    endpoint = privateEndpoint(reactor, text).endpoint
     async with serving(factory or TCPDemoFactory(Echo)) as server:
         companion = Companion(
             "control", text, endpoint, ControlSite(server.factory, reactor, token), reactor

@@ -80,6 +80,13 @@ def _noNumber(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
 
+def isNumber(text: str) -> bool:
+    """
+    Whether a part of a path can be the number of a connection, as it is written.
+    """
+    return text.isascii() and text.isdigit() and len(text) < 20 and text == str(int(text))
+
+
 def nothing(fields: Mapping[str, object]) -> None:
     """
     Check that a request has no fields.

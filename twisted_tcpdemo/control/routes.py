@@ -1,100 +1,67 @@
 """
 The routes of control.
 
-Each route is one method of L{ControlResource}.  It takes the fields of a request's
-JSON and the sender, and returns an L{Answer}.  A request is checked as a whole
-before it changes anything, and each change is logged with its sender.
+Each route is one method of L{ControlSite}.  It takes the fields of a request's JSON and
+the sender, and makes the answer.  A request is checked as a whole before it changes
+anything, and each change is logged with its sender.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from hmac import compare_digest
-from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
 
-from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.control import requests as values
-from twisted_tcpdemo.control.access import Asker, askerOf
 from twisted_tcpdemo.monitoring.snapshot import connectionOf, stateOf, statusOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.shapes import AnyReactor, Transport
+from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, CloseReason, DrainReport
+from twisted_tcpdemo.web.access import Asker, askerOf
+from twisted_tcpdemo.web.answer import JSON, Answer, Work, whole
+from twisted_tcpdemo.web.door import SideDoor
+from twisted_tcpdemo.web.visit import Visit
 
 _log = Logger(namespace="tcpdemo")
 
 MAX_BODY = 4096
 """The most bytes of a request's body to keep."""
 
-MAX_IGNORED = 2**20
-"""The most bytes of a body to read and drop, so that the answer arrives: for a
-socket that is closed with unread data the kernel sends RST."""
+LISTED_AT_ONCE: Final = 100
+"""Connections in one piece of the list: about a millisecond."""
 
 
-class Answer(NamedTuple):
+Route = Callable[[dict[str, object], Asker], Answer | Work]
+
+
+class ControlSite(SideDoor):
     """
-    The answer to a request.
-    """
+    The HTTP server of control, with all its routes.
 
-    status: int
-    value: object
-    headers: Mapping[str, str] = MappingProxyType({})
-
-
-class BoundedRequest(Request):
-    """
-    A request with a bounded body, which cannot use up memory or disk.
+    It keeps no log of requests.  Routes log their changes.
     """
 
-    transport: Transport  # type: ignore[assignment]
-    bodySize = 0
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """
-        Keep the data up to L{MAX_BODY}, and drop the rest up to L{MAX_IGNORED}.
-        Beyond that, abort the connection.
-        """
-        self.bodySize += len(data)
-        if self.bodySize <= MAX_BODY:
-            super().handleContentChunk(data)
-        elif self.bodySize > MAX_IGNORED:
-            self.transport.abortConnection()
-
-
-Route = Callable[[dict[str, object], Asker], Answer]
-
-
-class ControlResource(Resource):
-    """
-    All routes of control.
-    """
-
-    isLeaf = True
+    maxBody = MAX_BODY
 
     def __init__(
-        self, factory: TCPDemoFactory, clock: IReactorTime, token: bytes | None = None
+        self, factory: TCPDemoFactory, reactor: AnyReactor, token: bytes | None = None
     ) -> None:
         """
-        @param factory: the server.
-        @param clock: the source of time; the uptime begins now.
+        @param factory: the server to control.
+        @param reactor: the source of time; the uptime begins now.
         @param token: the token that requests must bear; L{None} where the mode of
             the socket is enough.
         """
-        super().__init__()
+        super().__init__(reactor, token)
         self._factory = factory
-        self._clock = steady(clock)
-        self._token = token
-        self._startedAt = self._clock.seconds()
+        self._startedAt = self.clock.seconds()
         self._drains = False
         self._routes: dict[str, dict[str, Route]] = {
             "/status": {"GET": self._status},
@@ -105,64 +72,51 @@ class ControlResource(Resource):
             "/drain": {"POST": self._drain},
         }
 
-    def render(self, request: BoundedRequest) -> bytes:
+    def denial(self) -> Answer:
+        """
+        See L{SideDoor}.
+        """
+        return _error(401, "a token is needed", {b"WWW-Authenticate": b"Bearer"})
+
+    def answer(self, visit: Visit) -> Work:
         """
         Answer a request, in JSON.
         """
-        answer = self._answer(request)
-        request.setResponseCode(answer.status)
-        request.setHeader("content-type", "application/json")
-        request.setHeader("cache-control", "no-store")
-        for name, value in answer.headers.items():
-            request.setHeader(name, value)
-        body = json.dumps(answer.value).encode() + b"\n"
-        if request.method != b"HEAD":
-            return body
-        request.setHeader("content-length", str(len(body)))
-        return b""
-
-    def _answer(self, request: BoundedRequest) -> Answer:
-        if not self._mayAsk(request):
-            return _error(401, "a token is needed", {"www-authenticate": "Bearer"})
-        path = request.path.decode("ascii", "replace")
+        visit.setHeader(b"Cache-Control", b"no-store")
+        path = visit.path.decode("ascii", "replace")
         routes = self._routes.get(path) or self._routesOfOne(path)
         if routes is None:
             return _error(404, f"there is no {json.dumps(path)}")
-        method = request.method.decode("ascii", "replace")
+        method = visit.method.decode("ascii", "replace")
         route = routes.get("GET" if method == "HEAD" else method)
         if route is None:
             allowed = ", ".join(routes)
-            return _error(405, f"{path} takes {allowed}", {"allow": allowed})
-        if request.bodySize > MAX_BODY:
+            return _error(405, f"{path} takes {allowed}", {b"Allow": allowed.encode()})
+        if visit.bodySize > MAX_BODY:
             return _error(413, f"the body must have no more than {MAX_BODY} bytes")
-        assert request.content is not None
         try:
-            return route(values.parsed(request.content.read()), askerOf(request.transport))
+            made = route(values.parsed(visit.body), askerOf(visit.transport))
+            if not isinstance(made, Answer):
+                made = yield from made
         except values.BadRequestError as error:
             return _error(400, str(error))
-
-    def _mayAsk(self, request: BoundedRequest) -> bool:
-        if self._token is None:
-            return True
-        header = request.getHeader(b"authorization") or b""
-        scheme, _, given = header.partition(b" ")
-        # In constant time: a right byte must not show.
-        return compare_digest(given.strip(), self._token) and scheme.lower() == b"bearer"
+        return made
 
     # Requests that change nothing.
 
-    def _status(self, fields: dict[str, object], asker: Asker) -> Answer:
+    def _status(self, fields: dict[str, object], asker: Asker) -> Work:
         values.nothing(fields)
-        uptime = self._clock.seconds() - self._startedAt
-        return Answer(200, statusOf(self._factory, time.time(), uptime))
+        totals = yield from self._factory.totalling()
+        uptime = self.clock.seconds() - self._startedAt
+        return _json(200, statusOf(self._factory, time.time(), uptime, totals))
 
     def _connections(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
-        return Answer(200, [connectionOf(record) for record in self._factory.records])
+        return Answer(200, _listed(self._factory.records), JSON)
 
     def _limits(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
-        return Answer(200, _limitsOf(self._factory))
+        return _json(200, _limitsOf(self._factory))
 
     # Requests that change the server.
 
@@ -172,7 +126,7 @@ class ControlResource(Resource):
             before = getattr(self._factory, name)
             setattr(self._factory, name, value)
             _changed(asker, f"{name} from {_spoken(before)} to {_spoken(value)}")
-        return Answer(200, _limitsOf(self._factory))
+        return _json(200, _limitsOf(self._factory))
 
     def _suspend(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
@@ -206,7 +160,7 @@ class ControlResource(Resource):
 
     def _stateNow(self, status: int) -> Answer:
         count = self._factory.connectionCount
-        return Answer(status, {"state": stateOf(self._factory), "connectionCount": count})
+        return _json(status, {"state": stateOf(self._factory), "connectionCount": count})
 
     # One connection.
 
@@ -221,7 +175,8 @@ class ControlResource(Resource):
 
     def _end(self, number: str, verb: str, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
-        record = next((r for r in self._factory.records if str(r.connectionID) == number), None)
+        known = self._factory.records if values.isNumber(number) else []
+        record = next((r for r in known if r.connectionID == int(number)), None)
         if record is None:
             return _error(404, f"there is no connection {json.dumps(number)}")
         _changed(asker, f"{verb} connection {number} of {endpointOf(record.peer)}")
@@ -229,45 +184,28 @@ class ControlResource(Resource):
             record.close(CloseReason.LOCAL_CLOSE)
         else:
             record.abort(CloseReason.ABORTED)
-        return Answer(
+        return _json(
             202, {"id": record.connectionID, "state": "closing" if verb == "close" else "aborted"}
         )
 
 
-class ControlSite(Site):
+def _json(status: int, value: object, headers: Mapping[bytes, bytes] | None = None) -> Answer:
+    return whole(status, [json.dumps(value).encode() + b"\n"], JSON, headers)
+
+
+def _listed(records: list[Connection]) -> Iterator[bytes]:
     """
-    The HTTP server of control.
-
-    It keeps no log of requests.  Routes log their changes, and a client that asks
-    once a second must not fill the log.
+    The facts of connections as JSON, in pieces.
     """
-
-    noisy = False
-
-    def __init__(
-        self, factory: TCPDemoFactory, reactor: AnyReactor, token: bytes | None = None
-    ) -> None:
-        """
-        @param factory: the server to control.
-        @param reactor: the source of time.
-        @param token: the token that requests must bear, or L{None}.
-        """
-        root = ControlResource(factory, reactor, token)
-        super().__init__(root, BoundedRequest, reactor=reactor, parsePOSTFormSubmission=False)
-
-    def startFactory(self) -> None:
-        """
-        Start nothing; Twisted's own method would start a clock for an access log.
-        """
-
-    def log(self, request: object) -> None:
-        """
-        Write nothing: there is no access log.
-        """
+    for start in range(0, len(records), LISTED_AT_ONCE):
+        part = records[start : start + LISTED_AT_ONCE]
+        text = ", ".join(json.dumps(connectionOf(record)) for record in part)
+        yield f"{', ' if start else '['}{text}".encode()
+    yield b"]\n" if records else b"[]\n"
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> Answer:
-    return Answer(status, {"error": message}, headers or {})
+def _error(status: int, message: str, headers: Mapping[bytes, bytes] | None = None) -> Answer:
+    return _json(status, {"error": message}, headers)
 
 
 def _spoken(value: object) -> str:

@@ -28,6 +28,7 @@ from twisted.internet.tcp import Port, _accept, _BuffersLogs, _reservedFD
 from twisted.python import log
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader
 from twisted_tcpdemo.interfaces import IHeldClients
@@ -215,7 +216,7 @@ class AcceptingPort(Port):
         """
         super().stopReading()
         if self._rest is None or not self._rest.active():
-            self._rest = self.reactor.callLater(REST, self._lookAgain)
+            self._rest = steady(self.reactor).callLater(REST, self._lookAgain)
 
     def _lookAgain(self) -> None:
         if self._isAsked:

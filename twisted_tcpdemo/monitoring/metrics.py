@@ -30,7 +30,7 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.server.observers import ConnectionObserver
 from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf
 from twisted_tcpdemo.values.addresses import endpointOf
-from twisted_tcpdemo.values.report import CloseReason, ConnectionReport
+from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, Totals
 
 DURATIONS: Final = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 """Upper bounds of the histogram's buckets, in seconds: from a health check to
@@ -108,13 +108,26 @@ class TCPDemoCollector(Collector):
         """
         The figures of this moment.
         """
-        yield from self._connections()
-        yield from self._bytes()
+        totalling = self._factory.totalling()
+        while True:
+            try:
+                next(totalling)
+            except StopIteration as ended:
+                return self.figures(ended.value)
+
+    def figures(self, totals: Totals) -> Iterator[Metric]:
+        """
+        The figures of this moment.
+
+        @param totals: the bytes of all connections.
+        """
+        yield from self._connections(totals)
+        yield from self._bytes(totals)
         yield from self._queues()
         yield from self._states()
 
-    def _connections(self) -> Iterator[Metric]:
-        report, limit = self._factory.report(), self._factory.effectiveLimit
+    def _connections(self, totals: Totals) -> Iterator[Metric]:
+        report, limit = self._factory.report(totals), self._factory.effectiveLimit
         yield _gauge("connections_open", "Connections that are open now.", report.connectionCount)
         yield _gauge(
             "connections_limit",
@@ -146,20 +159,19 @@ class TCPDemoCollector(Collector):
             "How long connections that have ended had lasted, since this is measured.",
         )
 
-    def _bytes(self) -> Iterator[Metric]:
-        factory = self._factory
+    def _bytes(self, totals: Totals) -> Iterator[Metric]:
         total = _counter(
             "bytes",
             "Bytes that connections have delivered (read) and accepted (written).",
             label="direction",
         )
-        total.add_metric(["read"], factory.bytesRead)
-        total.add_metric(["written"], factory.bytesWritten)
+        total.add_metric(["read"], totals.bytesRead)
+        total.add_metric(["written"], totals.bytesWritten)
         yield total
         yield _gauge(
             "pending_bytes",
             "Bytes written that the operating system has not taken yet.",
-            sum(record.counts.bytesPending for record in factory.records),
+            totals.bytesPending,
         )
 
     def _queues(self) -> Iterator[Metric]:

@@ -14,6 +14,7 @@ from twisted_tcpdemo.admission.policy import wouldRefuseBy
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.report import Totals
 
 VERSION: Final = 1
 
@@ -30,14 +31,17 @@ def stateOf(factory: TCPDemoFactory) -> str:
     return "suspended" if factory.suspended else "accepting"
 
 
-def statusOf(factory: TCPDemoFactory, now: float, uptime: float) -> dict[str, object]:
+def statusOf(
+    factory: TCPDemoFactory, now: float, uptime: float, totals: Totals
+) -> dict[str, object]:
     """
     The counters of a server.
 
     @param now: the time, in seconds since the epoch.
     @param uptime: seconds since the server was started.
+    @param totals: the bytes of its connections.
     """
-    report = factory.report()
+    report = factory.report(totals)
     return {
         "version": VERSION,
         "time": round(now, 3),

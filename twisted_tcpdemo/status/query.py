@@ -6,12 +6,12 @@ that ten thousand connections are neither sent nor drawn.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from heapq import nsmallest
 from itertools import count
-from typing import Final, NamedTuple
+from operator import itemgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IAddress
@@ -90,25 +90,59 @@ ASKED_AT_ONCE: Final = 500
 """The most connections about which one sorting asks the kernel.  One question takes
 18 us, measured; ten thousand questions would hold the server up for too long."""
 
+AT_ONCE: Final = 250
+"""Connections to look at in one step: about a millisecond."""
+
+ASKED_IN_A_STEP: Final = 50
+"""Connections to ask the kernel about in one step."""
+
 _looks = count(1)
 _asked: WeakKeyDictionary[Connection, tuple[int, float]] = WeakKeyDictionary()
 """The last look that asked the kernel about a connection, and the answer."""
 
+Key: TypeAlias = Callable[[Connection], float | tuple[object, ...]]
+Choosing: TypeAlias = Generator[None, None, list[Connection]]
+"""A choice in steps."""
 
-def _byRoundTripTime(connections: list[Connection], descending: bool) -> list[Connection]:
+
+def _first(most: int, connections: list[Connection], key: Key, descending: bool) -> Choosing:
+    """
+    The first connections in an order, without sorting all at once.
+    """
+    first: list[tuple[float | tuple[object, ...], Connection]] = []
+    for start in range(0, len(connections), AT_ONCE):
+        first += [(key(connection), connection) for connection in _slice(connections, start)]
+        first.sort(key=_keyOf, reverse=descending)
+        del first[most:]
+        yield
+    return [connection for _, connection in first]
+
+
+_keyOf: Final[Callable[[tuple[Any, Connection]], Any]] = itemgetter(0)
+
+
+def _slice(connections: list[Connection], start: int) -> list[Connection]:
+    return connections[start : start + AT_ONCE]
+
+
+def _byRoundTripTime(most: int, connections: list[Connection], descending: bool) -> Choosing:
     """
     Sort by round trip times.  A look renews only the oldest of these times, so with
     many connections the order is a few looks late.
     """
     look, unknown = next(_looks), (0, 0.0)
-    for connection in nsmallest(
-        ASKED_AT_ONCE, connections, key=lambda c: _asked.get(c, unknown)[0]
-    ):
+    oldest = yield from _first(
+        ASKED_AT_ONCE, connections, lambda c: _asked.get(c, unknown)[0], False
+    )
+    for number, connection in enumerate(oldest, 1):
         _asked[connection] = look, roundTripTime(connection) or 0.0
-    return sorted(connections, key=lambda c: _asked.get(c, unknown)[1], reverse=descending)
+        if number % ASKED_IN_A_STEP == 0:
+            yield
+    chosen = yield from _first(most, connections, lambda c: _asked.get(c, unknown)[1], descending)
+    return chosen
 
 
-_KEYS: Final[dict[str, Callable[[Connection], float | tuple[object, ...]]]] = {
+_KEYS: Final[dict[str, Key]] = {
     "id": lambda c: c.connectionID,
     "peer": lambda c: _endsOf(c).peerKey,
     "host": lambda c: _endsOf(c).hostKey,
@@ -163,15 +197,17 @@ class Query:
             filter=text(b"filter", "")[:LONGEST_FILTER].strip().casefold(),
         )
 
-    def choose(self, connections: list[Connection]) -> tuple[list[Connection], int]:
+    def choosing(
+        self, connections: list[Connection]
+    ) -> Generator[None, None, tuple[list[Connection], int]]:
         """
-        Choose among connections.
+        Choose among connections, in steps.
 
         @param connections: all connections, the oldest first.
         @return: the connections to show, and the number that match the filter.
         """
         if self.filter:
-            connections = [c for c in connections if self._matches(c)]
+            connections = yield from self._matching(connections)
         if not self.limit:
             return [], len(connections)
         if self.sort in ("id", "age"):
@@ -179,10 +215,18 @@ class Query:
             oldestFirst = self.descending == (self.sort == "age")
             ordered = connections if oldestFirst else connections[: -self.limit - 1 : -1]
         elif self.sort == _ROUND_TRIP_TIME:
-            ordered = _byRoundTripTime(connections, self.descending)
+            ordered = yield from _byRoundTripTime(self.limit, connections, self.descending)
         else:
-            ordered = sorted(connections, key=_KEYS[self.sort], reverse=self.descending)
+            key = _KEYS[self.sort]
+            ordered = yield from _first(self.limit, connections, key, self.descending)
         return ordered[: self.limit], len(connections)
+
+    def _matching(self, connections: list[Connection]) -> Choosing:
+        matching: list[Connection] = []
+        for start in range(0, len(connections), AT_ONCE):
+            matching += [c for c in _slice(connections, start) if self._matches(c)]
+            yield
+        return matching
 
     def _matches(self, connection: Connection) -> bool:
         return self.filter in _endsOf(connection).text or self.filter == str(

@@ -12,6 +12,7 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.status.site import StatusSite
+from twisted_tcpdemo.web.access import accessFor
 
 
 class StatusService(Companion):
@@ -25,15 +26,21 @@ class StatusService(Companion):
         where: str,
         endpoint: StreamServer | IStreamServerEndpoint,
         reactor: AnyReactor,
+        *,
+        token: bytes | None = None,
+        privileged: bool | None = None,
     ) -> None:
         """
         @param factory: the server to show.
         @param where: the endpoint in its user's words, for messages.
         @param endpoint: the endpoint.
+        @param token: the token that requests must bear, or L{None}.
+        @param privileged: see L{Companion}; L{None} for what the endpoint says.
         """
-        site = StatusSite(factory, reactor)
+        site = StatusSite(factory, reactor, token)
         server = cast(IStreamServerEndpoint, endpoint)
-        privileged = not getattr(endpoint, "belongsToUser", False)
+        if privileged is None:
+            privileged = not getattr(endpoint, "belongsToUser", False)
         super().__init__("the status page", where, server, site, reactor, privileged=privileged)
 
     @property
@@ -42,3 +49,32 @@ class StatusService(Companion):
         The address of the page, or L{None} while it does not listen.
         """
         return None if self.port is None else self.port.getHost()
+
+
+def companionFor(
+    reactor: AnyReactor, factory: TCPDemoFactory, where: str, tokenFile: str | None
+) -> StatusService:
+    """
+    Build the companion that C{--status} asks for.  Without a token it does not start on
+    an address that other machines can reach.
+
+    @param factory: the server to show.
+    @param where: see L{privateEndpoint<twisted_tcpdemo.web.access.privateEndpoint>}.
+    @param tokenFile: the path of the file with the token, or L{None}.
+    @raise StartError: if the endpoint or the token is unusable.
+    """
+    access = accessFor("status", reactor, where, tokenFile)
+    page = StatusService(
+        factory,
+        where,
+        access.endpoint,
+        reactor,
+        token=access.token,
+        privileged=not access.isPrivate,
+    )
+    if access.token is None:
+        page.refuseStrangers(
+            "other machines can reach it; name a loopback address (interface=127.0.0.1) or a "
+            "UNIX socket, or give --status-token-file"
+        )
+    return page

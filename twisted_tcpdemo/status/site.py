@@ -16,26 +16,21 @@ The methods are GET and HEAD; no request changes anything.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from importlib.resources import files
-from io import BytesIO
-from ipaddress import ip_address
 from typing import Final
-
-from twisted.internet.interfaces import IReactorTime
-from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from urllib.parse import unquote_to_bytes
 
 from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.shapes import AnyReactor
+from twisted_tcpdemo.status.metrics import metricsOf
 from twisted_tcpdemo.status.query import Query, QueryError
 from twisted_tcpdemo.status.snapshot import Snapshots
-from twisted_tcpdemo.values.addresses import endpointOf
-
-TIMEOUT: Final = 30.0
-"""Seconds without a request, after which a connection to the page is closed."""
-
-_TEXT: Final = b"text/plain; charset=utf-8"
+from twisted_tcpdemo.values.addresses import endpointOf, isLoopback
+from twisted_tcpdemo.web.answer import JSON, Answer, Work, whole
+from twisted_tcpdemo.web.door import SideDoor
+from twisted_tcpdemo.web.visit import Visit
 
 _HEADERS: Final = {
     b"Server": b"tcpdemo",
@@ -63,165 +58,47 @@ _FILES: Final = {
 }
 
 
-class Fixed(Resource):
-    """
-    A constant answer.
-    """
-
-    isLeaf = True
-
-    def __init__(self, body: bytes, contentType: bytes = _TEXT, code: int = 200) -> None:
-        super().__init__()
-        self._body = body
-        self._contentType = contentType
-        self._code = code
-
-    def render(self, request: Request) -> bytes:
-        """
-        Answer any method.
-        """
-        request.setResponseCode(self._code, _REASONS.get(self._code))
-        request.setHeader(b"Content-Type", self._contentType)
-        return self._body
-
-
-_REASONS: Final = {421: b"Misdirected Request"}
-"""Reason phrases that Twisted lacks."""
-
-_WRONG_METHOD = Fixed(b"The status page is read-only: GET and HEAD.\n", code=405)
-_NOT_FOUND = Fixed(b"There are /, /status.json, /metrics and /healthz.\n", code=404)
-_MISDIRECTED = Fixed(
+_WRONG_METHOD = b"The status page is read-only: GET and HEAD.\n"
+_NOT_FOUND = b"There are /, /status.json, /metrics and /healthz.\n"
+_MISDIRECTED = (
     b"On a loopback address the status page answers only to localhost, 127.0.0.1 and [::1], so "
-    b"that no web site reaches it by a name of its own. A proxy in front must set Host.\n",
-    code=421,
+    b"that no web site reaches it by a name of its own. A proxy in front must set Host.\n"
 )
+_NO_METRICS = b"Metrics need prometheus_client: pip install 'twisted-tcpdemo[metrics]'.\n"
 
 
-class StatusData(Resource):
-    """
-    C{/status.json}.
-    """
-
-    isLeaf = True
-
-    def __init__(self, snapshots: Snapshots) -> None:
-        super().__init__()
-        self._snapshots = snapshots
-
-    def render_GET(self, request: Request) -> bytes:
-        """
-        Answer with a snapshot, or with 400 for a wrong query.
-        """
-        try:
-            query = Query.fromArguments(request.args or {})
-        except QueryError as error:
-            return Fixed(f"{error}\n".encode(), code=400).render(request)
-        request.setHeader(b"Content-Type", b"application/json")
-        snapshot = self._snapshots.take(query)
-        return json.dumps(snapshot, separators=(",", ":")).encode() + b"\n"
-
-
-class Health(Resource):
-    """
-    C{/healthz}: whether a load balancer may send clients here.
-    """
-
-    isLeaf = True
-
-    def __init__(self, factory: TCPDemoFactory) -> None:
-        super().__init__()
-        self._factory = factory
-
-    def render_GET(self, request: Request) -> bytes:
-        """
-        Answer with the state; the HTTP status is 503 unless the server accepts.
-        """
-        state = stateOf(self._factory)
-        code = 200 if state == "accepting" else 503
-        return Fixed(f"{state}\n".encode(), code=code).render(request)
-
-
-class Metrics(Resource):
-    """
-    C{/metrics}, if prometheus_client is installed.
-    """
-
-    isLeaf = True
-
-    def __init__(self, factory: TCPDemoFactory) -> None:
-        super().__init__()
-        self._registry: CollectorRegistry | None = None
-        try:
-            from prometheus_client import CollectorRegistry
-
-            from twisted_tcpdemo.monitoring.metrics import collectorFor
-        except ImportError:
-            return
-        # Now and not at the first request: the collector measures from here on.
-        self._registry = CollectorRegistry()
-        self._registry.register(collectorFor(factory))
-
-    def render_GET(self, request: Request) -> bytes:
-        """
-        Answer in the format that the client prefers.
-        """
-        if self._registry is None:
-            text = b"Metrics need prometheus_client: pip install 'twisted-tcpdemo[metrics]'.\n"
-            return Fixed(text, code=404).render(request)
-        from prometheus_client.exposition import choose_encoder
-
-        accept = request.getHeader("Accept") or ""
-        encode, contentType = choose_encoder(accept)
-        request.setHeader(b"Content-Type", contentType.encode())
-        body: bytes = encode(self._registry)
-        return body
-
-
-class StatusRequest(Request):
-    """
-    A request that drops its body; Twisted would spool it to a file.
-    """
-
-    def gotLength(self, length: int | None) -> None:
-        """
-        Prepare no file for the body.
-        """
-        self.content = BytesIO()
-
-    def handleContentChunk(self, data: bytes) -> None:
-        """
-        Drop the data.
-        """
-
-
-class StatusSite(Site):
+class StatusSite(SideDoor):
     """
     The status page of a server, as a factory for any endpoint.
+
+    A browser can send the token too, as the password of C{Basic} authentication.
     """
 
-    def __init__(self, factory: TCPDemoFactory, reactor: IReactorTime) -> None:
+    schemes = ("bearer", "basic")
+
+    def __init__(
+        self, factory: TCPDemoFactory, reactor: AnyReactor, token: bytes | None = None
+    ) -> None:
         """
         @param factory: the server to show.
         @param reactor: the source of time.
+        @param token: the token that requests must bear, or L{None}.
         """
+        super().__init__(reactor, token)
         self.snapshots = Snapshots(factory, reactor)
-        root = Resource()
+        self._factory = factory
+        # Now and not at the first request: the figures are measured from here on.
+        self._metrics = metricsOf(factory)
         folder = files(__package__)
-        for path, (name, contentType) in _FILES.items():
-            root.putChild(path, Fixed((folder / name).read_bytes(), contentType))
-        root.putChild(b"status.json", StatusData(self.snapshots))
-        root.putChild(b"healthz", Health(factory))
-        root.putChild(b"metrics", Metrics(factory))
-        super().__init__(root, requestFactory=StatusRequest, timeout=TIMEOUT, reactor=reactor)
-        self.noisy = False
-
-    # Twisted's own methods run a timer that wakes every second, for the time stamps
-    # of an access log.  This site has no such log.
-
-    def startFactory(self) -> None:
-        """
-        Start nothing.
-        """
+        self._files = {
+            path: ((folder / name).read_bytes(), contentType)
+            for path, (name, contentType) in _FILES.items()
+        }
+        self._routes: dict[bytes, Callable[[Visit], Work]] = {
+            b"status.json": self._status,
+            b"metrics": self._showMetrics,
+            b"healthz": self._health,
+        }
 
     def stopFactory(self) -> None:
         """
@@ -229,37 +106,73 @@ class StatusSite(Site):
         """
         self.snapshots.history.stop()
 
-    def log(self, request: object) -> None:
+    def denial(self) -> Answer:
         """
-        Write nothing: there is no access log.
+        See L{SideDoor}.
         """
+        headers = {**_HEADERS, b"WWW-Authenticate": b'Bearer, Basic realm="tcpdemo"'}
+        return whole(401, [b"A token is needed; in a browser, as the password.\n"], headers=headers)
 
-    def getResourceFor(self, request: Request) -> Resource:
+    def answer(self, visit: Visit) -> Work:
         """
-        Find the resource that answers a request, or that rejects it, and set the
-        headers of every answer.
+        Find what answers a request, or rejects it.
         """
         for name, value in _HEADERS.items():
-            request.setHeader(name, value)
-        if not _meantForUs(request):
-            return _MISDIRECTED
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            return _WRONG_METHOD
-        path = request.postpath or []
-        found = self.resource.getStaticEntity(path[0]) if len(path) == 1 else None
-        return found or _NOT_FOUND
+            visit.setHeader(name, value)
+        if not _meantForUs(visit):
+            return whole(421, [_MISDIRECTED])
+        if visit.method not in (b"GET", b"HEAD"):
+            return whole(405, [_WRONG_METHOD], headers={b"Allow": b"GET, HEAD"})
+        path = unquote_to_bytes(visit.path.removeprefix(b"/"))
+        if path in self._files:
+            content, contentType = self._files[path]
+            return whole(200, [content], contentType)
+        if path in self._routes:
+            answer = yield from self._routes[path](visit)
+            return answer
+        return whole(404, [_NOT_FOUND])
+
+    def _status(self, visit: Visit) -> Work:
+        """
+        C{/status.json}: a snapshot, or 400 for a wrong query.
+        """
+        try:
+            query = Query.fromArguments(visit.args or {})
+        except QueryError as error:
+            return whole(400, [f"{error}\n".encode()])
+        pieces = yield from self.snapshots.take(query)
+        return whole(200, pieces, JSON)
+
+    def _health(self, visit: Visit) -> Work:
+        """
+        C{/healthz}: whether a load balancer may send clients here.  The status is 503
+        unless the server accepts.
+        """
+        yield from ()
+        state = stateOf(self._factory)
+        return whole(200 if state == "accepting" else 503, [f"{state}\n".encode()])
+
+    def _showMetrics(self, visit: Visit) -> Work:
+        """
+        C{/metrics}, if prometheus_client is installed, in the format that the client
+        prefers.
+        """
+        if self._metrics is None:
+            return whole(404, [_NO_METRICS])
+        text, contentType = yield from self._metrics.exposed(visit.header(b"accept"))
+        return whole(200, [text], contentType)
 
 
-def _meantForUs(request: Request) -> bool:
+def _meantForUs(request: Visit) -> bool:
     """
     Whether a request is meant for this server: on a loopback address, its C{Host}
     must mean this machine.
     """
     here = endpointOf(request.getHost())
-    if here.family not in ("IPv4", "IPv6") or not _isLoopback(here.address or ""):
+    if here.family not in ("IPv4", "IPv6") or not isLoopback(here.address or ""):
         return True  # no browser but its users' is on this side of such an address
-    names = request.requestHeaders.getRawHeaders("host", [])
+    values = request.requestHeaders.getRawHeaders(b"host", [])
+    names = [value.decode("latin-1") for value in values]
     # Every browser names the host; health checks in HTTP/1.0 need not.
     return len(names) < 2 and all(map(_isOurName, names))
 
@@ -270,11 +183,4 @@ def _isOurName(name: str) -> bool:
     port of its own.
     """
     name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-    return name.lower() == "localhost" or _isLoopback(name)
-
-
-def _isLoopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    return name.lower() == "localhost" or isLoopback(name)

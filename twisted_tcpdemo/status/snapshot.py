@@ -1,10 +1,16 @@
 """
 A server at one moment, as the data of C{/status.json}.
+
+To choose among ten thousand connections, and to describe a thousand, takes 20 ms.  So
+it is done in steps, and what has been made serves all who ask the same for a moment.
+The state, the counters and the limits are always those of the answer's own moment.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Generator
+from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -14,6 +20,60 @@ from twisted_tcpdemo.monitoring.snapshot import connectionOf, statusOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.status.history import History
 from twisted_tcpdemo.status.query import Query, roundTripTime
+from twisted_tcpdemo.values.report import Totals
+from twisted_tcpdemo.web.answer import encoded
+
+MOMENT: Final = 0.25
+"""Seconds for which the choice of a query serves."""
+
+MOST_KEPT: Final = 4
+"""The most choices to keep.  Each is up to 250 kB, and a visitor may ask for any
+number of different ones."""
+
+ROWS_AT_ONCE: Final = 50
+"""Connections to describe in one step.  One takes 25 us, measured, most of it for the
+kernel's estimate of the round trip time."""
+
+
+class Choice:
+    """
+    The connections that a query chooses, as JSON.  Whoever waits for it drives its
+    making: any of them may go away.
+
+    @ivar madeAt: when its making began.
+    @ivar isMade: whether the other attributes have their values.
+    @ivar rows: JSON of the chosen connections, in pieces.
+    @ivar shown: how many they are.
+    @ivar matching: the number of those that match the filter.
+    @ivar totals: the bytes of all connections.
+    """
+
+    def __init__(self, factory: TCPDemoFactory, query: Query, madeAt: float) -> None:
+        self.madeAt = madeAt
+        self.isMade = False
+        self.rows: list[bytes] = []
+        self.shown = self.matching = 0
+        self.totals = Totals()
+        self._making = self._make(factory, query)
+
+    def made(self) -> Generator[None, None, None]:
+        """
+        Make it, or help to.
+        """
+        while not self.isMade:
+            if next(self._making, self) is self and not self.isMade:
+                raise RuntimeError("the choice has failed before")
+            yield
+
+    def _make(self, factory: TCPDemoFactory, query: Query) -> Generator[None, None, None]:
+        self.totals = yield from factory.totalling()
+        chosen, self.matching = yield from query.choosing(factory.records)
+        self.shown = len(chosen)
+        for start in range(0, len(chosen), ROWS_AT_ONCE):
+            described = map(_row, chosen[start : start + ROWS_AT_ONCE])
+            self.rows.append((b"," if start else b"") + b",".join(map(encoded, described)))
+            yield
+        self.isMade = True
 
 
 class Snapshots:
@@ -30,24 +90,37 @@ class Snapshots:
         self.history = History(factory, clock)
         self._clock = steady(clock)
         self._startedAt = self._clock.seconds()
+        self._kept: dict[Query, Choice] = {}
 
-    def take(self, query: Query) -> dict[str, object]:
+    def take(self, query: Query) -> Generator[None, None, list[bytes]]:
         """
         The figures of this moment, and the connections that a query chooses.
+
+        @return: the text of C{status.json}, in pieces.
         """
-        factory = self.factory
-        records = factory.records
-        chosen, matching = query.choose(records)
-        connections = [_row(connection) for connection in chosen]
-        status = statusOf(factory, time.time(), self._clock.seconds() - self._startedAt)
-        return {
-            **status,
-            "bytesPending": sum(c.counts.bytesPending for c in records),
+        choice = self._choice(query)
+        yield from choice.made()
+        uptime = self._clock.seconds() - self._startedAt
+        status = {
+            **statusOf(self.factory, time.time(), uptime, choice.totals),
+            "bytesPending": choice.totals.bytesPending,
             "history": self.history.look(),
-            "connections": connections,
-            "connectionsShown": len(connections),
-            "connectionsMatching": matching,
+            "connectionsShown": choice.shown,
+            "connectionsMatching": choice.matching,
         }
+        return [encoded(status)[:-1] + b',"connections":[', *choice.rows, b"]}\n"]
+
+    def _choice(self, query: Query) -> Choice:
+        now = self._clock.seconds()
+        self._kept = {
+            asked: choice for asked, choice in self._kept.items() if now - choice.madeAt < MOMENT
+        }
+        choice = self._kept.get(query)
+        if choice is None:
+            choice = Choice(self.factory, query, now)
+            if len(self._kept) < MOST_KEPT:
+                self._kept[query] = choice
+        return choice
 
 
 def _row(connection: Connection) -> dict[str, object]:

@@ -130,10 +130,10 @@ def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list
     """
     companions: list[Companion] = []
     if options["status"] is not None:
-        from twisted_tcpdemo.status.service import StatusService
+        from twisted_tcpdemo.status.service import companionFor as pageFor
 
-        endpoint = _endpoint(reactor, "status", options["status"])
-        companions.append(StatusService(factory, *endpoint, reactor))
+        where, tokenFile = options["status"], options["status-token-file"]
+        companions.append(pageFor(reactor, factory, where, tokenFile))
     if options["control"] is not None:
         from twisted_tcpdemo.control.start import companionFor
 

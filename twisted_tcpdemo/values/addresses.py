@@ -4,6 +4,7 @@ Addresses in plain words, as Node's C{net} has them, and one spelling of each.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from socket import AF_INET, AF_INET6, if_indextoname, inet_ntop, inet_pton
 from typing import Final, NamedTuple, TypeAlias
 
@@ -116,3 +117,20 @@ def interfaceName(zone: str) -> str:
 def _pathOf(address: UNIXAddress) -> str | None:
     name = address.name
     return name.decode("utf-8", "backslashreplace") if name else None
+
+
+def isLoopback(address: str) -> bool:
+    """
+    Whether text is a loopback address.
+    """
+    try:
+        return ip_address(canonical(address)).is_loopback
+    except ValueError:
+        return False
+
+
+def isLocal(end: Endpoint) -> bool:
+    """
+    Whether only this machine can reach an end: it is on loopback, or no IP address.
+    """
+    return end.family not in ("IPv4", "IPv6") or isLoopback(end.address or "")

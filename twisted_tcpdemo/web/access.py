@@ -1,8 +1,10 @@
 """
-Access to control: the endpoint, the token, and the sender of a request.
+Access to the status page and to control: the endpoint, the token, and the sender of a
+request.
 
 The mode of a UNIX socket protects it, from before it listens.  Any other endpoint
-can be reached by more people than its owner thinks of, so it takes a token.
+can be reached by more people than its owner thinks of, so it takes a token.  The status
+page, which changes nothing, does without one on a loopback address.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.fast.endpoint import vacate
 from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint
+from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.addresses import endpointOf
@@ -38,25 +41,46 @@ _CREDENTIALS = struct.Struct("3i")
 
 class AccessError(ValueError):
     """
-    The endpoint or the token of control is unusable; the text says why.
+    An endpoint or a token is unusable; the text says why.
     """
 
 
 class Access(NamedTuple):
     """
-    The endpoint of control, and its protection.
+    An endpoint, and its protection.
 
     @ivar endpoint: the endpoint.
     @ivar isPrivate: whether a file mode protects it.
+    @ivar token: the token that requests must bear, if any.
     """
 
     endpoint: IStreamServerEndpoint
     isPrivate: bool
+    token: bytes | None = None
 
 
-def controlEndpoint(reactor: AnyReactor, text: str) -> Access:
+def accessFor(option: str, reactor: AnyReactor, where: str, tokenFile: str | None) -> Access:
     """
-    Build the endpoint that C{--control} names.
+    The access that C{--control} or C{--status} names.
+
+    @param option: the name of the option; that of its token's file begins with it.
+    @param where: see L{privateEndpoint}.
+    @param tokenFile: the path of the file with the token, or L{None}.
+    @raise StartError: if the endpoint or the token is unusable.
+    """
+    try:
+        access = privateEndpoint(reactor, where)
+    except AccessError as error:
+        giveUp(f"--{option} {where!r}: {error}")
+    try:
+        return access._replace(token=None if tokenFile is None else tokenFrom(tokenFile))
+    except AccessError as error:
+        giveUp(f"--{option}-token-file {tokenFile!r}: {error}")
+
+
+def privateEndpoint(reactor: AnyReactor, text: str) -> Access:
+    """
+    Build the endpoint that a word names.
 
     @param text: the path of a UNIX socket, or the string of an endpoint.  A UNIX
         socket has mode 600, unless the string gives another.

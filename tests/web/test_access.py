@@ -13,8 +13,8 @@ import pytest
 from twisted.logger import LogEvent
 
 from tests.support.control import controlled, said
-from twisted_tcpdemo.control.access import AccessError, Asker, askerOf, tokenFrom
 from twisted_tcpdemo.service.startup import StartError
+from twisted_tcpdemo.web.access import AccessError, Asker, askerOf, tokenFrom
 
 # The socket.
 

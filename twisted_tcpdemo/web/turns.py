@@ -1,0 +1,53 @@
+"""
+The time that a server gives to the visitors of its side doors.
+
+A visitor can ask for work without end, by one packet of pipelined requests.  So work is
+cut into small steps.  All visitors of a door share one slice of each turn of the
+reactor, and the door rests between two slices for a multiple of what it has worked.
+The clients of the server have at least three quarters of the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.task import Cooperator
+
+from twisted_tcpdemo.shapes import AnyReactor
+
+SLICE: Final = 0.002
+"""Seconds of work in one turn of the reactor; the last step may take a little longer."""
+
+REST: Final = 3.0
+"""The rest after a slice, as a multiple of the slice."""
+
+
+class Turns:
+    """
+    Runs the work of a door in slices.
+    """
+
+    def __init__(self, clock: AnyReactor) -> None:
+        """
+        @param clock: the reactor.
+        """
+        self._clock = clock
+        self._began = self._ended = 0.0
+        self.cooperate = Cooperator(self._begin, self._schedule).cooperate
+
+    def _begin(self) -> Callable[[], bool]:
+        # The processor's time and not the reactor's: a clock may be set.
+        self._began = self._ended = perf_counter()
+        return self._isOver
+
+    def _isOver(self) -> bool:
+        self._ended = perf_counter()
+        return self._ended - self._began >= SLICE
+
+    def _schedule(self, slice: Callable[[], None]) -> IDelayedCall:
+        due = self._ended + REST * (self._ended - self._began)
+        call: IDelayedCall = self._clock.callLater(max(0.0, due - perf_counter()), slice)
+        return call
