@@ -21,8 +21,8 @@ from zope.interface import implementer
 
 from tests.support.certificates import pemFile
 from tests.support.hygiene import LoggedErrors
-from tests.support.peers import Server, serving
-from tests.support.waiting import failureOf, until
+from tests.support.peers import Peer, Server, serving
+from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, hosted
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -384,3 +384,27 @@ async def test_siteWaitsForItsClient(serve: Serve) -> None:
         await peer.whenReceived(50 * len(page.body))
         await until(lambda: peer.received.count(b"HTTP/1.1 200 OK") == 50)
         await until(lambda: peer.received.endswith(page.body))
+
+
+async def test_allowHalfOpen() -> None:
+    """
+    A hosted protocol that allows half-open connections can answer after its client's
+    FIN.
+    """
+    made: list[Peer] = []
+
+    class Answering(Peer):
+        allowHalfOpen = True
+
+        def connectionMade(self) -> None:
+            made.append(self)
+
+    async with serving(TCPDemoFactory(hosted(Answering))) as server:
+        client = await server.connect()
+        client.transport.loseWriteConnection()
+        await until(lambda: made and made[0].ended)
+        await turn()
+        made[0].transport.write(b"late")
+        made[0].transport.loseConnection()
+        await client.whenEnded()
+        assert client.received == b"late"

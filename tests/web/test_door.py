@@ -6,17 +6,29 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from twisted.internet.endpoints import (
+    clientFromString,
+    connectProtocol,
+    serverFromString,
+    wrapClientTLS,
+)
 
+from tests.support.certificates import pemFile
+from tests.support.clients import installedReactor
+from tests.support.contexts import TwistedContexts
 from tests.support.control import Control, controlled
 from tests.support.peers import Peer
-from tests.support.status import ask
-from tests.support.waiting import until
-from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.service.companion import MAX_VISITORS
+from tests.support.status import ask, connected
+from tests.support.waiting import turn, until
+from twisted_tcpdemo import CloseReason, TCPDemoFactory
+from twisted_tcpdemo.control.routes import ControlSite
+from twisted_tcpdemo.service.companion import MAX_VISITORS, Companion
 from twisted_tcpdemo.status import StatusService
 from twisted_tcpdemo.twistd.programs import Echo
 
@@ -101,9 +113,7 @@ async def test_tokenOfThePage(given: str | None, status: int) -> None:
     """
     A page with a token is for those who send it; a browser sends it as a password.
     """
-    from twisted.internet import reactor
-    from twisted.internet.endpoints import serverFromString
-
+    reactor = installedReactor()
     endpoint = serverFromString(reactor, TCP)
     factory = TCPDemoFactory(Echo)
     service = StatusService(factory, TCP, endpoint, reactor, token=b"s3cret")
@@ -137,3 +147,84 @@ async def test_neverReads(tmp_path: Path) -> None:
                 deaf.send(b"GET /connections HTTP/1.1\r\n\r\n" * 100)
             for _ in range(20):
                 assert (await control.ask("GET", "/limits")).status == 200
+
+
+WHERES = {
+    "tcp": TCP,
+    "tls": f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}",
+    "unix": "unix:{folder}/page",
+    "fast": "fasttcp:0:interface=127.0.0.1",
+}
+
+
+@asynccontextmanager
+async def listed(where: str, folder: Path) -> AsyncGenerator[tuple[Companion, Peer]]:
+    """
+    A control of many connections, and a visitor, over one kind of transport.
+    """
+    reactor = installedReactor()
+    text = WHERES[where].format(folder=folder)
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 3000)
+    site = ControlSite(factory, reactor)
+    companion = Companion("it", text, serverFromString(reactor, text), site, reactor)
+    companion.startService()
+    host: Any = companion.port.getHost()  # type: ignore[union-attr]
+    client = f"unix:{folder}/page" if where == "unix" else f"tcp:127.0.0.1:{host.port}"
+    endpoint: Any = clientFromString(reactor, client)
+    if where == "tls":
+        endpoint = wrapClientTLS(TwistedContexts.client(), endpoint)
+    peer = Peer()
+    await connectProtocol(endpoint, peer)
+    try:
+        yield companion, peer
+    finally:
+        await leave([peer])
+        await companion.stopService()
+    assert companion.visitors.conservation() == []
+
+
+@pytest.mark.parametrize("where", WHERES)
+async def test_allOfTheAnswer(where: str, tmp_path: Path) -> None:
+    """
+    A visitor that ends its side after its request gets all of a long answer.
+    """
+    async with listed(where, tmp_path) as (_, peer):
+        peer.transport.write(b"GET /connections HTTP/1.1\r\n\r\n")
+        if where != "tls":  # TLS ends as a whole
+            peer.transport.loseWriteConnection()
+            await peer.whenEnded()
+        await peer.when(lambda: peer.received.endswith(b"\r\n0\r\n\r\n"))
+        assert peer.received.count(b'"id"') == 3000
+
+
+@pytest.mark.parametrize("where", WHERES)
+async def test_stopInAnAnswer(where: str, tmp_path: Path) -> None:
+    """
+    A stop waits for a long answer that is under way.
+    """
+    async with listed(where, tmp_path) as (companion, peer):
+        peer.transport.write(b"GET /connections HTTP/1.1\r\n\r\n")
+        await peer.whenReceived(1)
+        assert not peer.received.endswith(b"\r\n0\r\n\r\n")
+        await companion.stopService()
+        await peer.whenEnded()
+        assert peer.received.count(b'"id"') == 3000
+        assert companion.visitors.report().closedBy.keys() <= {
+            CloseReason.LOCAL_CLOSE,
+            CloseReason.PEER_CLOSED,
+        }
+
+
+@pytest.mark.parametrize("where", WHERES)
+async def test_oneTurnIsShort(where: str, tmp_path: Path) -> None:
+    """
+    While a visitor asks for a long list again and again, the reactor has its turns.
+    """
+    async with listed(where, tmp_path) as (companion, peer):
+        peer.transport.write(b"GET /connections HTTP/1.1\r\n\r\n" * 50)
+        await peer.whenReceived(1)
+        for _ in range(50):
+            await turn()
+        assert peer.received.count(b"HTTP/1.1 200") < 40
+        await until(lambda: companion.visitors.connectionCount == 1)

@@ -72,8 +72,10 @@ class Hosted(TCPDemoProtocol):
 
     def readConnectionLost(self) -> None:
         """
-        Pass the peer's FIN on, to a protocol that can be half-closed.
+        Pass the peer's FIN on, to a protocol that can be half-closed.  Its
+        C{allowHalfOpen}, if it has one, says whether the connection goes on.
         """
+        self.allowHalfOpen = getattr(self.inner, "allowHalfOpen", self.allowHalfOpen)
         if IHalfCloseableProtocol.providedBy(self.inner):
             self.inner.readConnectionLost()
 

@@ -66,7 +66,8 @@ class Visitors(TCPDemoFactory):
 
     When all places are taken, a newcomer gets that of the visitor that has asked for
     nothing for the longest time, unless it is known.  So no number of slow visitors can
-    keep others out.  Only among visitors that are all known is a newcomer reset.
+    keep others out.  Newcomers that come faster than others can be sent away wait in the
+    kernel's queue, in their order.  Only among visitors that are all known is one reset.
 
     The hosted factory keeps its own time budgets; those for a TLS handshake, and for a
     close that the peer does not read, hold here too.
@@ -80,7 +81,7 @@ class Visitors(TCPDemoFactory):
         @param clock: the reactor.
         """
         places = share(MAX_VISITORS + NEWCOMERS)
-        super().__init__(hosted(factory), maxConnections=places, overflow="reset", clock=clock)
+        super().__init__(hosted(factory), maxConnections=places, overflow="wait", clock=clock)
         self._served = factory
         self._stay = max(1, places - NEWCOMERS)
         self._sentAway: set[Connection] = set()
@@ -108,6 +109,8 @@ class Visitors(TCPDemoFactory):
         admitted = super().admit(connection)
         if admitted and self.connectionCount - len(self._sentAway) > self._stay:
             self._sendAway(connection)
+            if self.connectionCount == self.maxConnections and not self._sentAway:
+                self.overflow = "reset"
         return admitted
 
     def release(self, connection: Connection) -> None:
@@ -116,6 +119,8 @@ class Visitors(TCPDemoFactory):
         """
         self._sentAway.discard(connection)
         super().release(connection)
+        if self.overflow != "wait":
+            self.overflow = "wait"
 
     def _sendAway(self, newcomer: Connection) -> None:
         strangers = [

@@ -217,6 +217,7 @@ class Visitor(HTTPChannel):
     requests: list[Visit]
     transport: Transport  # type: ignore[assignment]
 
+    allowHalfOpen = True  # for the rest of an answer
     isKnown = False
     since = 0.0
     _isClogged = False
