@@ -20,6 +20,7 @@ from twisted_tcpdemo.status import StatusSite
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.web.answer import Answer, Work, whole
 from twisted_tcpdemo.web.door import SideDoor
+from twisted_tcpdemo.web.turns import Turns
 from twisted_tcpdemo.web.visit import CLOSING, MAX_IGNORED, TIMEOUT, Visit, Visitor
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -95,6 +96,7 @@ class Visited:
     def __init__(self, door: SideDoor, clock: Clock) -> None:
         self.clock = clock
         self.door = door
+        door.turns = Turns(clock, lambda: 0.0)
         self.wire = Wire()
         self.visitor: Visitor = door.buildProtocol(None)  # type: ignore[assignment]
         self.visitor.makeConnection(self.wire)

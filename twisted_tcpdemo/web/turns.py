@@ -30,24 +30,26 @@ class Turns:
     Runs the work of a door in slices.
     """
 
-    def __init__(self, clock: AnyReactor) -> None:
+    def __init__(self, clock: AnyReactor, measure: Callable[[], float] = perf_counter) -> None:
         """
         @param clock: the reactor.
+        @param measure: measures how long work has taken, in seconds; a reactor's clock
+            may be set meanwhile.
         """
         self._clock = clock
+        self._measure = measure
         self._began = self._ended = 0.0
         self.cooperate = Cooperator(self._begin, self._schedule).cooperate
 
     def _begin(self) -> Callable[[], bool]:
-        # The processor's time and not the reactor's: a clock may be set.
-        self._began = self._ended = perf_counter()
+        self._began = self._ended = self._measure()
         return self._isOver
 
     def _isOver(self) -> bool:
-        self._ended = perf_counter()
+        self._ended = self._measure()
         return self._ended - self._began >= SLICE
 
     def _schedule(self, slice: Callable[[], None]) -> IDelayedCall:
         due = self._ended + REST * (self._ended - self._began)
-        call: IDelayedCall = self._clock.callLater(max(0.0, due - perf_counter()), slice)
+        call: IDelayedCall = self._clock.callLater(max(0.0, due - self._measure()), slice)
         return call
