@@ -159,6 +159,9 @@ async def test_descriptorsSetAside(monkeypatch: pytest.MonkeyPatch) -> None:
         async with serving(page):
             assert server.factory.effectiveLimit == before - MAX_VISITORS - NEWCOMERS
         assert server.factory.effectiveLimit == before
+        server.factory.descriptorLimit = 50  # the program's own
+        async with serving(page):
+            assert server.factory.effectiveLimit == 50
     monkeypatch.setattr(resource, "getrlimit", lambda what: (80, 80))
     assert Visitors(Factory(), installedReactor()).maxConnections == 10
 

@@ -446,6 +446,9 @@ def streams(draw: st.DrawFn) -> bytes:
 @example(StatusSite, b"GET / HTTP/1.1\r\nHost: \xff\r\nAccept: \xff\r\n\r\n", 9)
 @example(StatusSite, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 99)
 @example(ControlSite, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 99)
+@example(
+    ControlSite, b"POST / HTTP/1.1\r\nContent-Type: \x0b\x01\r\nContent-Length: 2\r\n\r\n{}", 9
+)
 def test_anything(site: type[StatusSite | ControlSite], stream: bytes, cut: int) -> None:
     """
     Whatever a visitor sends, it gets answers or an end, and nothing is in the log.

@@ -111,7 +111,7 @@ class Descriptors:
             self._aside[visitors] = count
         self.strikeOut()
         for server in self._servers:
-            server.measureDescriptors()
+            server.measureAgain()
 
     def kept(self, reserve: int) -> int:
         """
@@ -163,6 +163,7 @@ class Capacity:
         self._connections = connections
         self._observers = observers
         self._reminder: IDelayedCall | None = None
+        self._measured: int | None = None
 
     @property
     def effectiveLimit(self) -> int | None:
@@ -263,7 +264,7 @@ class Capacity:
             return
         DESCRIPTORS.enter(self)
         kept = DESCRIPTORS.kept(limits.descriptorReserve)
-        limits.descriptorLimit = allowed = descriptorLimit(kept)
+        limits.descriptorLimit = self._measured = allowed = descriptorLimit(kept)
         self.changed()
         if allowed is not None and (limits.maxConnections or 0) > allowed:
             _log.warn(
@@ -272,6 +273,13 @@ class Capacity:
                 maxConnections=limits.maxConnections,
                 descriptorLimit=allowed,
             )
+
+    def measureAgain(self) -> None:
+        """
+        Take the descriptor limit once more, unless the program has set one of its own.
+        """
+        if self._limits.descriptorLimit == self._measured:
+            self.measureDescriptors()
 
     def changed(self) -> None:
         """

@@ -104,6 +104,13 @@ class Visit(Request):
     isGone = False
     bodySize = 0
 
+    def __init__(self, channel: Visitor, queued: object = None) -> None:
+        """
+        @param queued: what Twisted passes, for nothing.
+        """
+        # The body of a form is for nobody, and its parser raises what it likes.
+        super().__init__(channel, parsePOSTFormSubmission=False)
+
     def gotLength(self, length: int | None) -> None:
         """
         Keep the body in memory: it is bounded, and Twisted would make a file.
@@ -212,7 +219,7 @@ class Visitor(HTTPChannel):
     @ivar since: when the last request came, or the visitor.
     """
 
-    requestFactory = Visit
+    requestFactory = Visit  # type: ignore[assignment]
     factory: Answering
     requests: list[Visit]
     transport: Transport  # type: ignore[assignment]
