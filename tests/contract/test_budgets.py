@@ -18,7 +18,7 @@ from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.twistd.programs import Discard
 from twisted_tcpdemo.values.budgets import Budgets
 
-SIZE = 16_000_000
+SIZE = 24_000_000
 """Bytes that no kernel takes at once."""
 
 
@@ -62,7 +62,7 @@ async def readingSlowly(server: Server) -> AsyncGenerator[Peer]:
 
     peer.dataReceived = receiveAndPause  # type: ignore[method-assign]
     reading = LoopingCall(lambda: peer.reason is None and peer.transport.resumeProducing())
-    ended = reading.start(0.2)
+    ended = reading.start(0.1)
     try:
         yield peer
     finally:
@@ -75,9 +75,9 @@ async def test_slowReader(serve: Serve) -> None:
     A peer that reads slowly and steadily gets all of what was written before the
     close, however short the budget.
     """
-    async with serve(MuchAndClose, budgets=Budgets(closeFlush=0.6)) as server:
+    async with serve(MuchAndClose, budgets=Budgets(closeFlush=1.2)) as server:
         async with readingSlowly(server) as peer:
-            assert not await within(2, lambda: server.factory.closedCount)
+            assert not await within(2.5, lambda: server.factory.closedCount)
         peer.transport.resumeProducing()
         await peer.whenEnded()
         assert len(peer.received) == SIZE
@@ -87,9 +87,9 @@ async def test_slowReaderOfOpenConnection(serve: Serve) -> None:
     """
     A peer that reads slowly is neither idle nor stalled; one that has stopped is.
     """
-    async with serve(Much, budgets=Budgets(idle=0.6, writeStall=0.6)) as server:
+    async with serve(Much, budgets=Budgets(idle=1.2, writeStall=1.2)) as server:
         async with readingSlowly(server) as peer:
-            assert not await within(2, lambda: server.factory.closedCount)
+            assert not await within(2.5, lambda: server.factory.closedCount)
         peer.transport.pauseProducing()
         [record] = server.factory.records
         assert await within(4, lambda: record.closingAt is not None)
@@ -161,7 +161,7 @@ async def test_paused(serve: Serve) -> None:
         (await server.protocol()).pause()
         peer.transport.write(b"more")
         [record] = server.factory.records
-        assert await within(2, lambda: record.closingAt is not None)
+        assert await within(2.5, lambda: record.closingAt is not None)
 
 
 async def test_kernelsFigures(serve: Serve, transport: str) -> None:
