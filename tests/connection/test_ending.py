@@ -4,6 +4,7 @@ The reason of a connection's end, after all that happened to it.
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -13,13 +14,17 @@ from twisted.internet.task import Clock
 from tests.support.records import (
     ABORTED,
     DONE,
+    HOST,
     LOST,
+    PEER,
+    Ours,
     Slots,
     Told,
     begin,
     lose,
 )
 from twisted_tcpdemo import CloseReason
+from twisted_tcpdemo.connection.ending import MOMENT
 from twisted_tcpdemo.connection.record import Connection
 
 
@@ -266,3 +271,84 @@ def test_hookOfOursRaises(hook: str, loggedErrors: Any) -> None:
     assert connection.transport.disconnected
     assert lose(connection, ABORTED) is CloseReason.ERROR
     assert len(loggedErrors.take(ZeroDivisionError)) == 1
+
+
+def probing(connection: Any) -> None:
+    """
+    Let the client have sent nothing.
+    """
+    connection.transport.bytesRead = 0
+
+
+def greeted(connection: Any) -> None:
+    """
+    Let the client have taken a greeting.
+    """
+    connection.transport.bytesWritten = 10
+
+
+def untaken(connection: Any) -> None:
+    """
+    Let a greeting have come too late.
+    """
+    connection.transport.bytesWritten = connection.transport.bytesPending = 10
+
+
+def cut(connection: Any) -> None:
+    """
+    Let a client leave in the midst of an answer.
+    """
+    connection.transport.bytesWritten, connection.transport.bytesPending = 10, 3
+
+
+PROBES: dict[str, tuple[list[Any], BaseException, CloseReason]] = {
+    "FIN": ([], DONE, CloseReason.PROBE),
+    "RST": ([], LOST, CloseReason.PROBE),
+    "half-close": ([ended], DONE, CloseReason.PROBE),
+    "greeted": ([greeted, ended], LOST, CloseReason.PROBE),
+    "RST before the greeting": ([untaken], LOST, CloseReason.PROBE),
+    "cut": ([cut], LOST, CloseReason.RESET),
+    "we began": ([closing, ended], DONE, CloseReason.LOCAL_CLOSE),
+    "we began, then RST": ([closing], LOST, CloseReason.RESET),
+    "we aborted": ([aborting], ABORTED, CloseReason.ABORTED),
+    "a hook raised": ([failed], DONE, CloseReason.ERROR),
+    "drained": ([closes(CloseReason.DRAIN), ended], DONE, CloseReason.DRAIN),
+    "wrong TLS": ([], ssl.SSLError(), CloseReason.TLS_FAILED),
+}
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_probe(name: str) -> None:
+    """
+    A client that has sent nothing and leaves at once is a probe, unless this side has ended
+    the connection.
+    """
+    events, error, reason = PROBES[name]
+    connection = begin()
+    for event in [probing, *events]:
+        event(connection)
+    assert lose(connection, error) is reason
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"), [(MOMENT - 0.01, CloseReason.PROBE), (MOMENT, CloseReason.PEER_CLOSED)]
+)
+def test_moment(seconds: float, reason: CloseReason) -> None:
+    """
+    A client that stays for longer than a moment is no probe.
+    """
+    clock = Clock()
+    connection = begin(slots=Slots(clock))
+    probing(connection)
+    clock.advance(seconds)
+    assert lose(connection) is reason
+
+
+def test_clientIsNoProbe() -> None:
+    """
+    A connection of this side to a server that closes at once is none.
+    """
+    connection = Connection(Told(), Ours(HOST, PEER))
+    connection.attach()
+    probing(connection)
+    assert lose(connection) is CloseReason.PEER_CLOSED

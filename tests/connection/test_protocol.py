@@ -239,7 +239,7 @@ def test_doubleLoss() -> None:
     connected(protocol)
     protocol.connectionLost(DONE)
     protocol.connectionLost(Failure(ConnectionLost()))
-    assert protocol.closeReason is CloseReason.PEER_CLOSED
+    assert protocol.closeReason is CloseReason.PROBE
     assert factory.closedCount == 1
     assert factory.conservation() == []
 

@@ -447,6 +447,8 @@ async def test_writeThatCannotGo(serve: Serve) -> None:
     async with serve(Discard) as server:
         peer = await server.connect()
         protocol = await server.protocol()
+        peer.transport.write(b"request")
+        await until(lambda: protocol.bytesRead)
         peer.transport.pauseProducing()
         written, writable = protocol.write(bytes(30_000_000)), protocol.whenWritable()
         await turn()

@@ -106,7 +106,7 @@ async def test_halfOpen(bottom: str) -> None:
         protocol.transport.loseConnection()
         await peer.whenEnded()
         await factory.whenEmpty()
-        assert protocol.closeReason is CloseReason.PEER_CLOSED
+        assert protocol.closeReason is CloseReason.PROBE  # it has sent its FIN alone
 
 
 async def test_halfOpenUntilTheBudget(bottom: str) -> None:
@@ -168,7 +168,7 @@ async def test_withoutAHeader(bottom: str) -> None:
         await peer.whenEnded()
         await server.factory.whenEmpty()
         assert protocol.told == ["read"]
-        assert protocol.closeReason is CloseReason.PEER_CLOSED
+        assert protocol.closeReason is CloseReason.PROBE
 
 
 async def test_hookRaises(bottom: str, loggedErrors: Any) -> None:

@@ -73,6 +73,7 @@ async def test_connections() -> None:
         await third.whenEnded()
         assert scrape("connections_open") == scrape("connections_limit") == 2
         assert scrape("connections_refused_total", rule="maxConnections") == 1
+        first.transport.write(b"hello")
         first.transport.loseConnection()
         await until(lambda: factory.closedCount)
         assert scrape("connections_open") == 1

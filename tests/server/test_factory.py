@@ -342,7 +342,7 @@ async def test_resetBeforeAccept() -> None:
         await until(lambda: server.factory.connectionCount == 1)
         assert server.factory.acceptedCount == server.factory.closedCount + 1
         reasons = {report.closeReason for report in server.events.of("connectionClosed")}
-        assert reasons <= {CloseReason.RESET}
+        assert reasons <= {CloseReason.PROBE}
 
 
 async def test_failedHandshake() -> None:

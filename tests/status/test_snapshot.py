@@ -71,6 +71,7 @@ async def test_reasons() -> None:
         first = await server.connect()
         second = await server.connect()
         await second.whenEnded()
+        first.transport.write(b"hello")
         first.transport.loseConnection()
         await factory.whenEmpty()
         status = (await ask(port)).data

@@ -84,8 +84,11 @@ class Told(TCPDemoProtocol):
 
 class Ours(Counting):
     """
-    A transport that tells its watcher of closes and aborts.
+    A transport that tells its watcher of closes and aborts.  Its client has said
+    something.
     """
+
+    bytesRead = 1
 
     def loseConnection(self) -> None:
         """

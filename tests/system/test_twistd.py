@@ -166,6 +166,7 @@ async def test_refused() -> None:
             rf"refused: 127\.0\.0\.1:{own} \(IPv4\) to 127\.0\.0\.1:{port}, by maxConnections"
         )
         await leave(second)
+        first.transport.write(b"bye")
         await leave(first)
         await child.whenPrinted("close 1: peer closed")
         third = await connect(port)
@@ -191,7 +192,8 @@ async def test_reset() -> None:
     """
     async with running(twistd(*LOCAL)) as child:
         raw = rawConnection(await portOf(child))
-        await child.whenPrinted("sent 1: ")
+        raw.sendall(b"hello")
+        await child.whenPrinted("data 1: ")
         reset(raw)
         await child.whenPrinted("close 1: reset after")
         assert "Traceback" not in child.out + child.err

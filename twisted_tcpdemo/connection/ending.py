@@ -14,6 +14,7 @@ from typing import Final
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.values.report import CloseReason
 
 PRESUMED: Final = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
@@ -21,6 +22,9 @@ PRESUMED: Final = (None, CloseReason.PEER_CLOSED, CloseReason.LOCAL_CLOSE)
 
 GRACEFUL: Final = (CloseReason.FIRST_BYTE, CloseReason.LIFETIME)
 """Budgets that may have caught a live peer: written bytes are flushed to it."""
+
+MOMENT: Final = 1.0
+"""Seconds in which a client that sends nothing and ends its connection is a probe."""
 
 _TLS_PACKAGES: Final = ("OpenSSL", "service_identity", "ssl")
 
@@ -65,3 +69,22 @@ def classify(cause: CloseReason | None, reason: Failure, bytesPending: int) -> C
     # a certificate.  None is imported here: without TLS they need not be installed.
     origin = type(error).__module__.partition(".")[0]
     return CloseReason.TLS_FAILED if origin in _TLS_PACKAGES else CloseReason.ERROR
+
+
+def isProbe(cause: CloseReason | None, reason: CloseReason, counts: Counts, age: float) -> bool:
+    """
+    Whether a client has only looked whether somebody listens, as the health check of a
+    load balancer does: it has connected and left, by FIN or RST, before it said anything.
+
+    This side did not begin to close, and the client did not leave in the midst of an
+    answer.
+
+    @param cause: the cause that L{blame} has chosen.
+    @param reason: the reason that L{classify} has found.
+    @param age: how long the connection has lasted, in seconds.
+    """
+    isPeers = reason is CloseReason.PEER_CLOSED or reason is CloseReason.RESET
+    if not isPeers or cause is CloseReason.LOCAL_CLOSE:
+        return False
+    isCut = 0 < counts.bytesPending < counts.bytesWritten
+    return not counts.bytesRead and not isCut and age < MOMENT

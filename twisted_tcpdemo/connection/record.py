@@ -21,7 +21,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface, implementer
 
-from twisted_tcpdemo.connection.ending import GRACEFUL, PRESUMED, blame, classify
+from twisted_tcpdemo.connection.ending import GRACEFUL, PRESUMED, blame, classify, isProbe
 from twisted_tcpdemo.connection.facts import Facts
 from twisted_tcpdemo.connection.pause import FirstPause
 from twisted_tcpdemo.connection.watch import BudgetWatch
@@ -236,8 +236,11 @@ class Connection(Facts):
             return
         counts = self.counts
         self.counts = final = finalOf(counts)
-        self.closeReason = classify(self._cause, reason, final.bytesPending)
         self.closedAt = self._clock.seconds()
+        ended = classify(self._cause, reason, final.bytesPending)
+        if self._slots is not None and isProbe(self._cause, ended, final, self.age):
+            ended = CloseReason.PROBE
+        self.closeReason = ended
         if isinstance(counts, Meter):
             counts.end()
         else:

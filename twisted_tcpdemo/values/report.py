@@ -31,6 +31,9 @@ class CloseReason(Enum):
     LOCAL_CLOSE = "local close"
     """This side closed first, with C{loseConnection}, and the peer took all."""
 
+    PROBE = "probe"
+    """The peer ended it within a moment, and had sent nothing: a health check, most often."""
+
     RESET = "reset"
     """The peer or the network broke it off: RST, or a TLS stream cut short."""
 
