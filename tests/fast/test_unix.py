@@ -375,6 +375,19 @@ async def test_names(path: Path) -> None:
         await closed(protocol)
 
 
+async def test_namesOfPeers(path: Path) -> None:
+    """
+    The path of a client, which the client has chosen, is escaped in log lines.
+    """
+    async with fastServer(path=path) as server:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(f"{path}\x1b[2J\n")
+            client.connect(str(path))
+            protocol = await accepted(server)
+            assert protocol.transport.logPrefix() == rf"Remembering,0,{path}\x1b[2J\n"
+            await closed(protocol)
+
+
 async def test_writesThrough(path: Path) -> None:
     """
     Bytes reach the kernel within the call of C{write()}.

@@ -68,6 +68,7 @@ from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
+from twisted_tcpdemo.values.text import printable
 
 _log = Logger(namespace="tcpdemo")
 
@@ -349,7 +350,8 @@ class UNIXServerTransport(UNIXTransport, Server):
         return f"<{self._name} #{self.sessionno} on {_shown(self.getHost().name)}>"
 
     def _madeLogstr(self) -> str:
-        return f"{self._prefix()},{self.sessionno},{self.hostname}"
+        # The peer has chosen its path.
+        return f"{self._prefix()},{self.sessionno},{printable(str(self.hostname))}"
 
     def _rememberHost(self) -> None:
         """
