@@ -14,7 +14,7 @@ import pytest_twisted
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.waiting import turn
-from twisted_tcpdemo.service.signals import StopSignals
+from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 
 
 class Reactor:
@@ -59,11 +59,14 @@ class Reactor:
         """
         self.log.append("SIGTERM")
 
-    def callFromThread(self, function: Callable[[], object]) -> None:
+    def callFromThread(self, function: Callable[..., object], *args: object) -> None:
         """
         Call the function at once.
         """
-        function()
+        function(*args)
+
+
+OTHERS = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
 
 
 @pytest.fixture(autouse=True)
@@ -74,10 +77,11 @@ def handlers() -> Generator[None]:
     """
     # The tests' own reactor installs its handlers when it starts.
     pytest_twisted.blockon(turn())
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, *OTHERS)
     before = [signal.getsignal(number) for number in numbers]
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGTERM, signal.SIGQUIT, *OTHERS):
+        signal.signal(number, signal.SIG_DFL)
     yield
     for number, handler in zip(numbers, before, strict=True):
         signal.signal(number, handler)
@@ -211,6 +215,28 @@ def test_reactorWithoutHandlers(reactor: Reactor, signals: StopSignals) -> None:
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_quit(reactor: Reactor, signals: StopSignals) -> None:
+    """
+    SIGQUIT stops in the same order as SIGTERM, and a second signal hurries.
+    """
+    signals.take()
+    reactor.start()
+    send(signal.SIGQUIT, signal.SIGQUIT)
+    assert reactor.log == ["SIGTERM", "hurry"]
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_quitGivenBack(reactor: Reactor, signals: StopSignals, running: bool) -> None:
+    """
+    When the service stops, SIGQUIT is the system's again: the reactor has no handler of it.
+    """
+    signals.take()
+    if running:
+        reactor.start()
+    signals.giveBack()
+    assert signal.getsignal(signal.SIGQUIT) == signal.SIG_DFL
+
+
 def test_otherThread(reactor: Reactor, signals: StopSignals) -> None:
     """
     Outside the main thread no signal is taken, and nothing raises.
@@ -227,3 +253,64 @@ def test_reactorOfUnitTests() -> None:
     """
     StopSignals(MemoryReactorClock(), lambda: None).take()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+# Signals that end nothing.
+
+
+@pytest.fixture
+def logSignals(reactor: Reactor) -> LogSignals:
+    """
+    Their handlers.
+    """
+    return LogSignals(reactor, reactor.log.append)
+
+
+@pytest.mark.parametrize("number", OTHERS)
+@pytest.mark.parametrize("running", [False, True])
+def test_told(
+    reactor: Reactor, logSignals: LogSignals, number: signal.Signals, running: bool
+) -> None:
+    """
+    A signal that ends nothing is told by its name, before the reactor runs and after.
+    """
+    logSignals.take()
+    if running:
+        reactor.start()
+    send(number, number)
+    assert reactor.log == [number.name] * 2
+    logSignals.giveBack()
+    assert signal.getsignal(number) == signal.SIG_DFL
+    logSignals.giveBack()
+
+
+@pytest.mark.parametrize("number", OTHERS)
+def test_handlerOfOthers(logSignals: LogSignals, number: signal.Signals) -> None:
+    """
+    A handler of others is left in place, such as that of C{nohup} or C{twistd --logfile}.
+    """
+    signal.signal(number, signal.SIG_IGN)
+    logSignals.take()
+    assert signal.getsignal(number) == signal.SIG_IGN
+    logSignals.giveBack()
+    assert signal.getsignal(number) == signal.SIG_IGN
+
+
+def test_installSignalHandlers(reactor: Reactor, logSignals: LogSignals) -> None:
+    """
+    Where the application has told its reactor to leave signals alone, these are left alone.
+    """
+    reactor.running = True
+    logSignals.take()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_logSignalsElsewhere(reactor: Reactor, logSignals: LogSignals) -> None:
+    """
+    Outside the main thread, and with a reactor that knows no signals, none is taken.
+    """
+    thread = Thread(target=logSignals.take)
+    thread.start()
+    thread.join()
+    LogSignals(MemoryReactorClock(), reactor.log.append).take()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
