@@ -161,6 +161,21 @@ def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
     budget.flush()
 
 
+def test_errors(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    After the first error of a kind the others are within the budget: each client can cause
+    one.
+    """
+    budget = LogBudget(3, clock)
+    observer = LoggingObserver(TCPDemoFactory(), budget)
+    for _ in range(10):
+        observer.serverError(Failure(OSError("\x1b[2J" + "x" * 5000)))
+    assert len(lines) == 3
+    assert all(text.startswith(r"error: \x1b[2J") and len(text) < 1100 for text in texts(lines))
+    clock.advance(1)
+    assert texts(lines)[3:] == ["7 errors, not shown"]
+
+
 async def test_server(lines: list[LogEvent]) -> None:
     """
     A flooded server counts every client, logs few lines, and leaves nothing

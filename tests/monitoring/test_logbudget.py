@@ -5,22 +5,20 @@ The budget of the log: a line for each event, or one for a thousand of them.
 from __future__ import annotations
 
 from io import StringIO
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, Logger, formatEvent, globalLogPublisher, jsonFileLogObserver
-from twisted.python.logfile import LogFile
-from twisted.python.reflect import namedAny
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher, jsonFileLogObserver
 
 from tests.support.commandline import factoryOf
 from tests.support.logs import texts
+from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.monitoring import logbudget
-from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
+from twisted_tcpdemo.monitoring.logbudget import AGAIN, MOST_KINDS, OTHERS, LogBudget
 from twisted_tcpdemo.twistd.programs import ReportProtocol
 
 
@@ -230,45 +228,69 @@ def test_sizes(clock: Clock, lines: list[LogEvent], count: int, text: str) -> No
     assert texts(lines) == [f"{text}, not shown"]
 
 
-def test_boundedLog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_share(clock: Clock, lines: list[LogEvent]) -> None:
     """
-    The log for twistd keeps a number of files of one size.
+    Events with a share of the lines are the first to give way, and take no line from
+    others.
     """
-    path = tmp_path / "server.log"
-    opened: list[LogFile] = []
+    budget = LogBudget(10, clock)
+    assert [budget.shows("probes", share=0.2) for _ in range(4)] == [True, True, False, False]
+    assert [budget.shows("connections") for _ in range(9)] == [True] * 8 + [False]
+    clock.advance(1)
+    assert texts(lines) == ["2 probes, 1 connections, not shown"]
+    clock.advance(2)
+    for _ in range(100):
+        budget.shows("probes", share=0.2)
+    assert budget.shows("connections")
+    budget.flush()
 
-    def small(path: str) -> LogFile:
-        opened.append(boundedFile(path, 1000, 3))
-        return opened[0]
 
-    monkeypatch.setenv("TCPDEMO_LOG", str(path))
-    monkeypatch.setattr(logbudget, "boundedFile", small)
-    logger = Logger("tcpdemo", observer=boundedLog())
+def test_firstOfItsKind(clock: Clock) -> None:
+    """
+    The first error of a kind is new at any time, and takes a line.
+    """
+    budget = LogBudget(2, clock)
+    assert budget.isNew("a") and not budget.isNew("a")
+    assert budget.shows("x") and not budget.shows("x")
+    assert budget.isNew("b")
+    clock.advance(AGAIN - 1)
+    assert not budget.isNew("a")
+    clock.advance(1)
+    assert budget.isNew("a")
+    budget.flush()
+
+
+def test_kindsWithoutABound() -> None:
+    """
+    Without a rate every error is new.
+    """
+    assert all(LogBudget().isNew("a") for _ in range(3))
+
+
+def test_kindsOfASummary(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    A summary tells only so many kinds apart, and counts the rest.
+    """
+    budget = LogBudget(1, clock)
+    budget.shows("x")
     for number in range(1000):
-        logger.info("line {number} is written", number=number)
-    opened[0].close()
-    files = sorted(tmp_path.iterdir())
-    assert [file.name for file in files] == ["server.log", *(f"server.log.{n}" for n in (1, 2, 3))]
-    assert sum(file.stat().st_size for file in files) < 5000
-    logged = "".join(file.read_text() for file in files)
-    assert "line 999 is written" in logged
+        budget.shows(f"kind {number}")
+    clock.advance(1)
+    [summary] = lines
+    assert len(summary["notShown"]) == MOST_KINDS + 1
+    assert summary["notShown"][OTHERS]["count"] == 1000 - MOST_KINDS
 
 
-def test_formerPlace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_otherThread(lines: list[LogEvent]) -> None:
     """
-    Unit files that name the former place of the log go on working, with a warning
-    that names the new one.
+    Events in another thread are counted, and the summary is written in the reactor's.
     """
-    opened: list[LogFile] = []
+    budget = LogBudget(1)
 
-    def remembered(path: str) -> LogFile:
-        opened.append(boundedFile(path))
-        return opened[0]
+    def log() -> None:
+        for _ in range(5):
+            budget.shows("x")
 
-    monkeypatch.setenv("TCPDEMO_LOG", str(tmp_path / "server.log"))
-    monkeypatch.setattr(logbudget, "boundedFile", remembered)
-    with pytest.warns(FutureWarning, match=r"say --logger=twisted_tcpdemo\.monitoring\.boundedLog"):
-        observer = namedAny("twisted_tcpdemo.logbudget.boundedLog")()
-    Logger("tcpdemo", observer=observer).info("it is written")
-    opened[0].close()
-    assert "it is written" in (tmp_path / "server.log").read_text()
+    await deferToThread(log)
+    await until(lambda: lines)
+    assert texts(lines) == ["4 x, not shown"]

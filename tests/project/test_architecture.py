@@ -70,6 +70,7 @@ ELSEWHERE = {
     "fast.port": "fast/test_endpoint.py",
     "transports.halfclose": "contract/test_halfclose.py",
     "connection.pause": "contract/test_contract.py",
+    "monitoring.processlog": "system/test_operators.py",
     "service.startup": "twistd/test_tap.py",
     "control.start": "control/test_routes.py",
     "status.metrics": "status/test_site.py",
@@ -87,9 +88,10 @@ FAST_LANE = {
     *(f"fast.{name}" for name in ("accepting", "connecting", "connector", "encrypting")),
     *(f"fast.{name}" for name in ("poller", "port", "reactor", "transport", "unix")),
     "tls.context",
+    "monitoring.logfiles",
 }
-"""Modules that subclass Twisted's own transport, or take its layers apart, and may use
-its private names."""
+"""Modules that subclass Twisted's own transport, or take its layers or its log apart, and
+may use its private names."""
 
 
 @cache

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from twisted_tcpdemo.values.text import printable, splitCharacter
+from twisted_tcpdemo.values.text import printable, printableLines, splitCharacter
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,21 @@ def test_harmless(data: str | bytes) -> None:
     assert len(shown.splitlines()) <= 1
     assert not any(unicodedata.category(c).startswith("C") for c in shown)
     shown.encode()
+
+
+@given(some.text(some.characters(exclude_categories=[])), some.integers(0, 20))
+def test_lines(text: str, limit: int) -> None:
+    """
+    Lines of others keep their layout and their backslashes, and lose all that acts on a
+    terminal, and what is too long.
+    """
+    shown = printableLines(text, limit)
+    assert not any(unicodedata.category(c).startswith("C") for c in shown if c not in "\n\t")
+    assert shown.count("\n") == text[:limit].count("\n")
+    shown.encode()
+    if len(text) > limit:
+        assert shown.endswith(f"... (+{len(text) - limit} more)")
+    assert printableLines(shown, 1000) == shown
 
 
 @given(some.text(some.characters(exclude_categories=["Cs"])))

@@ -8,13 +8,22 @@ extra C{metrics}, and is imported when it is first asked for.
 
 from typing import TYPE_CHECKING
 
+from twisted_tcpdemo.monitoring.guard import guardedLog
 from twisted_tcpdemo.monitoring.log import LoggingObserver
-from twisted_tcpdemo.monitoring.logbudget import LogBudget, boundedFile, boundedLog
+from twisted_tcpdemo.monitoring.logbudget import LogBudget
+from twisted_tcpdemo.monitoring.logfiles import boundedFile, boundedLog
 
 if TYPE_CHECKING:
     from twisted_tcpdemo.monitoring.metrics import collectorFor
 
-__all__ = ["LogBudget", "LoggingObserver", "boundedFile", "boundedLog", "collectorFor"]
+__all__ = [
+    "LogBudget",
+    "LoggingObserver",
+    "boundedFile",
+    "boundedLog",
+    "collectorFor",
+    "guardedLog",
+]
 
 
 def __getattr__(name: str) -> object:

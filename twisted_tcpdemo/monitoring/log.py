@@ -4,18 +4,31 @@ The log of a server: every event in a line.
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import IConnectionObserver
+from twisted_tcpdemo.monitoring.failures import LONGEST_MESSAGE, kindOf
 from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.values.addresses import endpointOf
-from twisted_tcpdemo.values.report import Addresses, ConnectionReport, Refusal, WatermarkCrossing
+from twisted_tcpdemo.values.report import (
+    Addresses,
+    CloseReason,
+    ConnectionReport,
+    Refusal,
+    WatermarkCrossing,
+)
+from twisted_tcpdemo.values.text import printable
 
 _log = Logger(namespace="tcpdemo")
+
+PROBE_SHARE: Final = 0.1
+"""The share of the budget up to which health checks have lines of their own."""
 
 
 @implementer(IConnectionObserver)
@@ -81,7 +94,13 @@ class LoggingObserver:
         See L{IConnectionObserver}.
         """
         assert report.closeReason is not None
-        if not self._budget.shows("closed", report.bytesRead, report.bytesWritten):
+        if report.closeReason is CloseReason.PROBE:
+            isShown = self._budget.shows(
+                "probes", bytesWritten=report.bytesWritten, share=PROBE_SHARE
+            )
+        else:
+            isShown = self._budget.shows("closed", report.bytesRead, report.bytesWritten)
+        if not isShown:
             self._flushAtRest()
             return
         _log.info(
@@ -115,7 +134,9 @@ class LoggingObserver:
         """
         See L{IConnectionObserver}.
         """
-        _log.error("error: {reason}", reason=failure.getErrorMessage())
+        if self._budget.isNew(kindOf(failure)) or self._budget.shows("errors"):
+            reason = printable(failure.getErrorMessage(), LONGEST_MESSAGE)
+            _log.error("error: {reason}", reason=reason)
 
     def _flushAtRest(self) -> None:
         """

@@ -6,18 +6,18 @@ than serving the client, and stays on the disk.  So the budget is asked before a
 line is made.  In a quiet second each event has its line; in a flood events are
 only counted, and one summary a second tells the counts.
 
-Errors and the operator's own actions (listening, draining) do not ask.
+The operator's own actions (listening, draining) do not ask.  Errors, and the lines of
+others' code, ask in the L{LogGuard<twisted_tcpdemo.monitoring.guard.LogGuard>}.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import ILogObserver, Logger, textFileLogObserver
-from twisted.python.logfile import LogFile
+from twisted.logger import Logger
+from twisted.python import threadable
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.transports.layers import clockOf
@@ -27,6 +27,19 @@ _log = Logger(namespace="tcpdemo")
 
 PERIOD: Final = 1.0
 """Seconds over which lines are counted, and between two summaries."""
+
+AGAIN: Final = 600.0
+"""Seconds after which a kind of error is new again: the log has its traceback then also
+when older files are gone."""
+
+MOST_KNOWN: Final = 64
+"""Kinds that are new in this time.  Code has few of them; a peer shall not make more."""
+
+MOST_KINDS: Final = 50
+"""Kinds of events that a summary tells apart."""
+
+OTHERS: Final = "other events"
+"""The word for the rest of them."""
 
 
 class _Tally:
@@ -81,9 +94,12 @@ class LogBudget:
         self._asked = 0
         self._flood = False
         self._unsaid: dict[str, _Tally] = {}
+        self._known: dict[object, float] = {}
         self._call: IDelayedCall | None = None
 
-    def shows(self, what: str, bytesRead: int = 0, bytesWritten: int = 0) -> bool:
+    def shows(
+        self, what: str, bytesRead: int = 0, bytesWritten: int = 0, share: float = 1.0
+    ) -> bool:
         """
         Ask whether an event may have its line.  If not, it is counted.
 
@@ -91,26 +107,77 @@ class LogBudget:
             connections"}.
         @param bytesRead: bytes read in this event, for the summary.
         @param bytesWritten: bytes written in this event, for the summary.
+        @param share: the share of the lines of a period up to which such events have
+            theirs.  Those with less than a whole share are the first to give way, and
+            take no line from others.
         """
         rate = self.rate
         if rate is None:
             return True
+        self._look(rate)
+        if not self._flood and self._asked < rate * share:
+            self._asked += 1
+            return True
+        if share == 1:
+            self._asked += 1
+            self._flood = True
+        self._count(what, bytesRead, bytesWritten)
+        return False
+
+    def isNew(self, kind: object) -> bool:
+        """
+        Ask whether an error is the first of its kind, and is written in full at any
+        time.  Without a bound every error is.
+
+        @param kind: see L{kindOf<twisted_tcpdemo.monitoring.failures.kindOf>}.
+        """
+        if self.rate is None:
+            return True
+        now = self._look(self.rate)
+        if now - self._known.get(kind, -AGAIN) < AGAIN:
+            return False
+        if len(self._known) >= MOST_KNOWN:
+            self._known = {k: at for k, at in self._known.items() if now - at < AGAIN}
+            if len(self._known) >= MOST_KNOWN:
+                return False
+        self._known[kind] = now
+        self._asked += 1
+        return True
+
+    def _look(self, rate: int) -> float:
+        """
+        Look whether another period has begun.
+
+        @return: the time.
+        """
         now = (self._seconds or self._read)()
         if not self._began <= now < self._ends:  # a clock may be set back, too
             self._begin(now, rate)
-        self._asked += 1
-        if not self._flood and self._asked <= rate:
-            return True
-        self._flood = True
-        tally = self._unsaid.get(what)
+        return now
+
+    def _count(self, what: str, bytesRead: int, bytesWritten: int) -> None:
+        unsaid = self._unsaid
+        if what not in unsaid and len(unsaid) >= MOST_KINDS:
+            what = OTHERS
+        tally = unsaid.get(what)
         if tally is None:
-            tally = self._unsaid[what] = _Tally()
-            if self._call is None:
-                self._call = self._theClock().callLater(PERIOD, self.flush)
+            tally = unsaid[what] = _Tally()
+            if threadable.ioThread is None or threadable.isInIOThread():
+                self._arrange()
+            else:
+                from twisted.internet import reactor
+
+                reactor.callFromThread(self._arrange)
         tally.count += 1
         tally.bytesRead += bytesRead
         tally.bytesWritten += bytesWritten
-        return False
+
+    def _arrange(self) -> None:
+        """
+        Write a summary when the period is over.
+        """
+        if self._call is None:
+            self._call = self._theClock().callLater(PERIOD, self.flush)
 
     def flush(self) -> None:
         """
@@ -150,29 +217,6 @@ class LogBudget:
 
 UNBOUNDED: Final = LogBudget()
 """The budget of a writer that was given none."""
-
-
-def boundedLog() -> ILogObserver:
-    """
-    A log of a bounded size, for C{twistd
-    --logger=twisted_tcpdemo.monitoring.boundedLog}.  C{twistd --logfile} keeps every
-    rotated file for ever.
-
-    The environment variable C{TCPDEMO_LOG} names its file; without it the name is
-    C{tcpdemo.log}.
-    """
-    file: Any = boundedFile(os.environ.get("TCPDEMO_LOG", "tcpdemo.log"))
-    observer: ILogObserver = textFileLogObserver(file)
-    return observer
-
-
-def boundedFile(path: str, size: int = 10_000_000, older: int = 10) -> LogFile:
-    """
-    A file of at most C{size} bytes and one line, which keeps C{older} former ones
-    as C{path.1}, C{path.2} and so on.
-    """
-    folder, name = os.path.split(os.path.abspath(path))
-    return LogFile(name, folder, rotateLength=size, maxRotatedFiles=older)
 
 
 def _size(count: int) -> str:

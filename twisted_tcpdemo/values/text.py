@@ -16,6 +16,9 @@ _UNSAFE = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 and paragraph separators (Unicode Standard, section 4.5)."""
 
 
+_LAYOUT = str.maketrans("", "", "\n\t")
+
+
 def printable(data: str | bytes, limit: int | None = None) -> str:
     r"""
     Text that is safe on one line of a log or a terminal.
@@ -37,6 +40,23 @@ def printable(data: str | bytes, limit: int | None = None) -> str:
     text = "".join(map(_shape, shown)) if not _plain(shown) else shown
     rest = 0 if limit is None else max(0, total - limit)
     return f"{text}... (+{rest} more)" if rest else text
+
+
+def printableLines(text: str, limit: int) -> str:
+    r"""
+    Lines that are safe in a log or a terminal, where others have composed them.
+
+    As L{printable}, but newlines, tabs and backslashes stay as they are: the text may
+    have escapes already.
+
+    @param limit: how many characters to show at the most; C{... (+123 more)} stands for
+        the rest.
+    """
+    shown = text[:limit]
+    if not shown.translate(_LAYOUT).isprintable():
+        shown = "".join(c if c in "\n\t\\" else _shape(c) for c in shown)
+    rest = len(text) - limit
+    return f"{shown}... (+{rest} more)" if rest > 0 else shown
 
 
 def splitCharacter(data: bytes) -> tuple[bytes, bytes]:
