@@ -101,6 +101,26 @@ def test_behindProxy() -> None:
         assert client.makefile("rb").readline() == b"192.0.2.7, by way of 127.0.0.1\n"
 
 
+def test_boundedLog() -> None:
+    """
+    The example of a bounded log has one traceback, however often its protocol raises.
+    """
+    with running("bounded_log.py") as process:
+        assert process.stdout is not None
+        while not (found := re.search(r"listening on \S*:(\d+)", process.stdout.readline())):
+            assert process.poll() is None
+        port = int(found[1])
+        for _ in range(5):
+            with connectTo(port) as client:
+                client.sendall(b"1 2 \x1b[2J")
+                client.recv(100)
+        process.terminate()
+        output, errors = process.communicate(timeout=10)
+    assert output.count("Traceback") == 1
+    assert output.count("as before)") == 4
+    assert "\x1b" not in output and errors == ""
+
+
 def test_unitTest() -> None:
     """
     The example of a unit test passes.

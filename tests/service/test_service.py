@@ -13,7 +13,7 @@ import pytest
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -530,3 +530,73 @@ async def test_failedDrain(
     monkeypatch.setattr(factory, "drain", lambda deadline, spread: succeed("nothing to report"))
     monkeypatch.setattr(service, "_drained", lambda report: report)
     assert await service.stopService() == "nothing to report"
+
+
+class RememberingLog:
+    """
+    A log that remembers what it was asked.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def begin(self) -> None:
+        """
+        Remember it.
+        """
+        self.asked.append("begin")
+
+    def check(self) -> None:
+        """
+        Remember it.
+        """
+        self.asked.append("check")
+
+    def reopen(self, signalName: str) -> None:
+        """
+        Remember the signal.
+        """
+        self.asked.append(signalName)
+
+    def end(self) -> None:
+        """
+        Remember it.
+        """
+        self.asked.append("end")
+
+
+def test_processLog(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
+    """
+    The log of the process is bounded before the first client and until the last one has
+    gone, and is looked at when the process has its last privileges.
+    """
+    processLog = RememberingLog()
+    service = serviceOf(factory, reactor, log=processLog)
+    service.privilegedStartService()
+    assert processLog.asked == ["begin"]
+    service.startService()
+    assert processLog.asked == ["begin", "check"]
+    join(factory)
+    service.stopService()
+    assert processLog.asked == ["begin", "check"]
+    factory.connections[0].connectionLost(Failure(ConnectionDone()))
+    assert processLog.asked == ["begin", "check", "end"]
+    service.startService()
+    assert processLog.asked[3:] == ["begin", "check"]
+    service.stopService()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_signalsOfTheLog(
+    factory: TCPDemoFactory, reactor: MemoryReactorClock, log: list[str], given: bool
+) -> None:
+    """
+    The signals that reopen a log reach it, if there is one; all others are told in a line.
+    """
+    processLog = RememberingLog()
+    service = serviceOf(factory, reactor, log=processLog if given else None)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):
+        service._reopen(name)
+    assert processLog.asked == (["SIGHUP", "SIGUSR1"] if given else [])
+    told = ["SIGUSR2"] if given else ["SIGHUP", "SIGUSR1", "SIGUSR2"]
+    assert log == [f"{name}: nothing is to be done for it" for name in told]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.service.signals import StopSignals
+from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.values.addresses import endpointOf
@@ -31,6 +31,33 @@ _log = Logger(namespace="tcpdemo")
 
 WAITING_INTERVAL = 2.0
 """Seconds between two lines about the connections that are waited for."""
+
+
+class ProcessLog(Protocol):
+    """
+    The log of a process, as its service sees it: L{BoundedProcessLog
+    <twisted_tcpdemo.monitoring.processlog.BoundedProcessLog>}.
+    """
+
+    def begin(self) -> None:
+        """
+        Bound the log, before the first client.
+        """
+
+    def check(self) -> None:
+        """
+        Say what the log cannot do: the process has its last privileges now.
+        """
+
+    def reopen(self, signalName: str) -> None:
+        """
+        Open the files of the log again.
+        """
+
+    def end(self) -> None:
+        """
+        Bound the log no more.
+        """
 
 
 class TCPDemoService(Service):
@@ -54,6 +81,7 @@ class TCPDemoService(Service):
         reactor: AnyReactor = None,
         drain: float | None = 10.0,
         spread: float = 0.0,
+        log: ProcessLog | None = None,
     ) -> None:
         """
         @param endpoints: the endpoints to listen on, each with its name in error
@@ -63,6 +91,7 @@ class TCPDemoService(Service):
         @param drain: seconds that connections have to end when the service
             stops; L{None} for as long as they take.
         @param spread: seconds over which idle connections are closed then.
+        @param log: the log of the process; L{None} to leave it as it is.
         @raise TypeError: for a time that is no number.
         @raise ValueError: for a time that is negative or not finite.
         """
@@ -73,10 +102,12 @@ class TCPDemoService(Service):
         self._reactor = reactor
         self._drain = drain
         self._spread = spread
+        self._log = log
         self._run: object = None
         self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint]] = []
         self._shuttingDown = False
         self._signals: StopSignals | None = None
+        self._logSignals: LogSignals | None = None
         self._trigger: object = None
 
     def privilegedStartService(self) -> None:
@@ -99,6 +130,8 @@ class TCPDemoService(Service):
         """
         super().startService()
         self._begin(False)
+        if self._log is not None:
+            self._log.check()
 
     def _begin(self, privileged: bool) -> None:
         if self._run is None:
@@ -124,6 +157,10 @@ class TCPDemoService(Service):
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
         self._signals = StopSignals(reactor, self._hurry)
         self._signals.take()
+        self._logSignals = LogSignals(reactor, self._reopen)
+        self._logSignals.take()
+        if self._log is not None:
+            self._log.begin()
 
     def _listen(self, name: str, endpoint: StreamServer) -> None:
         failures: list[Failure] = []
@@ -153,8 +190,10 @@ class TCPDemoService(Service):
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
         drained = self._factory.drain(self._drain, self._spread)
-        if self._signals is not None:
+        if self._signals is not None and self._logSignals is not None:
             self._signals.giveBack()
+            if not self._shuttingDown:
+                self._logSignals.giveBack()
         if self._factory.connectionCount:
             waiting = LoopingCall(self._tellWaiting)
             waiting.clock = steady(self._reactor or _installedReactor())
@@ -171,6 +210,8 @@ class TCPDemoService(Service):
     def _drained(self, report: DrainReport) -> DrainReport:
         if report.finished or report.aborted:
             _log.info(f"drained: {DRAIN_SUMMARY}", **asdict(report))
+        if self._log is not None and self._run is None:
+            self._log.end()
         return report
 
     def _shutdown(self) -> None:
@@ -184,6 +225,12 @@ class TCPDemoService(Service):
 
     def _hurry(self) -> None:
         self._factory.drain(0)
+
+    def _reopen(self, signalName: str) -> None:
+        if self._log is not None and signalName != "SIGUSR2":
+            self._log.reopen(signalName)
+        else:
+            _log.info("{signalName}: nothing is to be done for it", signalName=signalName)
 
 
 def _cannotTell(failure: Failure) -> None:

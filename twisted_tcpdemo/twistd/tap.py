@@ -19,6 +19,7 @@ from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
+from twisted_tcpdemo.monitoring.processlog import BoundedProcessLog
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Accompanied, Companion
 from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser, proxiedEndpoint
@@ -52,8 +53,9 @@ def makeService(options: Options) -> IService:
     factory = _factory(options, logBudget)
     factory.addObserver(LoggingObserver(factory, logBudget))
     endpoints = _endpoints(lane, options, factory.noDelay)
+    log = BoundedProcessLog(logBudget)
     service = TCPDemoService(
-        factory, endpoints, reactor=reactor, **options.settings(TCPDemoService)
+        factory, endpoints, reactor=reactor, log=log, **options.settings(TCPDemoService)
     )
     companions = _companions(lane, options, factory)
     return Accompanied(service, *companions) if companions else service
