@@ -5,6 +5,7 @@ The log: the line of each event.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.logs import texts
 from tests.support.peers import serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, ConnectionReport, TCPDemoFactory
-from twisted_tcpdemo.monitoring.log import LoggingObserver
+from twisted_tcpdemo.monitoring.log import MOST_PROBERS, LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.twistd.programs import ReportProtocol
 from twisted_tcpdemo.values.report import Refusal
@@ -159,6 +160,38 @@ def test_neverSuppressed(clock: Clock, lines: list[LogEvent]) -> None:
     observer.listening(IPv4Address("TCP", "127.0.0.1", 18001))
     assert texts(lines) == ["error: out of descriptors", "listening on 127.0.0.1:18001 (IPv4)"]
     budget.flush()
+
+
+def test_probes(clock: Clock, lines: list[LogEvent]) -> None:
+    """
+    The lines of health checks are the first to give way: those about their ends, and those
+    about the beginnings of the next ones from the same address.
+    """
+
+    class Listening(TCPDemoFactory):
+        listening = True  # type: ignore[assignment]
+
+    budget = LogBudget(10, clock)
+    observer = LoggingObserver(Listening(), budget)
+    probe, other = IPv4Address("TCP", "192.0.2.1", 1), IPv4Address("TCP", "192.0.2.2", 1)
+
+    def visit(peer: IPv4Address, reason: CloseReason) -> list[str]:
+        before = len(lines)
+        opened = ConnectionReport(other, peer, 1, 0, 0, 0, 0.0, 0.0)
+        observer.connectionOpened(opened)
+        observer.connectionClosed(replace(opened, closeReason=reason))
+        return [text.partition(":")[0] for text in texts(lines[before:])]
+
+    assert visit(probe, CloseReason.PROBE) == ["connection 1"]
+    assert visit(probe, CloseReason.PROBE) == []
+    assert visit(other, CloseReason.PEER_CLOSED) == ["connection 1", "close 1"]
+    assert visit(probe, CloseReason.PEER_CLOSED) == ["close 1"]
+    assert visit(probe, CloseReason.PEER_CLOSED) == ["connection 1", "close 1"]
+    for number in range(1000):
+        visit(IPv4Address("TCP", f"198.51.100.{number}", 1), CloseReason.PROBE)
+    assert len(observer._probers) == MOST_PROBERS
+    clock.advance(1)
+    assert "1,002 probes" in texts(lines)[-1]
 
 
 def test_errors(clock: Clock, lines: list[LogEvent]) -> None:

@@ -47,8 +47,9 @@ from twisted_tcpdemo.monitoring.failures import (
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.values.text import printable, printableLines
 
-OURS: Final = "tcpdemo"
-"""The namespace of events that have asked the budget already."""
+UNASKED: Final = {"tcpdemo", "twisted.internet.base"}
+"""Namespaces of events that pass without a failure: our own, and the reactor's, which tells
+of signals."""
 
 LONGEST_TEXT: Final = 2000
 """Characters of an event's own text."""
@@ -82,7 +83,7 @@ class LogGuard:
         failure = event.get("log_failure") or event.get("failure")
         if isinstance(failure, Failure):
             told = self._failed(event, failure)
-        elif event.get("log_namespace") == OURS:
+        elif event.get("log_namespace") in UNASKED:
             told = event
         else:
             told = self._said(event)

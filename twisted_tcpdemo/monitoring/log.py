@@ -30,6 +30,9 @@ _log = Logger(namespace="tcpdemo")
 PROBE_SHARE: Final = 0.1
 """The share of the budget up to which health checks have lines of their own."""
 
+MOST_PROBERS: Final = 64
+"""Addresses of health checks that are known."""
+
 
 @implementer(IConnectionObserver)
 class LoggingObserver:
@@ -45,6 +48,7 @@ class LoggingObserver:
         """
         self._factory = factory
         self._budget = budget
+        self._probers: dict[str | None, None] = {}
 
     def listening(self, address: IAddress) -> None:
         """
@@ -65,7 +69,8 @@ class LoggingObserver:
         """
         See L{IConnectionObserver}.
         """
-        if not self._budget.shows("connections"):
+        share = PROBE_SHARE if report.remote.address in self._probers else 1.0
+        if not self._budget.shows("connections", share=share):
             return
         _log.info(
             "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
@@ -94,13 +99,10 @@ class LoggingObserver:
         See L{IConnectionObserver}.
         """
         assert report.closeReason is not None
-        if report.closeReason is CloseReason.PROBE:
-            isShown = self._budget.shows(
-                "probes", bytesWritten=report.bytesWritten, share=PROBE_SHARE
-            )
-        else:
-            isShown = self._budget.shows("closed", report.bytesRead, report.bytesWritten)
-        if not isShown:
+        isProbe = report.closeReason is CloseReason.PROBE
+        self._know(report.remote.address, isProbe)
+        what, share = ("probes", PROBE_SHARE) if isProbe else ("closed", 1.0)
+        if not self._budget.shows(what, report.bytesRead, report.bytesWritten, share):
             self._flushAtRest()
             return
         _log.info(
@@ -137,6 +139,17 @@ class LoggingObserver:
         if self._budget.isNew(kindOf(failure)) or self._budget.shows("errors"):
             reason = printable(failure.getErrorMessage(), LONGEST_MESSAGE)
             _log.error("error: {reason}", reason=reason)
+
+    def _know(self, address: str | None, isProbe: bool) -> None:
+        """
+        Remember whether a client has last been a health check: its next connection is
+        likely to be one.
+        """
+        self._probers.pop(address, None)
+        if isProbe:
+            if len(self._probers) >= MOST_PROBERS:
+                del self._probers[next(iter(self._probers))]
+            self._probers[address] = None
 
     def _flushAtRest(self) -> None:
         """
