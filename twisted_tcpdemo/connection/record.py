@@ -34,7 +34,13 @@ from twisted_tcpdemo.interfaces import (
 )
 from twisted_tcpdemo.transports.counts import finalOf
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
-from twisted_tcpdemo.transports.layers import accepts, bottomOf, clockOf, isHandshaking
+from twisted_tcpdemo.transports.layers import (
+    accepts,
+    bottomOf,
+    clockOf,
+    hasBegunTLS,
+    isHandshaking,
+)
 from twisted_tcpdemo.transports.meter import Meter
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 from twisted_tcpdemo.values.report import CloseReason
@@ -239,7 +245,8 @@ class Connection(Facts):
         self.closedAt = self._clock.seconds()
         ended = classify(self._cause, reason, final.bytesPending)
         if self._slots is not None and isProbe(self._cause, ended, final, self.age):
-            ended = CloseReason.PROBE
+            # A handshake is something that the client has said.
+            ended = ended if hasBegunTLS(self.transport) else CloseReason.PROBE
         self.closeReason = ended
         if isinstance(counts, Meter):
             counts.end()

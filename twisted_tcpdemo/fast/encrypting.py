@@ -32,7 +32,11 @@ from twisted_tcpdemo.tls.securesocket import SecureSocket
 class Encrypting(Connection):
     """
     A connection that can speak TLS.
+
+    @ivar hasBegunTLS: whether the peer has sent anything of a TLS handshake.
     """
+
+    hasBegunTLS = False
 
     reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
 
@@ -137,6 +141,7 @@ class Encrypting(Connection):
         """
         Note that bytes have come which are no plaintext yet.
         """
+        self.hasBegunTLS = True
         self.lastActivity = steady(self.reactor).seconds()
 
     def secureWaits(self) -> None:

@@ -50,7 +50,7 @@ class ToldFailure(Failure):
         """
         The traceback, whatever the detail.
         """
-        return f"{self.told}\n"
+        return self.told
 
     def getErrorMessage(self) -> str:
         """

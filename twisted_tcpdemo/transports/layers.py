@@ -231,6 +231,17 @@ def isHandshaking(transport: object) -> bool:
     return tls is not None and not tls._handshakeDone
 
 
+def hasBegunTLS(transport: object) -> bool:
+    """
+    Whether the peer has sent anything of a TLS handshake.  Of Twisted's own TLS it is known
+    only when the handshake is done.
+    """
+    if getattr(bottomOf(transport), "hasBegunTLS", False):
+        return True
+    tls = tlsOf(transport)
+    return tls is not None and bool(tls._handshakeDone)
+
+
 def tellsHandshake(transport: object) -> bool:
     """
     Whether the protocol of a transport with TLS will hear that the handshake is done.

@@ -213,6 +213,8 @@ async def test_log(host: str, tmp_path: Path) -> None:
             if ":" in host:
                 where = rf"\[{host}\]:{party.localPort} \(IPv6\)"
             await child.whenPrinted(rf"connection \d+: {where} to ")
+            party.transport.write(b"hello")
+            await party.whenReceived(5)
             await leave(party)
             await child.whenPrinted(r"close \d+: peer closed after")
         assert "refused" not in child.out
