@@ -184,7 +184,7 @@ def budgetOf(*arguments: str) -> LogBudget:
     The budget that a command line gives to report, and to the log of the server.
     """
     factory = factoryOf(*arguments)
-    [observer] = factory._observers._observers
+    [observer] = factory._observers.present
     budget: LogBudget = vars(factory.buildProtocol(None))["_budget"]
     assert vars(observer)["_budget"] is budget
     return budget

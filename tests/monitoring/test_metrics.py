@@ -242,7 +242,7 @@ def test_badDurations(bounds: tuple[float, ...]) -> None:
     factory = TCPDemoFactory(Discard)
     with pytest.raises(ValueError, match="rising"):
         TCPDemoCollector(factory, bounds)
-    assert not factory._observers
+    assert not factory._observers.present
 
 
 def test_conventions(idle: Scraper) -> None:

@@ -14,7 +14,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
@@ -238,6 +238,20 @@ def test_otherFactory(own: Any) -> None:
     assert protocol.factory is (own or factory)
     assert (factory.connectionCount, factory.refusedCount) == (1, 1)
     assert refused.disconnecting
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_factoryReplaced(counts: bool) -> None:
+    """
+    A protocol whose factory is replaced before it connects counts where it was built,
+    unless the other one counts too.
+    """
+    factory, other = TCPDemoFactory(Echo), TCPDemoFactory() if counts else Factory()
+    protocol = factory.buildProtocol(ADDRESS)
+    protocol.factory = other
+    protocol.makeConnection(StringTransport())
+    assert factory.connectionCount == (not counts)
+    assert not counts or other.connectionCount == 1
 
 
 @pytest.mark.parametrize("depth", [1, 2])

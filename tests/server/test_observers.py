@@ -54,10 +54,10 @@ def test_order() -> None:
             told.append(f"{self._name} {address}")
 
     observers = Observers()
-    assert not observers
+    assert not observers.present
     for name in ("first", "second"):
         observers.add(Named(name))
-    assert observers
+    assert len(observers.present) == 2
     observers.tell("listening", "x")
     assert told == ["first x", "second x"]
 

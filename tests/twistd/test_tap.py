@@ -69,7 +69,7 @@ def test_defaults() -> None:
     assert (factory.budgets.idle, service._drain) == (300, 10)
     assert isinstance(factory.buildProtocol(None), ReportProtocol)
     assert factory.buildProtocol(None)._preview == 256
-    assert [type(o) for o in factory._observers._observers] == [LoggingObserver]
+    assert [type(o) for o in factory._observers.present] == [LoggingObserver]
     [(name, endpoint)] = service._endpoints
     assert endpoint._port == 18001 and endpoint._backlog == 511
     assert name in {"[::]:18001", "0.0.0.0:18001"}

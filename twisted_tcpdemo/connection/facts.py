@@ -5,29 +5,23 @@ The facts of a connection: addresses, counts, times, and why it ended.
 from __future__ import annotations
 
 from contextlib import suppress
-from itertools import count
 from typing import Any
 
-from twisted.internet.interfaces import IAddress, IReactorTime, ITransport
+from twisted.internet.interfaces import IAddress, IReactorTime
 
-from twisted_tcpdemo.transports.counts import NOTHING, Counts
-from twisted_tcpdemo.transports.layers import (
-    countsItself,
-    descriptorOf,
-    hasLateAddresses,
-    isReading,
-)
+from twisted_tcpdemo.transports.counts import Counts
+from twisted_tcpdemo.transports.layers import descriptorOf, isReading
 from twisted_tcpdemo.transports.tcpinfo import tcpInfoOf
 from twisted_tcpdemo.values.readiness import isReadable
 from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, TCPInfo
 from twisted_tcpdemo.values.sendqueue import queuedBytes
 
-_identities = count(1)
-
 
 class Facts:
     """
-    The facts of one connection.  They stay readable when it is over.
+    The facts of one connection.  They stay readable when it is over.  L{Connection
+    <twisted_tcpdemo.connection.record.Connection>}, which is made for each client, sets
+    all of them in its own constructor.
 
     @ivar connectionID: a number, unique in the process, never reused.
     @ivar transport: the topmost transport, the one that the protocol has.
@@ -44,7 +38,6 @@ class Facts:
     __slots__ = (
         "__weakref__",
         "_clock",
-        "_countsItself",
         "_host",
         "_identified",
         "_peer",
@@ -58,21 +51,19 @@ class Facts:
         "transport",
     )
 
-    def __init__(self, transport: ITransport, clock: IReactorTime) -> None:
-        self.connectionID = next(_identities)
-        self.transport: Any = transport
-        self.counts: Counts = NOTHING
-        self.openedAt = 0.0
-        self.closingAt: float | None = None
-        self.closedAt: float | None = None
-        self.closeReason: CloseReason | None = None
-        self._clock = clock
-        # A transport that counts tells the addresses later, too.
-        self._countsItself = countsItself(transport)
-        self._host: IAddress | None = None if self._countsItself else transport.getHost()
-        self._peer: IAddress | None = None if self._countsItself else transport.getPeer()
-        self._identified = self._countsItself or not hasLateAddresses(transport)
-        self._tcpInfo: TCPInfo | None = None
+    connectionID: int
+    transport: Any
+    counts: Counts
+    openedAt: float
+    closingAt: float | None
+    closedAt: float | None
+    closeReason: CloseReason | None
+
+    _clock: IReactorTime
+    _host: IAddress | None
+    _peer: IAddress | None
+    _identified: bool
+    _tcpInfo: TCPInfo | None
 
     @property
     def host(self) -> IAddress:

@@ -53,7 +53,7 @@ class TCPDemoProtocol(Protocol):
     _connection: Connection | None = None
     _beginsPaused = False
     _firstTimeout: float | None = None
-    _countedBy: ISlots | None = None  # where its factory is another one
+    _countedBy: ISlots | None = None  # the one that has built it, whatever its factory is
 
     def makeConnection(self, transport: ITransport) -> None:
         """
@@ -64,7 +64,9 @@ class TCPDemoProtocol(Protocol):
         """
         if self._connection is not None:
             self._connection.detach()
-        slots: ISlots | None = self.factory if ISlots.providedBy(self.factory) else self._countedBy
+        slots, factory = self._countedBy, self.factory
+        if factory is not slots and ISlots.providedBy(factory):
+            slots = factory
         connection = Connection(self, transport, slots)
         if slots is None:
             connection.attach()
@@ -72,7 +74,8 @@ class TCPDemoProtocol(Protocol):
             return
         self._connection = connection
         try:
-            self._applyEarlyWishes(connection)
+            if self._beginsPaused or self._firstTimeout is not None:
+                self._applyEarlyWishes(connection)
             super().makeConnection(transport)
         except BaseException:
             connection.abort(CloseReason.ERROR)

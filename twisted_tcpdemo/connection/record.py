@@ -13,6 +13,7 @@ transport may end the connection, and the end settles writes, budgets and the sl
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
@@ -32,13 +33,15 @@ from twisted_tcpdemo.interfaces import (
     ICountingTransport,
     ITransportWatcher,
 )
-from twisted_tcpdemo.transports.counts import finalOf
+from twisted_tcpdemo.transports.counts import NOTHING, finalOf
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.transports.layers import (
     accepts,
     bottomOf,
     clockOf,
+    countsItself,
     hasBegunTLS,
+    hasLateAddresses,
     isHandshaking,
 )
 from twisted_tcpdemo.transports.meter import Meter
@@ -50,6 +53,8 @@ _log = Logger(namespace="tcpdemo")
 AT_ONCE: Final = 64
 """Calls of C{whenWritable()} in a row whose Deferred may have fired already.  The next
 one fires in a later turn of the reactor, so that a loop lets the others have theirs."""
+
+_identities = count(1)
 
 
 class ISlots(Interface):
@@ -104,15 +109,30 @@ class Connection(Facts):
         @param slots: the factory that is asked for a slot; L{None} without one,
             as for most clients.
         """
-        super().__init__(transport, (slots and slots.clock) or clockOf(transport))
-        self.protocol: IConnectionHooks | None = protocol
+        # All in one place, as each client waits for it.
+        clock: IReactorTime | None = None
+        self._budgets = DEFAULT_BUDGETS
+        if slots is not None:
+            self._budgets, clock = slots.budgets, slots.clock
         self._slots = slots
-        self._budgets = slots.budgets if slots is not None else DEFAULT_BUDGETS
+        self._clock = clock or clockOf(transport)
+        self.connectionID = next(_identities)
+        self.protocol: IConnectionHooks | None = protocol
+        self.transport = transport
+        self.openedAt = 0.0
+        self.closingAt = self.closedAt = self.closeReason = None
+        self._host = self._peer = self._tcpInfo = None
+        if countsItself(transport):
+            # It tells the addresses later, too.
+            self.counts = self.transport
+            self._identified = True
+        else:
+            self.counts = NOTHING
+            self._host, self._peer = transport.getHost(), transport.getPeer()
+            self._identified = not hasLateAddresses(transport)
         self._cause: CloseReason | None = None
-        self._aborting = False
+        self._aborting = self._readEnded = self._writeEnded = False
         self._atOnce = 0
-        self._readEnded = False
-        self._writeEnded = False
         self._pending: PendingWrites | None = None
         self._watch: BudgetWatch | None = None
         self._pause: FirstPause | None = None
@@ -127,20 +147,21 @@ class Connection(Facts):
         """
         Begin to count, and to watch the budgets.
         """
-        protocol, transport = self.protocol, self.transport
-        assert protocol is not None
+        transport = self.transport
         self.openedAt = self._clock.seconds()
-        if self._countsItself:
-            self.counts = transport
-            transport.watcher = self
-            transport.budgets = self._budgets
+        if self.counts is transport:
+            self.transport.watcher = self
+            self.transport.budgets = self._budgets
+            handshaking = self.transport.handshaking
         else:
+            assert self.protocol is not None
             self.counts = meter = Meter(transport, self, self._clock)
-            meter.attach(protocol)
+            meter.attach(self.protocol)
             bottom = bottomOf(transport)
             if ICountingTransport.providedBy(bottom):
                 bottom.budgets = self._budgets
-        if self._budgets.fromTheStart or self.handshaking:
+            handshaking = isHandshaking(transport)
+        if handshaking or self._budgets.fromTheStart:
             self.watch().visit(self.openedAt)
 
     def detach(self) -> None:
@@ -397,9 +418,6 @@ class Connection(Facts):
         """
         Whether a TLS handshake has begun and not ended.
         """
-        if self._countsItself:
-            handshaking: bool = self.transport.handshaking
-            return handshaking
         return isHandshaking(self.transport)
 
     @property

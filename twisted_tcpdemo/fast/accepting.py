@@ -245,24 +245,19 @@ class AcceptingPort(Port):
 
     def _accepted(self, client: socket, name: Any) -> None:
         """
-        Take a client.
+        Take a client: give it to L{connect}, or to L{_stage} if there is a stage.
 
         @param name: its address, as C{accept} returns it.
         """
         raise NotImplementedError
 
-    def _serve(self, client: socket, name: Any, peer: IAddress) -> None:
+    def _stage(self, client: socket, name: Any, peer: IAddress) -> None:
         """
-        Connect a client, by way of the stage if there is one.
-
-        @param name: as for L{_accepted}.
-        @param peer: the same as one of Twisted's addresses.
+        Let the stage have a client.
         """
-        if self.stage is None:
-            self.connect(client, name, peer)
-        else:
-            self.sessionno += 1  # so that it counts as accepted, whatever comes of it
-            self.stage.receive(client, name, peer)
+        assert self.stage is not None
+        self.sessionno += 1  # so that it counts as accepted, whatever comes of it
+        self.stage.receive(client, name, peer)
 
     def connect(
         self, client: socket, name: Any, peer: IAddress, header: ProxyHeader | None = None
@@ -270,6 +265,7 @@ class AcceptingPort(Port):
         """
         Give a client its protocol and its transport, and connect them.
 
+        @param name: as for L{_accepted}.
         @param peer: the address that the factory and the protocol are told, unless
             a header has another.
         """

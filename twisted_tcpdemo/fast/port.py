@@ -168,7 +168,8 @@ class WriteThroughPort(AcceptingPort):
     def _accepted(self, client: socket, name: Name) -> None:
         if len(name) == 4:
             name = scoped(name)
-        self._serve(client, name, self._addressType("TCP", *name))
+        peer = self._addressType("TCP", *name)
+        (self.connect if self.stage is None else self._stage)(client, name, peer)
 
     def _addressOf(self, name: Name) -> IAddress:
         return self._addressType("TCP", *(scoped(name) if len(name) == 4 else name))

@@ -532,7 +532,7 @@ class UNIXPort(AcceptingPort, Port):
         AcceptingPort.connectionLost(self, reason)
 
     def _accepted(self, client: socket, name: str | bytes) -> None:
-        self._serve(client, name, addressOf(name))
+        (self.connect if self.stage is None else self._stage)(client, name, addressOf(name))
 
     def _addressOf(self, name: str | bytes) -> UNIXAddress:
         return addressOf(name)

@@ -177,10 +177,14 @@ class Capacity:
         """
         The rule that refuses a connection now, or L{None}.
         """
-        limit = self._limits.maxConnections
-        if limit is not None and len(self._connections) >= limit:
+        limits, opened = self._limits, len(self._connections)
+        limit = limits.maxConnections
+        if limit is not None and opened >= limit:
             return "maxConnections"
-        return None if self.hasDescriptors() else "descriptorLimit"
+        limit = limits.descriptorLimit
+        if limit is not None and opened + self._others >= limit:
+            return "descriptorLimit"
+        return None
 
     def hasDescriptors(self) -> bool:
         """

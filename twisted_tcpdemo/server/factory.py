@@ -337,7 +337,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
                 _builder(build)  # which raises
             built: object = build()
             if isinstance(built, TCPDemoProtocol):
-                built.factory = self
+                built.factory = built._countedBy = self
                 return built
             if not isProtocol(built):
                 raise TypeError(f"{build!r} built {built!r}, which is no protocol")
@@ -384,7 +384,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
 
     def _refused(self, rule: str, host: IAddress, peer: IAddress, detail: str = "") -> None:
         self._ledger.refuse(rule)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell("connectionRefused", Refusal(host, peer, rule, detail))
 
     def admit(self, connection: Connection) -> bool:
@@ -403,17 +403,19 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return False
         self._ledger.enter(connection)
         connection.attach()
-        options = socketOptionsOf(
-            self.noDelay,
-            self.keepAlive,
-            self.keepAliveInitialDelay,
-            self.keepAliveInterval,
-            self.keepAliveCount,
-        )
-        options.apply(transport)
+        # Most have all of their options from the port.
+        if self.keepAlive or getattr(transport, "inheritedNoDelay", None) is not self.noDelay:
+            options = socketOptionsOf(
+                self.noDelay,
+                self.keepAlive,
+                self.keepAliveInitialDelay,
+                self.keepAliveInterval,
+                self.keepAliveCount,
+            )
+            options.apply(transport)
         if self.pauseOnConnect:
             connection.pauseFirst(self.resumeAfter)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell("connectionOpened", connection.report(asking=False))
         if self.watermarks is not None:
             self._capacity.changed()
@@ -427,7 +429,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             return
         self._ledger.strike(connection)
         self._gate.leave(connection)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell("connectionClosed", connection.report())
         self._placeFreed()
         if self.watermarks is not None:

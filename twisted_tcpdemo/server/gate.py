@@ -27,10 +27,13 @@ _log = Logger(namespace="tcpdemo")
 class Gate:
     """
     Asks a policy, if there is one.  What the policy raises is logged.
+
+    @ivar policy: the policy in force, which only L{install} changes; L{None}: every
+        connection may come in.
     """
 
     def __init__(self) -> None:
-        self._policy: AdmissionPolicy | None = None
+        self.policy: AdmissionPolicy | None = None
         self._inside: dict[Connection, tuple[AdmissionPolicy, IAddress]] = {}
 
     @property
@@ -39,13 +42,6 @@ class Gate:
         The connections that a policy counts.
         """
         return self._inside
-
-    @property
-    def policy(self) -> AdmissionPolicy | None:
-        """
-        The policy in force; L{None}: every connection may come in.
-        """
-        return self._policy
 
     def install(self, policy: AdmissionPolicy | None, connections: Iterable[Connection]) -> None:
         """
@@ -58,7 +54,7 @@ class Gate:
             raise TypeError(f"{policy!r} does not provide IAdmissionPolicy")
         for connection in list(self._inside):
             self.leave(connection)
-        self._policy = policy
+        self.policy = policy
         if policy is not None:
             for connection in connections:
                 peer = connection.peer
@@ -75,7 +71,7 @@ class Gate:
 
         @return: the name of the rule that refuses it, or L{None}.
         """
-        policy = self._policy
+        policy = self.policy
         if policy is None:
             return None
         host, peer = connection.host, connection.peer

@@ -62,13 +62,12 @@ class ConnectionObserver:
 class Observers:
     """
     Observers, told in the order in which they were added.
+
+    @ivar present: the observers; only L{add} and L{remove} change them.
     """
 
     def __init__(self) -> None:
-        self._observers: tuple[Observer, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self._observers)
+        self.present: tuple[Observer, ...] = ()
 
     def add(self, observer: Observer) -> None:
         """
@@ -78,20 +77,20 @@ class Observers:
         """
         if not IConnectionObserver.providedBy(observer):
             raise TypeError(f"{observer!r} does not provide IConnectionObserver")
-        self._observers += (observer,)
+        self.present += (observer,)
 
     def remove(self, observer: Observer) -> None:
         """
         Tell an observer no more.  Nothing happens if it was not told.
         """
-        self._observers = tuple(other for other in self._observers if other is not observer)
+        self.present = tuple(other for other in self.present if other is not observer)
 
     def tell(self, event: str, fact: object) -> None:
         """
         Call a method of L{IConnectionObserver} on each observer.  What one
         raises is logged, and the others are called all the same.
         """
-        for observer in self._observers:
+        for observer in self.present:
             try:
                 getattr(observer, event)(fact)
             except Exception:

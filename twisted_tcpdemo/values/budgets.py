@@ -6,7 +6,7 @@ L{twisted_tcpdemo.connection.watch} keeps them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from twisted_tcpdemo.values.checks import nonNegative, number
 
@@ -36,6 +36,7 @@ class Budgets:
         the peer has taken all.  What it sends meanwhile is discarded.  Without it a
         connection is closed as soon as its bytes are with the operating system.
     @ivar lingerBytes: bytes that are discarded then, at most.
+    @ivar fromTheStart: whether any of them runs from the beginning of a connection.
     """
 
     firstByte: float | None = None
@@ -48,20 +49,17 @@ class Budgets:
     maxPending: int | None = None
     linger: float | None = 5.0
     lingerBytes: int | None = 2**25
+    fromTheStart: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            object.__setattr__(self, field.name, nonNegative(field.name, value))
+        for each in fields(self):
+            if each.init:
+                value = nonNegative(each.name, getattr(self, each.name))
+                object.__setattr__(self, each.name, value)
         share = number("lifetimeJitter", self.lifetimeJitter or 0.0, 0, 1)
         object.__setattr__(self, "lifetimeJitter", share)
-
-    @property
-    def fromTheStart(self) -> bool:
-        """
-        Whether any budget runs from the beginning of a connection.
-        """
-        return bool(self.firstByte or self.idle or self.lifetime or self.writeStall)
+        running = bool(self.firstByte or self.idle or self.lifetime or self.writeStall)
+        object.__setattr__(self, "fromTheStart", running)
 
 
 DEFAULT_BUDGETS = Budgets()
