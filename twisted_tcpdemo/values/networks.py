@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from socket import if_nametoindex
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from socket import AF_INET, AF_INET6, if_nametoindex, inet_pton
 from typing import Final, NamedTuple, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -77,11 +77,11 @@ class Networks:
         if source is None:
             return False
         version, number, ownZone = source
-        return any(
-            number >> shift in prefixes
-            for (itsVersion, zone, shift), prefixes in self._byPrefix.items()
-            if itsVersion == version and (not zone or zone == ownZone)
-        )
+        for (itsVersion, zone, shift), prefixes in self._byPrefix.items():
+            isSameKind = itsVersion == version and (not zone or zone == ownZone)
+            if isSameKind and number >> shift in prefixes:
+                return True
+        return False
 
     def __iter__(self) -> Iterator[Network]:
         return iter(self._networks)
@@ -153,12 +153,14 @@ def _sourceOf(address: IAddress | None) -> _Source | None:
     return None
 
 
-# Each rule reads the same address, when a connection opens and when it closes.
+# Each rule reads the same address, when a connection opens and when it closes.  The
+# module ipaddress would take a tenth of the cost of a connection for one that is new.
 @lru_cache(maxsize=1024)
 def _read(host: str) -> _Source:
     plain, _, zone = host.partition("%")
+    version, family = (6, AF_INET6) if ":" in plain else (4, AF_INET)
     try:
-        address = ip_address(plain)
-    except ValueError:
+        packed = inet_pton(family, plain)
+    except (OSError, ValueError):
         return _NOWHERE
-    return _Source(address.version, int(address), zone)
+    return _Source(version, int.from_bytes(packed, "big"), zone)
