@@ -273,10 +273,12 @@ class IHeldClients(Interface):
         Count a client no more.  Nothing happens if it was not counted.
         """
 
-    def mayEnter(client: IHeldClient) -> bool:
+    def mayEnter(client: IHeldClient | None) -> bool:
         """
         Whether a client may be connected now, if only to be refused.  Otherwise it
         has to wait.
+
+        @param client: L{None} stands for one that is not counted.
         """
 
     def wait(client: IHeldClient) -> None:

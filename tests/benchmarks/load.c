@@ -186,11 +186,13 @@ static void echo(int peer, uint32_t events) {
 }
 
 static void beginShort(void) {
-  /* Closed connections keep their port for a minute; there are more addresses. */
+  /* Closed connections keep their port for a minute; there are more addresses.  Clients
+     are many, proxies are few. */
   static unsigned number;
   struct sockaddr_in source = {.sin_family = AF_INET};
   int peer = opened(SOCK_NONBLOCK), one = 1;
-  source.sin_addr.s_addr = htonl(0x7f000001 | (1 + number / 200 % 100) << 16 | number % 200 << 8);
+  unsigned net = proxied ? 1 : 1 + number / 200 % 100;
+  source.sin_addr.s_addr = htonl(0x7f000001 | net << 16 | number % 200 << 8);
   number++;
   if (server.ss_family == AF_INET) {
     setsockopt(peer, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);

@@ -26,12 +26,13 @@ from twisted.logger import Logger
 from twisted.python import log
 
 from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.errors import ProxyHeaderError
 from twisted_tcpdemo.fast.accepting import AcceptingPort, accountOf
 from twisted_tcpdemo.fast.poller import Poller
 from twisted_tcpdemo.fast.proxy import Proxy
-from twisted_tcpdemo.fast.proxyheader import ProxyHeader
+from twisted_tcpdemo.fast.proxyheader import FIRST_LOOK, ProxyHeader, headerIn
 from twisted_tcpdemo.fast.transport import scoped
-from twisted_tcpdemo.fast.unserved import STOPPED, Unserved
+from twisted_tcpdemo.fast.unserved import LOOK, STOPPED, TAKE, Unserved
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.values.addresses import endpointOf
 
@@ -133,16 +134,33 @@ class HeaderStage:
 
     def receive(self, client: socket, name: Any, peer: IAddress) -> None:
         """
-        Take an accepted client.
+        Take an accepted client.  Most have sent their header, and come in at once.
 
         @param name: its address, as C{accept} returns it.
         """
-        unserved = Unserved(self, client, name, peer)
         host = getattr(peer, "host", None)
-        if host in self._trusted or self._trusts(peer, host):
-            unserved.doRead()
+        if host not in self._trusted and not self._trusts(peer, host):
+            self.refuse(Unserved(self, client, name, peer), UNTRUSTED)
+            return
+        header = self._headerOf(client)
+        if header is None:
+            Unserved(self, client, name, peer).doRead()
         else:
-            self.refuse(unserved, UNTRUSTED)
+            self.door.connect(client, name, peer, header)
+
+    def _headerOf(self, client: socket) -> ProxyHeader | None:
+        """
+        The header of a client that can come in, if it has come and is right.
+        """
+        if self._account is not None and not self._account.mayEnter(None):
+            return None
+        try:
+            header, size = headerIn(client.recv(FIRST_LOOK, LOOK))
+        except (OSError, ProxyHeaderError):
+            return None  # which is met again, and told
+        if header is not None:
+            client.recv(size, TAKE)
+        return header
 
     def _trusts(self, peer: IAddress, host: str | None) -> bool:
         """

@@ -46,8 +46,10 @@ _LINE: Final = b"PROXY "
 _SIGNATURE: Final = b"\r\n\r\n\x00\r\nQUIT\n"
 _FIXED: Final = len(_SIGNATURE) + 4
 
-_USUAL: Final = b"\x21\x11"
-"""Version, command, family and transport of most headers: TCP over IPv4."""
+_USUAL: Final = _SIGNATURE + b"\x21\x11\x00\x0c"
+"""The beginning of most headers: TCP over IPv4, and nothing behind the addresses."""
+
+_USUAL_SIZE: Final = _FIXED + 12
 
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 _GREATEST_PORT: Final = 65535
@@ -130,35 +132,38 @@ class HeaderParser:
         @raise ProxyHeaderError: if it is wrong.
         """
         self._seen = seen = self._seen + data if self._seen else data
-        parse: Callable[[bytes], ProxyHeader]
-        if seen.startswith(_SIGNATURE):
-            size, parse = self._sizeOf(seen), _fromBlock
-        elif seen.startswith(_LINE):
-            size, parse = _lineSize(seen), _fromLine
-        elif _SIGNATURE.startswith(seen) or _LINE.startswith(seen):
+        self.header, size = headerIn(seen)
+        self._wanted = size or self._wanted
+        if self.header is None:
             return False
-        else:
-            raise ProxyHeaderError(f"the header begins with {_shown(seen)}")
-        if not size or len(seen) < size:
-            return False
-        self.header, self.rest = parse(seen[:size]), seen[size:]
+        self.rest = seen[size:]
         return True
 
-    def _sizeOf(self, seen: bytes) -> int:
-        """
-        The size of a header of version 2; C{0} as long as it cannot be known.
-        """
-        if seen[12:14] == _USUAL and len(seen) >= _FIXED:
-            self._wanted = size = _FIXED + (seen[14] << 8 | seen[15])
-            return size
-        if len(seen) > 12 and seen[12] not in {0x20, 0x21}:
-            raise ProxyHeaderError(f"no version and command of the header: {seen[12]:#04x}")
-        if len(seen) > 13 and (seen[13] >> 4 > 3 or seen[13] & 15 > 2) and seen[12] == 0x21:
-            raise ProxyHeaderError(f"no family and transport of the header: {seen[13]:#04x}")
-        if len(seen) < _FIXED:
-            return 0
-        self._wanted = size = _FIXED + int.from_bytes(seen[14:16], "big")
-        return size
+
+def headerIn(seen: bytes) -> tuple[ProxyHeader | None, int]:
+    """
+    The header at the beginning of some bytes.
+
+    @return: the header and its size.  As long as it is not whole: L{None}, and its
+        size if that is known, else C{0}.
+    @raise ProxyHeaderError: if it is wrong.
+    """
+    parse: Callable[[bytes], ProxyHeader]
+    if seen.startswith(_USUAL) and len(seen) >= _USUAL_SIZE:
+        source, destination, port, toPort = _INET.unpack_from(seen, _FIXED)
+        client = IPv4Address("TCP", inet_ntop(AF_INET, source), port)
+        return ProxyHeader(2, client, _destination(destination, toPort)), _USUAL_SIZE
+    if seen.startswith(_SIGNATURE):
+        size, parse = _blockSize(seen), _fromBlock
+    elif seen.startswith(_LINE):
+        size, parse = _lineSize(seen), _fromLine
+    elif _SIGNATURE.startswith(seen) or _LINE.startswith(seen):
+        return None, 0
+    else:
+        raise ProxyHeaderError(f"the header begins with {_shown(seen)}")
+    if not size or len(seen) < size:
+        return None, size
+    return parse(seen[:size]), size
 
 
 def _shown(data: bytes) -> str:
@@ -198,6 +203,17 @@ def _fromLine(line: bytes) -> ProxyHeader:
 
 
 # Version 2.
+
+
+def _blockSize(seen: bytes) -> int:
+    """
+    The size of a header of version 2; C{0} as long as it cannot be known.
+    """
+    if len(seen) > 12 and seen[12] not in {0x20, 0x21}:
+        raise ProxyHeaderError(f"no version and command of the header: {seen[12]:#04x}")
+    if len(seen) > 13 and (seen[13] >> 4 > 3 or seen[13] & 15 > 2) and seen[12] == 0x21:
+        raise ProxyHeaderError(f"no family and transport of the header: {seen[13]:#04x}")
+    return _FIXED + int.from_bytes(seen[14:16], "big") if len(seen) >= _FIXED else 0
 
 
 def _fromBlock(block: bytes) -> ProxyHeader:

@@ -4,7 +4,7 @@ An accepted client that has no protocol yet, and the reading of its PROXY header
 The header is looked at (MSG_PEEK) before it is read, and exactly its bytes are read.
 What follows it stays in the kernel, in order, for the transport: data, the client's
 FIN, or the beginning of TLS.  Most headers have come when the client is accepted, and
-cost two system calls.  Only the others are given to the poller.
+cost two system calls: the stage takes them itself.  Only the others come here.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ STOPPED: Final = "proxyStopped"
 """The rule that refuses a client whose header is not whole when its port closes."""
 
 # Plain numbers: to add and to convert the enumeration's takes a microsecond each time.
-_LOOK: Final = int(MSG_PEEK) | int(MSG_DONTWAIT)
-_READ: Final = int(MSG_DONTWAIT)
+LOOK: Final = int(MSG_PEEK) | int(MSG_DONTWAIT)
+TAKE: Final = int(MSG_DONTWAIT)
+"""Flags of C{recv} for a header."""
 
 
 class Holder(Protocol):
@@ -209,13 +210,13 @@ class Unserved:
         while True:
             wanted = parser.wanted
             try:
-                seen = recv(wanted, _LOOK)
+                seen = recv(wanted, LOOK)
             except BlockingIOError:
                 return False
             if not seen:
                 raise EOFError
             isWhole = parser.feed(seen)
-            recv(len(seen) - len(parser.rest), _READ)
+            recv(len(seen) - len(parser.rest), TAKE)
             if isWhole:
                 return True
             if len(seen) < wanted:

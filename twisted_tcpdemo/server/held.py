@@ -55,7 +55,7 @@ class HeldClients:
             self._capacity.held.discard(client)
             self._freed()
 
-    def mayEnter(self, client: IHeldClient) -> bool:
+    def mayEnter(self, client: IHeldClient | None) -> bool:
         """
         See L{IHeldClients}.
         """
