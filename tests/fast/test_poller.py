@@ -113,9 +113,9 @@ def _servings(reactor: Any) -> int:
         poller.servings = 0
         serve = poller._serve
 
-        def counted(rounds: int) -> None:
+        def counted(rounds: int, contexts: list[object]) -> None:
             poller.servings += 1
-            serve(rounds)
+            serve(rounds, contexts)
 
         poller._serve = counted
     count: int = poller.servings

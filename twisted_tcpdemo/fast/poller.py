@@ -314,10 +314,14 @@ class Poller:
             connections that wait for C{doSoon}.
         """
         outer, self.logContext = self.logContext, context.get(log.ILogContext) or {}
+        contexts: list[object] = context.theContextTracker.currentContext().contexts
+        # What context.call() does, without three layers.
+        contexts.append(_NOBODY)
         self._depth += 1
         try:
-            context.call(_NOBODY, self._serve, rounds)
+            self._serve(rounds, contexts)
         finally:
+            contexts.pop()
             self._depth -= 1
             self.logContext = outer
             if not self._depth:
@@ -336,10 +340,9 @@ class Poller:
         # one stops it.
         self.doRead(0)
 
-    def _serve(self, rounds: int) -> None:
+    def _serve(self, rounds: int, contexts: list[object]) -> None:
         poll, connections = self._epoll.poll, self._connections
         seconds = self.seconds
-        contexts: list[object] = context.theContextTracker.currentContext().contexts
         top = len(contexts) - 1
         end = 0.0
         self._owesTurn = False

@@ -67,7 +67,8 @@ class Deadlines:
 
         @param deadline: seconds of the clock; a past one means at once.
         """
-        self._take(watched)
+        if watched.tick:
+            self._take(watched)
         # Never a tick that is being served, or serving it might not end.  At
         # other times the last tick served tells nothing: the clock may have been
         # set back since.
@@ -77,14 +78,16 @@ class Deadlines:
             self._buckets[tick] = bucket = {}
             self._queue(tick)
         bucket[watched] = None
-        self._schedule()
+        if self._call is None or tick < self._callTick:
+            self._schedule()
 
     def forget(self, watched: Watched) -> None:
         """
         Do not visit an object any more.  Nothing happens if it has no deadline.
         """
         self._take(watched)
-        self._schedule()
+        if not self._buckets:
+            self._schedule()
 
     def _take(self, watched: Watched) -> None:
         tick, watched.tick = watched.tick, 0
