@@ -14,7 +14,7 @@ import pytest
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 
 from tests.support.clients import Client
-from tests.support.engines import Far
+from tests.support.engines import Far, encrypted
 from tests.support.fast import SMALL
 from tests.support.peers import reset
 from tests.support.secure import Sides, ended, isClosed, listening, stranger
@@ -97,6 +97,32 @@ async def test_strangersEnd(kind: str) -> None:
         await leftBy(far)
         assert len(far.got) == 1_000_000
         assert (await ended(server)).closeReason is CloseReason.PEER_CLOSED
+
+
+@pytest.mark.parametrize("data", [b"", b"data"])
+async def test_endAlone(kind: str, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A close_notify that comes alone needs no other turn of the reactor; after data it
+    lets those who have just got the data act first.
+    """
+    waits: list[str] = []
+    async with listening(kind) as server, stranger(server.port) as far:
+        near = await server.protocol()
+        await turn()
+        again = near.transport.readSoon
+
+        def readSoon() -> None:
+            waits.append("waits")
+            again()
+
+        monkeypatch.setattr(near.transport, "readSoon", readSoon)
+        last = encrypted(far.engine, data) if data else b""
+        far.engine.end()
+        far.socket.sendall(last + far.engine.take(0))
+        await leftBy(far)
+        assert (await ended(server)).closeReason is CloseReason.PEER_CLOSED
+        assert near.received == data
+    assert waits == (["waits"] if data else [])
 
 
 @pytest.mark.parametrize("before", [b"", b"half of an answer"])

@@ -54,7 +54,7 @@ def _openssl(isClient: bool, version: str, alpn: bool) -> Engine:
         connection.set_connect_state()
     else:
         connection.set_accept_state()
-    return OpenSSLEngine(connection)
+    return OpenSSLEngine(connection, isClient)
 
 
 def _standard(isClient: bool, version: str, alpn: bool) -> Engine:

@@ -166,7 +166,7 @@ def test_factoryOfPlace() -> None:
     The socket knows the wrapping factory, in which Twisted looks for protocols.
     """
     place, wrapping = Place(), TLSMemoryBIOFactory(TwistedContexts.server(), False, Factory())
-    makerOf(wrapping)(place)
+    makerOf(wrapping, False)(place)
     assert place.factory is wrapping
 
 

@@ -67,7 +67,7 @@ def test_anySplit(bodies: list[bytes], data: st.DataObject) -> None:
     ends = {0, *accumulate(HEADER + len(body) for body in bodies)}
     splits = data.draw(st.lists(st.integers(0, len(stream)), max_size=12).map(sorted))
     reference: Any = Reference()
-    tested = OpenSSLEngine(reference)
+    tested = OpenSSLEngine(reference, False)
     got, before = b"", 0
     for split in [*splits, len(stream)]:
         refused = reference.refused
@@ -112,7 +112,7 @@ def test_failures() -> None:
     came before it; the end of a stream that cannot be ended is no error.
     """
     connection: Any = Failing()
-    tested = OpenSSLEngine(connection)
+    tested = OpenSSLEngine(connection, False)
     assert tested.decrypt(record(b"one") + record(b"")) == b"one"
     for _ in range(2):
         with pytest.raises(StreamBrokenError):

@@ -26,6 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.reading = True
+        self.mayEnd = False
         self.told: list[str] = []
 
     def secureReady(self) -> None:
@@ -44,6 +45,12 @@ class Owner:
         """
         Remember nothing: it comes with each part of a handshake.
         """
+
+    def secureOver(self) -> bool:
+        """
+        Let an end be told, or wait.
+        """
+        return self.mayEnd
 
     def secureWaits(self) -> None:
         """
@@ -314,6 +321,59 @@ def test_end(ready: Pair) -> None:
     assert ready.read() == b""
 
 
+@pytest.mark.parametrize("mayEnd", [True, False])
+def test_endAlone(ready: Pair, mayEnd: bool) -> None:
+    """
+    A close_notify that comes alone is told at once if the owner agrees; otherwise the
+    owner is asked to come for it.
+    """
+    ready.owner.mayEnd = mayEnd
+    ready.far.engine.end()
+    ready.far.flush()
+    assert ready.read() == (b"" if mayEnd else None)
+    assert ready.owner.told == ([] if mayEnd else ["soon"])
+    assert mayEnd or ready.read() == b""
+
+
+def test_endWithHandshake(pair: Pair) -> None:
+    """
+    An end that comes with the end of the handshake waits: the owner has just been told
+    of that.
+    """
+    pair.owner.mayEnd = True
+    pair.secure.begin(pair.owner)
+    far = pair.far
+    while not far.ready:
+        pair.read()
+        with suppress(BlockingIOError):
+            pair.secure.flush()
+        with suppress(BlockingIOError):
+            far.ready = far.engine.shake(far.socket.recv(1 << 20))
+    last = far.engine.take(0)
+    far.engine.end()
+    far.socket.sendall(last + far.engine.take(0))
+    assert pair.read() is None
+    assert pair.owner.told[-2:] == ["ready", "soon"]
+    assert pair.read() == b""
+
+
+class Silent:
+    """
+    A server's engine that wants to be asked for nothing.
+    """
+
+    isClient = False
+
+
+def test_serverWaits(pair: Pair) -> None:
+    """
+    A server has nothing to say before its client, and does not ask its engine.
+    """
+    pair.secure.engine = Silent()  # type: ignore[assignment]
+    pair.secure.begin(pair.owner)
+    assert not pair.secure.waiting and not pair.owner.told
+
+
 def test_cutShort(ready: Pair) -> None:
     """
     A FIN without a close_notify is no orderly end.
@@ -407,8 +467,9 @@ def test_failVerification(pair: Pair) -> None:
     """
     said = ZeroDivisionError("the name is wrong")
     pair.secure.failVerification(Failure(said))
+    pair.secure.begin(pair.owner)
     with pytest.raises(StreamBrokenError, match="the name is wrong") as caught:
-        pair.secure.begin(pair.owner)
+        pair.shake()
     assert caught.value.cause is said
 
 

@@ -10,6 +10,7 @@ the transport reads and writes as it does without TLS.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -20,7 +21,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.tcp import Connection
 from twisted.python import log
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides
+from zope.interface.declarations import Provides
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ITransportWatcher
@@ -34,9 +35,11 @@ class Encrypting(Connection):
     A connection that can speak TLS.
 
     @ivar hasBegunTLS: whether the peer has sent anything of a TLS handshake.
+    @ivar handshaking: whether a TLS handshake has begun and not ended.
     """
 
     hasBegunTLS = False
+    handshaking = False
 
     reactor: Reactor  # type: ignore[assignment]  # Twisted's type has no clock
 
@@ -74,8 +77,8 @@ class Encrypting(Connection):
         """
         self._secure = self.socket = secure  # type: ignore[assignment]  # it is one to us
         self._direct = False
-        self.TLS = True
-        directlyProvides(self, ISSLTransport)
+        self.TLS = self.handshaking = True
+        self.__provides__ = _providing(type(self))
         self.getPeerCertificate = secure.engine.peerCertificate
         try:
             secure.begin(self, self._unsent())
@@ -90,16 +93,10 @@ class Encrypting(Connection):
         assert self._secure is not None
         self._secure.release()
         self._secure = None
+        self.handshaking = False
         del self.getPeerCertificate
         if self._readCall is not None and self._readCall.active():
             self._readCall.cancel()
-
-    @property
-    def handshaking(self) -> bool:
-        """
-        Whether a TLS handshake has begun and not ended.
-        """
-        return self._secure is not None and not self._secure.ready
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
@@ -119,6 +116,7 @@ class Encrypting(Connection):
         """
         Tell a protocol that listens for it that the handshake is done.
         """
+        self.handshaking = False
         self._redirect()
         try:
             if IHandshakeListener.providedBy(self.protocol):
@@ -215,3 +213,22 @@ class Encrypting(Connection):
         Have C{doSoon} called.
         """
         raise NotImplementedError
+
+    def secureOver(self) -> bool:
+        """
+        Whether the end of the peer's stream can be told at once.
+        """
+        raise NotImplementedError
+
+
+_provisions: Final[dict[type, object]] = {}
+
+
+def _providing(kind: type) -> object:
+    """
+    What C{directlyProvides} makes for a connection with TLS, once for each class.
+    """
+    made = _provisions.get(kind)
+    if made is None:
+        _provisions[kind] = made = Provides(kind, ISSLTransport)
+    return made

@@ -440,6 +440,12 @@ class Poller:
             self.holdBack(connection, 2)
         return self._isHeldBack(connection)
 
+    def hasServed(self, connection: Polled) -> bool:
+        """
+        Whether an end would have to wait that comes now, without an event to follow.
+        """
+        return self._began <= connection.lastActivity <= self.now or connection in self._early
+
     def _isHeldBack(self, connection: Polled) -> bool:
         isHeldBack = connection in self._early
         if isHeldBack:

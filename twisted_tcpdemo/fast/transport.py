@@ -722,6 +722,12 @@ class WriteThroughTransport(Encrypting):
     def _serveSoon(self) -> None:
         self._poller.soon(self)
 
+    def secureOver(self) -> bool:
+        """
+        Whether the end of the peer's stream can be told at once: it has come alone.
+        """
+        return not self._poller.hasServed(self)
+
 
 def halfCloseable(protocol: object) -> Any:
     """

@@ -50,7 +50,8 @@ def engineMaker(
 
     # A clock that is not asked for the time: Twisted would import a reactor for it.
     clock: Any = object()
-    return makerOf(TLSMemoryBIOFactory(context, isClient, factory, clock))  # type: ignore[arg-type]
+    wrapping: Any = TLSMemoryBIOFactory(context, isClient, factory, clock)  # type: ignore[arg-type]
+    return makerOf(wrapping, isClient)
 
 
 def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker | None]:
@@ -65,17 +66,17 @@ def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker 
     if tls is None or type(factory) is not tls.TLSMemoryBIOFactory:
         return factory, None
     behind: IProtocolFactory = factory.wrappedFactory  # type: ignore[attr-defined]
-    return behind, makerOf(factory)
+    return behind, makerOf(factory, False)
 
 
-def makerOf(wrapping: Any) -> EngineMaker:
+def makerOf(wrapping: Any, isClient: bool) -> EngineMaker:
     """
-    The maker of engines for a C{TLSMemoryBIOFactory} of Twisted's.
+    The maker of engines for a C{TLSMemoryBIOFactory} of Twisted's, of that side.
     """
     from twisted_tcpdemo.tls.openssl import OpenSSLEngine
 
     def make(secure: Any) -> Engine:
         secure.factory = wrapping
-        return OpenSSLEngine(wrapping._creatorCallable(secure))
+        return OpenSSLEngine(wrapping._creatorCallable(secure), isClient)
 
     return make

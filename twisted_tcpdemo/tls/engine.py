@@ -16,11 +16,13 @@ class Engine(Protocol):
     Encrypts and decrypts, in memory.
 
     @ivar handle: the object of its library.
+    @ivar isClient: whether it is the client's side, which speaks first.
     @ivar over: whether the peer's stream has ended: by its C{close_notify}, or by an
         error that the next call will raise.
     """
 
     handle: Any
+    isClient: bool
     over: bool
 
     def shake(self, data: bytes) -> bool:

@@ -34,13 +34,14 @@ class OpenSSLEngine:
     @ivar _head: the beginning of a header that has been split.
     """
 
-    __slots__ = ("_failure", "_head", "_rest", "handle", "over")
+    __slots__ = ("_failure", "_head", "_rest", "handle", "isClient", "over")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, isClient: bool) -> None:
         """
-        @param connection: a connection over memory.
+        @param connection: a connection over memory, of that side.
         """
         self.handle = connection
+        self.isClient = isClient
         self.over = False
         self._rest = 0
         self._head = b""
@@ -84,9 +85,13 @@ class OpenSSLEngine:
         recv = self.handle.recv
         asked, completed = RECORD, -1  # as many as there are
         if data:
-            if not (self._rest or self._head):
-                asked = min(len(data), RECORD)  # Python has small buffers at hand
-            completed = self._completed(data)
+            size, isFresh = len(data), not (self._rest or self._head)
+            if isFresh:
+                asked = min(size, RECORD)  # Python has small buffers at hand
+            if isFresh and size > HEADER and data[3] << 8 | data[4] == size - HEADER:
+                completed = 1  # the most common: one record
+            else:
+                completed = self._completed(data)
             self.handle.bio_write(data)
             if self._rest or self._head:
                 completed = -1  # OpenSSL sees by its header whether the next is a record

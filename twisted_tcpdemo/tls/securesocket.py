@@ -62,6 +62,13 @@ class Owner(Protocol):
         Ciphertext has come.
         """
 
+    def secureOver(self) -> bool:
+        """
+        The peer's stream has ended, and nothing has come with its end.
+
+        @return: whether C{recv} may tell it at once.
+        """
+
     def secureWaits(self) -> None:
         """
         Ciphertext waits for room in the kernel.
@@ -154,7 +161,10 @@ class SecureSocket:
         self._owner = owner
         self._out = memoryview(b"".join(before))
         self._promised = len(self._out)
-        self._shake(b"")
+        if self.engine.isClient:
+            self._shake(b"")
+        elif self._out:
+            self._push()  # the engine itself says nothing before the client
 
     def release(self) -> None:
         """
@@ -200,13 +210,16 @@ class SecureSocket:
             self._size = SMALL
         elif size == wanted:
             self._size = LARGE
+        wasReady = self.ready
         plain = self._decrypted(data) if size else self._peerClosed()
         if plain or not size:
             return plain
-        self._owner.secureMoved()
         if self.engine.over:
+            if wasReady and self._owner.secureOver():
+                return plain
             self._askToRead()
-        elif size == wanted == SMALL and self._owner.reading:
+        self._owner.secureMoved()
+        if size == wanted == SMALL and self._owner.reading and not self.engine.over:
             return self.recv(0)  # the rest of a record that is not small
         raise BlockingIOError
 
@@ -231,10 +244,11 @@ class SecureSocket:
         if self.held:
             self.held = False
             self._owner.secureFreed()
-        if not plain:
+        if engine.over:
+            if plain:
+                self._askToRead()
+        elif not plain:
             self._push()
-        elif engine.over:
-            self._askToRead()
         return plain
 
     def _rest(self) -> bytes:
@@ -324,6 +338,8 @@ class SecureSocket:
         made = self.engine.take(0)
         if made:
             self._out = bytes(self._out) + made if self._out else made
+        elif not (self._out or self._owesFIN):
+            return
         try:
             self.flush()
         except BlockingIOError:

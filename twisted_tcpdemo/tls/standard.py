@@ -17,7 +17,7 @@ class StandardEngine:
     The engine of the standard library.
     """
 
-    __slots__ = ("_failure", "_incoming", "_outgoing", "handle", "over")
+    __slots__ = ("_failure", "_incoming", "_outgoing", "handle", "isClient", "over")
 
     def __init__(self, context: ssl.SSLContext, isClient: bool, hostname: str | None) -> None:
         """
@@ -25,6 +25,7 @@ class StandardEngine:
         """
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        self.isClient = isClient
         self.handle = context.wrap_bio(
             self._incoming, self._outgoing, not isClient, hostname if isClient else None
         )

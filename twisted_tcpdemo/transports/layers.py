@@ -174,7 +174,7 @@ def withoutTLS(
     known = type(behind) in _KNOWN and behind._reactor is reactor
     if not known or type(wrapping) is not tls.TLSMemoryBIOFactory:
         return endpoint, None
-    return behind, makerOf(wrapping)
+    return behind, makerOf(wrapping, True)
 
 
 def clockOf(transport: object) -> IReactorTime:
