@@ -2,12 +2,15 @@
 The contracts of this package: interfaces that it calls, and that others may
 implement.
 
-Nothing here has code; each docstring is the whole contract.
+Nothing here has code; each docstring is the whole contract.  They are in one file, where
+users find all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import socket
+from typing import Any
 
 from twisted.internet.interfaces import (
     IAddress,
@@ -19,7 +22,12 @@ from twisted.python.failure import Failure
 from zope.interface import Attribute, Interface
 
 from twisted_tcpdemo.values.budgets import Budgets
-from twisted_tcpdemo.values.report import ConnectionReport, Refusal, WatermarkCrossing
+from twisted_tcpdemo.values.report import (
+    ConnectionReport,
+    Refusal,
+    WatermarkCrossing,
+    WorkerReport,
+)
 
 
 class ITransportWatcher(Interface):
@@ -304,6 +312,48 @@ class IHeldClients(Interface):
         @param rule: the name of the rule.
         @param detail: what was wrong, in a bounded text that is safe in a log; may
             be empty.
+        """
+
+
+class IHandOver(Interface):
+    """
+    What takes accepted clients into other processes, as a port and its factory call it.  A
+    factory offers it by the attribute C{handOver}.
+    """
+
+    processes: int = Attribute("How many processes share the connections.")
+    isOpen: bool = Attribute("Whether a process can take a client now.")
+    elsewhere: int = Attribute("Open connections whose sockets are in other processes.")
+    parentCPU: float = Attribute("The share of a processor that this process has.")
+
+    def take(client: socket, name: Any, port: Any, peer: IAddress, header: Any) -> IProtocol | None:
+        """
+        Take a client, if the factory admits it.
+
+        @param name: its address, as C{accept} returns it.
+        @param port: the port that has accepted it.
+        @param peer: its address, or that of the proxy before it.
+        @param header: its PROXY header, or L{None}.
+        @return: L{None} if it was taken, and its socket too; else the protocol that refuses
+            it, and is to be connected here.
+        """
+
+    def flush() -> None:
+        """
+        Send the clients off: a batch of them has been accepted.
+        """
+
+    def restart() -> None:
+        """
+        Replace the processes by others that have imported the program anew.
+        """
+
+    def reports(isTotal: bool = False) -> list[WorkerReport]:
+        """
+        The processes at this moment.
+
+        @param isTotal: whether those that have ended are reported, too, in one report for
+            each number.
         """
 
 

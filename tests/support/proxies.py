@@ -100,7 +100,7 @@ class FakeDoor:
         """
         self.isFull = isFull
 
-    def getHost(self) -> IAddress:
+    def hostOf(self, client: socket) -> IAddress:
         """
         An address.
         """

@@ -154,6 +154,23 @@ class HostedFactory:
         self._factory.doStop()
 
 
+class HostedProtocol:
+    """
+    Builds hosts for protocols that have no factory.
+
+    @ivar hosted: what builds the protocols.
+    """
+
+    def __init__(self, what: Callable[[], Any]) -> None:
+        self.hosted = what
+
+    def __call__(self) -> Hosted:
+        """
+        Build one host.
+        """
+        return Hosted(self.hosted())
+
+
 def hosted(
     what: Callable[[], Connectable | IProtocol] | ProtocolFactory | IProtocolFactory,
 ) -> Callable[[], TCPDemoProtocol]:
@@ -174,7 +191,7 @@ def hosted(
         return HostedFactory(what)
     if not callable(what):
         raise TypeError(f"{what!r} is no factory, and cannot be called for a protocol")
-    return lambda: Hosted(what())
+    return HostedProtocol(what)
 
 
 def isProtocol(built: object) -> bool:

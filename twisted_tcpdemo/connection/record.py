@@ -54,7 +54,14 @@ AT_ONCE: Final = 64
 """Calls of C{whenWritable()} in a row whose Deferred may have fired already.  The next
 one fires in a later turn of the reactor, so that a loop lets the others have theirs."""
 
-_identities = count(1)
+_identities = [count(1)]
+
+
+def identifyFrom(first: int) -> None:
+    """
+    Give connections their numbers from another one on: a worker has a range of its own.
+    """
+    _identities[0] = count(first)
 
 
 class ISlots(Interface):
@@ -103,7 +110,10 @@ class Connection(Facts):
     )
 
     def __init__(
-        self, protocol: IConnectionHooks, transport: ITransport, slots: ISlots | None = None
+        self,
+        protocol: IConnectionHooks | None,
+        transport: ITransport,
+        slots: ISlots | None = None,
     ) -> None:
         """
         @param slots: the factory that is asked for a slot; L{None} without one,
@@ -116,7 +126,7 @@ class Connection(Facts):
             self._budgets, clock = slots.budgets, slots.clock
         self._slots = slots
         self._clock = clock or clockOf(transport)
-        self.connectionID = next(_identities)
+        self.connectionID = next(_identities[0])
         self.protocol: IConnectionHooks | None = protocol
         self.transport = transport
         self.openedAt = 0.0
@@ -164,6 +174,13 @@ class Connection(Facts):
         if handshaking or self._budgets.fromTheStart:
             self.watch().visit(self.openedAt)
 
+    @property
+    def isMade(self) -> bool:
+        """
+        Whether its protocol has its transport, and can be told of a drain.
+        """
+        return getattr(self.protocol, "transport", None) is not None
+
     def detach(self) -> None:
         """
         Give the protocol its own methods back, for another connection.
@@ -178,6 +195,12 @@ class Connection(Facts):
         if self.closeReason is None:
             self._blame(cause)
             self.transport.loseConnection()
+
+    def closeIdle(self) -> None:
+        """
+        Close in order, as it is idle and the server drains.
+        """
+        self.close(CloseReason.LOCAL_CLOSE)
 
     def abort(self, cause: CloseReason) -> None:
         """

@@ -22,7 +22,7 @@ from socket import SOCK_STREAM, fromfd, socket
 from typing import Any, Final, Protocol
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IProtocolFactory
 from twisted.internet.posixbase import PosixReactorBase
 from twisted.internet.tcp import Port, _accept, _BuffersLogs, _reservedFD
 from twisted.python import log
@@ -31,7 +31,7 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader
-from twisted_tcpdemo.interfaces import IHeldClients
+from twisted_tcpdemo.interfaces import IHandOver, IHeldClients
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -86,6 +86,7 @@ class AcceptingPort(Port):
     @ivar engineMaker: makes the TLS engine of each connection, if they are to be
         encrypted.
     @ivar stage: the stage before the protocol; L{None} for none.
+    @ivar handOver: takes the clients into other processes; L{None} to serve them here.
     """
 
     reactor: Reactor  # type: ignore[assignment]  # with the time
@@ -96,6 +97,7 @@ class AcceptingPort(Port):
     noDelay = False
     engineMaker: EngineMaker | None = None
     stage: Stage | None = None
+    handOver: IHandOver | None = None
     _accepting = False
     _isAsked = False
     _isFull = False
@@ -107,6 +109,7 @@ class AcceptingPort(Port):
         """
         # The port keeps the poller alive while no connection is open.
         self.poller = pollerOf(self.reactor)
+        self.handOver = handOverOf(self.factory)
         super().startListening()
 
     def _getLogPrefix(self, obj: object) -> str:
@@ -184,6 +187,8 @@ class AcceptingPort(Port):
                 self.numberAccepts = max(1, accepted)
             if self.poller is not None:
                 self.poller.announce()
+            if self.handOver is not None:
+                self.handOver.flush()
         except BaseException:
             log.err()
 
@@ -206,7 +211,7 @@ class AcceptingPort(Port):
         if not refused:
             self._restAWhile()
         for name in refused:
-            host, peer = self.getHost(), self._addressOf(name)
+            host, peer = self.getHost(), self.addressOf(name)
             account.refuse(host, peer, NO_DESCRIPTOR, os.strerror(why.errno or EMFILE))
         return len(refused)
 
@@ -222,7 +227,7 @@ class AcceptingPort(Port):
         if self._isAsked:
             self.startReading()
 
-    def _addressOf(self, name: Any) -> IAddress:
+    def addressOf(self, name: Any) -> IAddress:
         """
         The address of a client as one of Twisted's.
 
@@ -251,6 +256,12 @@ class AcceptingPort(Port):
         """
         raise NotImplementedError
 
+    def hostOf(self, client: socket) -> IAddress:
+        """
+        This side's address of a client that has no transport.
+        """
+        raise NotImplementedError
+
     def _stage(self, client: socket, name: Any, peer: IAddress) -> None:
         """
         Let the stage have a client.
@@ -271,10 +282,17 @@ class AcceptingPort(Port):
         """
         source = peer if header is None else header.source or peer
         try:
-            protocol = self.factory.buildProtocol(source)  # type: ignore[union-attr]
-            if protocol is None:
-                client.close()
-                return
+            protocol: IProtocol | None
+            if self.handOver is None:
+                protocol = self.factory.buildProtocol(source)  # type: ignore[union-attr]
+                if protocol is None:
+                    client.close()
+                    return
+            else:
+                protocol = self.handOver.take(client, name, self, peer, header)
+                if protocol is None:
+                    self.sessionno += 1
+                    return
             maker = self.engineMaker
             secure = None if maker is None else SecureSocket(client, maker)
             number = self.sessionno
@@ -339,6 +357,14 @@ def accountOf(factory: Any) -> IHeldClients | None:
             return account
         factory = getattr(factory, "wrappedFactory", None)
     return None
+
+
+def handOverOf(factory: object) -> IHandOver | None:
+    """
+    What takes the clients of a factory into other processes; L{None} if nothing does.
+    """
+    handOver = getattr(factory, "handOver", None)
+    return handOver if IHandOver.providedBy(handOver) else None
 
 
 def canPoll(reactor: object) -> bool:

@@ -165,11 +165,26 @@ class WriteThroughPort(AcceptingPort):
         if host.host not in WILDCARDS:
             self.commonHost = host
 
+    def hostOf(self, client: socket) -> IPv4Address | IPv6Address:
+        """
+        This side's address of a client that has no transport.
+        """
+        host = self.commonHost
+        if host is None:
+            try:
+                host = self._addressType("TCP", *scoped(client.getsockname()))
+            except OSError:  # it has left
+                host = self.getHost()
+        return host
+
     def _accepted(self, client: socket, name: Name) -> None:
         if len(name) == 4:
             name = scoped(name)
         peer = self._addressType("TCP", *name)
         (self.connect if self.stage is None else self._stage)(client, name, peer)
 
-    def _addressOf(self, name: Name) -> IAddress:
+    def addressOf(self, name: Name) -> IAddress:
+        """
+        The address of a client as one of Twisted's.
+        """
         return self._addressType("TCP", *(scoped(name) if len(name) == 4 else name))

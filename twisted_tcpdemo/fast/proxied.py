@@ -20,7 +20,6 @@ from __future__ import annotations
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, socket
 from typing import Any, Final, Protocol
 
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort
 from twisted.logger import Logger
 from twisted.python import log
@@ -31,7 +30,6 @@ from twisted_tcpdemo.fast.accepting import AcceptingPort, accountOf
 from twisted_tcpdemo.fast.poller import Poller
 from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.proxyheader import FIRST_LOOK, ProxyHeader, headerIn
-from twisted_tcpdemo.fast.transport import scoped
 from twisted_tcpdemo.fast.unserved import LOOK, STOPPED, TAKE, Unserved
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.values.addresses import endpointOf
@@ -80,9 +78,9 @@ class Door(Protocol):
         Accept nobody as long as it is full.
         """
 
-    def getHost(self) -> IAddress:
+    def hostOf(self, client: socket) -> IAddress:
         """
-        The address on which it listens.
+        This side's address of a client that has no transport.
         """
 
     def logPrefix(self) -> str:
@@ -220,7 +218,7 @@ class HeaderStage:
         """
         Refuse a client, and close its socket.
         """
-        host = self._hostOf(client)
+        host = self.door.hostOf(client.socket)
         self.drop(client)
         if self._account is not None:
             self._account.refuse(host, client.peer, rule, detail)
@@ -295,15 +293,6 @@ class HeaderStage:
             act(client)
         except Exception:
             log.err()
-
-    def _hostOf(self, client: Unserved) -> IAddress:
-        kind = client.peer.__class__
-        if kind not in {IPv4Address, IPv6Address}:
-            return self.door.getHost()
-        try:
-            return kind("TCP", *scoped(client.socket.getsockname()))
-        except OSError:
-            return self.door.getHost()
 
     def _log(self, peer: IAddress, rule: str, detail: str) -> None:
         """

@@ -60,7 +60,7 @@ from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock, isLocked
 from zope.interface import implementer
 
-from twisted_tcpdemo.fast.accepting import AcceptingPort
+from twisted_tcpdemo.fast.accepting import AcceptingPort, handOverOf
 from twisted_tcpdemo.fast.connecting import Connecting, SteadyConnector
 from twisted_tcpdemo.fast.descriptors import DescriptorQueue, descriptorsIn
 from twisted_tcpdemo.fast.poller import pollerOf
@@ -451,6 +451,7 @@ class UNIXPort(AcceptingPort, Port):
         @raise CannotListenError: if it cannot; then nothing is left behind.
         """
         self.poller = pollerOf(self.reactor)
+        self.handOver = handOverOf(self.factory)
         tcp._reservedFD.reserve()
         listening, self._preexistingSocket = self._preexistingSocket, None
         if listening is None:
@@ -531,10 +532,19 @@ class UNIXPort(AcceptingPort, Port):
         self._leave()
         AcceptingPort.connectionLost(self, reason)
 
+    def hostOf(self, client: socket) -> UNIXAddress:
+        """
+        This side's address of a client that has no transport.
+        """
+        return UNNAMED if self.commonHost is None else self.commonHost
+
     def _accepted(self, client: socket, name: str | bytes) -> None:
         (self.connect if self.stage is None else self._stage)(client, name, addressOf(name))
 
-    def _addressOf(self, name: str | bytes) -> UNIXAddress:
+    def addressOf(self, name: str | bytes) -> UNIXAddress:
+        """
+        The address of a client as one of Twisted's.
+        """
         return addressOf(name)
 
 

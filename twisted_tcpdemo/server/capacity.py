@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_tcpdemo.connection.farewell import Farewell
-from twisted_tcpdemo.interfaces import IHeldClient
+from twisted_tcpdemo.interfaces import IHandOver, IHeldClient
 from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import Clock
@@ -56,6 +56,8 @@ class Limits(Protocol):
     @ivar descriptorReserve: descriptors that are kept for something else; L{None}
         to do without such a limit.
     @ivar numPorts: listeners that are open.
+    @ivar handOver: takes clients into other processes, if anything does.  The descriptors
+        are those of all processes then, and each has its own share.
     """
 
     descriptorLimit: int | None
@@ -63,6 +65,7 @@ class Limits(Protocol):
     watermarks: Watermarks | None
     clock: Clock | IReactorTime | None
     numPorts: int
+    handOver: IHandOver | None
 
     @property
     def maxConnections(self) -> int | None:
@@ -164,6 +167,7 @@ class Capacity:
         self._observers = observers
         self._reminder: IDelayedCall | None = None
         self._measured: int | None = None
+        self._here: int | None = None
 
     @property
     def effectiveLimit(self) -> int | None:
@@ -191,7 +195,31 @@ class Capacity:
         Whether one is left for another connection.
         """
         limit = self._limits.descriptorLimit
-        return limit is None or len(self._connections) + self._others < limit
+        if limit is None:
+            return True
+        if self._limits.handOver is not None:
+            return self._left(limit) > 0
+        return len(self._connections) + self._others < limit
+
+    def _left(self, limit: int) -> int:
+        """
+        Descriptors that are left for other connections.
+
+        @param limit: those of all processes.
+        """
+        opened, handOver = len(self._connections), self._limits.handOver
+        if handOver is None:
+            return limit - opened - self._others
+        here = limit if self._here is None else self._here
+        return min(limit - opened, here - (opened - handOver.elsewhere) - self._others)
+
+    @property
+    def _isShut(self) -> bool:
+        """
+        Whether clients are to stay in the kernel's queue, however many places there are.
+        """
+        handOver = self._limits.handOver
+        return self.suspended or (handOver is not None and not handOver.isOpen)
 
     @property
     def _others(self) -> int:
@@ -204,9 +232,11 @@ class Capacity:
     @property
     def used(self) -> int:
         """
-        Descriptors of all its clients.
+        Descriptors of all its clients in this process.
         """
-        return len(self._connections) + len(self.lingering) + len(self.held)
+        used = len(self._connections) + len(self.lingering) + len(self.held)
+        handOver = self._limits.handOver
+        return used if handOver is None else used - handOver.elsewhere
 
     @property
     def isCounted(self) -> bool:
@@ -229,30 +259,30 @@ class Capacity:
 
         @param isHeld: whether it holds a descriptor already.
         """
-        if self.suspended or self._limits.overflow != "wait":
-            return self.suspended
+        if self._isShut or self._limits.overflow != "wait":
+            return self._isShut
         places, descriptors = self._limits.maxConnections, self._limits.descriptorLimit
         opened = len(self._connections)
         isFull = places is not None and opened >= places
-        return isFull or (descriptors is not None and opened + self._others - isHeld >= descriptors)
+        return isFull or (descriptors is not None and self._left(descriptors) + isHeld <= 0)
 
     def room(self) -> int | None:
         """
         How many clients a listener may accept in a batch; L{None} for any
         number.
         """
-        if self.suspended:
+        if self._isShut:
             return 0
         limits, opened = self._limits, len(self._connections)
         descriptors = limits.descriptorLimit
         if descriptors is not None:
-            descriptors = max(0, descriptors - opened - self._others)
+            descriptors = max(0, self._left(descriptors))
         if limits.overflow == "wait":
             places = limits.maxConnections
             if places is not None:
                 places -= opened + len(self.waiting)
-            left = [n for n in (places, descriptors) if n is not None]
-            return max(0, min(left)) if left else None
+            bounds = [n for n in (places, descriptors) if n is not None]
+            return max(0, min(bounds)) if bounds else None
         if descriptors is None:
             return None
         # A refused client holds its descriptor until the next turn: the reserve
@@ -268,7 +298,12 @@ class Capacity:
             return
         DESCRIPTORS.enter(self)
         kept = DESCRIPTORS.kept(limits.descriptorReserve)
-        limits.descriptorLimit = self._measured = allowed = descriptorLimit(kept)
+        allowed = self._here = descriptorLimit(kept)
+        if allowed is not None and limits.handOver is not None:
+            # The other processes have neither listeners nor companions.
+            each = descriptorLimit(limits.descriptorReserve) or 0
+            allowed = limits.handOver.processes * each
+        limits.descriptorLimit = self._measured = allowed
         self.changed()
         if allowed is not None and (limits.maxConnections or 0) > allowed:
             _log.warn(

@@ -56,7 +56,7 @@ class Drain:
         self._report: DrainReport | None = None
         self._deadline: float | None = None
         self._expired = False
-        self._closers: dict[Connection, _IdleCloser] = {}
+        self._closers: dict[Connection, IdleCloser] = {}
         self._aborted: dict[Connection, int] = {}
         self._startedAt = self._clock.seconds()
         self._stopping = 0
@@ -142,7 +142,7 @@ class Drain:
         """
         if not self._listeners.open:
             self._left.update(self._ledger.open)
-        self._tell([c for c in self._left if _isMade(c)])
+        self._tell([c for c in self._left if c.isMade])
         if self._rest is None and not self._told.issuperset(self._left):
             # An observer of connectionOpened drains: the connection will be made
             # by the next turn.
@@ -175,7 +175,7 @@ class Drain:
     def _closeWhenIdle(self, connection: Connection) -> None:
         assert self._spread is not None
         now = self._clock.seconds()
-        closer = _IdleCloser(connection, self._clock, now + self._spread * random())
+        closer = IdleCloser(connection, self._clock, now + self._spread * random())
         self._closers[connection] = closer
         closer.visit(now)
 
@@ -197,15 +197,7 @@ class Drain:
             waiter.callback(report)
 
 
-def _isMade(connection: Connection) -> bool:
-    """
-    Whether the protocol of a connection has its transport.
-    """
-    protocol = connection.protocol
-    return getattr(protocol, "transport", None) is not None
-
-
-class _IdleCloser:
+class IdleCloser:
     """
     Closes one connection as soon as it is idle.
     """
@@ -229,6 +221,6 @@ class _IdleCloser:
         if counts.bytesPending:
             idleAt = max(idleAt, now + IDLE_AFTER)
         if idleAt <= now:
-            self._connection.close(CloseReason.LOCAL_CLOSE)
+            self._connection.closeIdle()
         else:
             deadlinesOf(self._clock).watch(self, idleAt)

@@ -34,7 +34,7 @@ from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.hosting import HostedFactory, hostFor, isProtocol
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
-from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver
+from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver, IHandOver
 from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, DESCRIPTORS, Capacity
 from twisted_tcpdemo.server.conservation import Conservation
 from twisted_tcpdemo.server.drain import Drain
@@ -107,6 +107,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         takes it from the process's own limit; L{None}, as before that: none.
     @ivar descriptorReserve: descriptors kept for all but connections; L{None}:
         no limit by descriptors.
+    @ivar handOver: takes its clients into other processes; L{None}: they are served here.
     """
 
     noisy = False
@@ -126,6 +127,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     watermarks: Watermarks | None = None
     descriptorLimit: int | None = None
     descriptorReserve: int | None = DESCRIPTOR_RESERVE
+    handOver: IHandOver | None = None
 
     _maxConnections: int | None = None
     _overflow: Overflow = "refuse"
@@ -293,6 +295,13 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         self._held.retry()
         self._listeners.adjust()
 
+    def placesChanged(self) -> None:
+        """
+        Ask once more whether clients can come in: what hands them over has become able to
+        take some, or unable.
+        """
+        self._adjust()
+
     @property
     def heldClients(self) -> HeldClients:
         """
@@ -391,6 +400,17 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         See L{ISlots}.
         """
+        farewell = self.enter(connection)
+        if farewell is not None:
+            farewell.standInFor(connection.protocol, connection.transport)
+        return farewell is None
+
+    def enter(self, connection: Connection) -> Farewell | None:
+        """
+        Take a slot for a connection, and account for it from now on.
+
+        @return: L{None}, or the protocol of a client that is refused.
+        """
         transport = connection.transport
         # The limit once more: the protocol was built while there was room, or
         # past buildProtocol.  The policy is asked here alone, where both addresses
@@ -399,8 +419,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
         if rule is not None:
-            self._farewell(rule).standInFor(connection.protocol, transport)
-            return False
+            return self._farewell(rule)
         self._ledger.enter(connection)
         connection.attach()
         # Most have all of their options from the port.
@@ -419,7 +438,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             self._observers.tell("connectionOpened", connection.report(asking=False))
         if self.watermarks is not None:
             self._capacity.changed()
-        return True
+        return None
 
     def release(self, connection: Connection) -> None:
         """

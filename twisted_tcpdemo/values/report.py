@@ -70,6 +70,9 @@ class CloseReason(Enum):
     DRAIN = "drain deadline"
     """The server drained, and the deadline came."""
 
+    WORKER_LOST = "worker lost"
+    """The worker process that served it has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
@@ -230,6 +233,38 @@ class ServerReport:
     bytesWritten: int
     refusedBy: Mapping[str, int]
     closedBy: Mapping[CloseReason, int]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """
+    A worker process at one moment.
+
+    @ivar number: its number, from 1 on; the process that replaces it has the same.
+    @ivar pid: the number of the process.
+    @ivar state: C{"starting"}, C{"serving"}, C{"leaving"} (it has been replaced, and serves
+        the connections that it has), or C{"gone"}.
+    @ivar connectionCount: its open connections.
+    @ivar bytesRead: bytes that all its connections have delivered.
+    @ivar bytesWritten: bytes that all its connections have accepted.
+    @ivar cpu: the share of one processor that it has.
+    @ivar cpuSeconds: CPU time since its start.
+    @ivar lateness: seconds by which its reactor is late.
+    @ivar age: seconds since its start.
+    @ivar startCount: processes that have had its number, itself included.
+    """
+
+    number: int
+    pid: int | None
+    state: str
+    connectionCount: int
+    bytesRead: int
+    bytesWritten: int
+    cpu: float
+    cpuSeconds: float
+    lateness: float
+    age: float
+    startCount: int
 
 
 DRAIN_SUMMARY: Final = (
