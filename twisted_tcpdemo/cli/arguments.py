@@ -164,6 +164,7 @@ def _control(commands: Commands) -> None:
     overflow.add_argument("overflow", choices=("refuse", "reset", "wait"))
     verb("suspend", "stop accepting; clients wait in the queue")
     verb("resume", "accept again")
+    verb("restart", "replace the workers by new ones, and let the old ones drain")
     drain = verb("drain", "stop listening, and let the connections end")
     drain.add_argument("deadline", metavar="SECONDS", nargs="?", type=_seconds, default=None,
                        help="abort the remaining connections after this time [default: never]"

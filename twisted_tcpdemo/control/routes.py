@@ -70,6 +70,7 @@ class ControlSite(SideDoor):
             "/suspend": {"POST": self._suspend},
             "/resume": {"POST": self._resume},
             "/drain": {"POST": self._drain},
+            "/restart": {"POST": self._restart},
         }
 
     def denial(self) -> Answer:
@@ -143,6 +144,17 @@ class ControlSite(SideDoor):
         switch()
         _changed(asker, what)
         return self._stateNow(200)
+
+    def _restart(self, fields: dict[str, object], asker: Asker) -> Answer:
+        values.nothing(fields)
+        handOver = self._factory.handOver
+        if handOver is None:
+            return _error(409, "the server has no workers to replace")
+        if stateOf(self._factory) in ("draining", "stopped"):
+            return _error(409, f"the server is {stateOf(self._factory)}")
+        _changed(asker, "restarts its workers")
+        handOver.restart()
+        return self._stateNow(202)
 
     def _drain(self, fields: dict[str, object], asker: Asker) -> Answer:
         deadline, spread = values.drain(fields)

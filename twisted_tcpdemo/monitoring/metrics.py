@@ -10,6 +10,7 @@ make any number of time series.  Rules, reasons and listeners are few.
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
@@ -26,6 +27,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from twisted_tcpdemo.admission.policy import wouldRefuseBy
+from twisted_tcpdemo.interfaces import IHandOver
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.server.observers import ConnectionObserver
 from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf
@@ -125,6 +127,8 @@ class TCPDemoCollector(Collector):
         yield from self._bytes(totals)
         yield from self._queues()
         yield from self._states()
+        if self._factory.handOver is not None:
+            yield from self._workers(self._factory.handOver)
 
     def _connections(self, totals: Totals) -> Iterator[Metric]:
         report, limit = self._factory.report(totals), self._factory.effectiveLimit
@@ -191,6 +195,32 @@ class TCPDemoCollector(Collector):
                 limit.add_metric([listener], queue[1])
         yield depth
         yield limit
+
+    def _workers(self, handOver: IHandOver) -> Iterator[Metric]:
+        """
+        The figures of each worker, by its number: a process number would make a new time
+        series with each restart.
+        """
+        cpu = time.process_time()
+        yield _counter("parent_cpu_seconds", "CPU time of the process that accepts.", cpu)
+        reports = handOver.reports(isTotal=True)
+        for metric, name, fold in (
+            (_gauge("worker_connections", "Open connections.", label="worker"),
+             "connectionCount", sum),
+            (_counter("worker_bytes_read", "Bytes that connections have delivered.",
+                      label="worker"), "bytesRead", sum),
+            (_counter("worker_bytes_written", "Bytes that connections have accepted.",
+                      label="worker"), "bytesWritten", sum),
+            (_counter("worker_cpu_seconds", "CPU time.", label="worker"), "cpuSeconds", sum),
+            (_gauge("worker_lateness_seconds", "How late its reactor is.", label="worker"),
+             "lateness", max),
+            (_counter("worker_starts", "Processes that have had this number.", label="worker"),
+             "startCount", max),
+        ):  # fmt: skip
+            for number in sorted({report.number for report in reports}):
+                own = [getattr(r, name) for r in reports if r.number == number]
+                metric.add_metric([str(number)], fold(own))
+            yield metric
 
     def _states(self) -> Iterator[Metric]:
         factory = self._factory

@@ -8,6 +8,7 @@ none changes its meaning as long as L{VERSION} stays the same.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Final
 
 from twisted_tcpdemo.admission.policy import wouldRefuseBy
@@ -21,14 +22,16 @@ VERSION: Final = 1
 
 def stateOf(factory: TCPDemoFactory) -> str:
     """
-    The state of a server: C{"accepting"}, C{"suspended"}, C{"draining"} or
-    C{"stopped"}.
+    The state of a server: C{"accepting"}, C{"suspended"}, C{"waiting"} (no worker can take a
+    client), C{"draining"} or C{"stopped"}.
     """
     if factory.draining:
         return "draining"
     if not factory.listening:
         return "stopped"
-    return "suspended" if factory.suspended else "accepting"
+    if factory.suspended:
+        return "suspended"
+    return "accepting" if factory.handOver is None or factory.handOver.isOpen else "waiting"
 
 
 def statusOf(
@@ -43,6 +46,7 @@ def statusOf(
     """
     report = factory.report(totals)
     return {
+        **_workersOf(factory),
         "version": VERSION,
         "time": round(now, 3),
         "uptime": round(uptime, 3),
@@ -62,6 +66,29 @@ def statusOf(
         "wouldRefuseBy": wouldRefuseBy(factory.admission),
         "closedBy": {reason.value: count for reason, count in report.closedBy.items()},
     }
+
+
+def _workersOf(factory: TCPDemoFactory) -> dict[str, object]:
+    """
+    The workers of a server, and the share of a processor that their parent has; nothing for
+    a server without workers.
+    """
+    handOver = factory.handOver
+    if handOver is None:
+        return {}
+    reports, total = handOver.reports(), factory.connectionCount
+    workers = [
+        {
+            **asdict(report),
+            "share": round(report.connectionCount / total, 4) if total else 0.0,
+            "cpu": round(report.cpu, 4),
+            "cpuSeconds": round(report.cpuSeconds, 3),
+            "lateness": round(report.lateness, 4),
+            "age": round(report.age, 3),
+        }
+        for report in reports
+    ]
+    return {"parentCPU": round(handOver.parentCPU, 4), "workers": workers}
 
 
 def connectionOf(connection: Connection) -> dict[str, object]:

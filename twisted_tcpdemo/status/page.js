@@ -99,6 +99,7 @@ function show(status) {
   tally("closedBy", "closedNone", status.closedBy);
   tally("refusedBy", "refusedNone", status.refusedBy);
   table.show(status.connections);
+  showWorkers(status);
   showShown(status);
 }
 
@@ -123,6 +124,26 @@ function showHead(status) {
     }),
   );
 }
+
+function showWorkers({ workers = [], parentCPU = 0 }) {
+  byId("workers").hidden = !workers.length;
+  write("parentCPU", percent(parentCPU));
+  byId("workerRows").replaceChildren(
+    ...workers.map((worker) => {
+      const row = document.createElement("tr");
+      for (const text of [
+        worker.number, worker.pid, worker.state, count(worker.connectionCount), percent(worker.share),
+        bytes(worker.bytesRead), bytes(worker.bytesWritten), percent(worker.cpu),
+        `${Math.round(worker.lateness * 1000)} ms`,
+      ]) {
+        row.insertCell().textContent = String(text);
+      }
+      return row;
+    }),
+  );
+}
+
+const percent = (share) => `${Math.round(share * 100)} %`;
 
 function showCards(status) {
   const limit = status.effectiveLimit;
@@ -201,7 +222,7 @@ function showShown(status) {
 
 function setOrder(value) {
   order = value;
-  for (const header of document.querySelectorAll("th")) {
+  for (const header of document.querySelectorAll("th[data-column]")) {
     const mine = header.dataset.column === order.replace("-", "");
     if (mine) header.setAttribute("aria-sort", order.startsWith("-") ? "descending" : "ascending");
     else header.removeAttribute("aria-sort");
@@ -219,7 +240,7 @@ function remember() {
   history.replaceState(null, "", kept.size ? `?${kept}` : location.pathname);
 }
 
-for (const header of document.querySelectorAll("th")) {
+for (const header of document.querySelectorAll("th[data-column]")) {
   const { column } = header.dataset;
   const ascendingFirst = column === "peer" || column === "host";
   header.firstElementChild.addEventListener("click", () => {
