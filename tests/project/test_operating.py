@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
 
 from tests.support.places import DOCS
 from twisted_tcpdemo import TCPDemoFactory
@@ -24,6 +25,7 @@ from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rules import PerPeerLimit
 from twisted_tcpdemo.monitoring.metrics import collectorFor
 from twisted_tcpdemo.twistd.tap import Options
+from twisted_tcpdemo.workers.workers import Workers
 
 PAGE = (DOCS / "operating.md").read_text()
 UNITS = {
@@ -48,7 +50,9 @@ def samples() -> set[str]:
     """
     registry = CollectorRegistry()
     dryRun = Admission(PerPeerLimit(1), dryRun=True)
-    registry.register(collectorFor(TCPDemoFactory(admission=dryRun)))
+    factory = TCPDemoFactory(admission=dryRun)
+    factory.handOver = Workers(factory, 2, reactor=Clock())
+    registry.register(collectorFor(factory))
     families = list(text_string_to_metric_families(generate_latest(registry).decode()))
     # A family without a listener has a type and no sample.
     return {family.name for family in families} | {

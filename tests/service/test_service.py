@@ -600,3 +600,14 @@ def test_signalsOfTheLog(
     assert processLog.asked == (["SIGHUP", "SIGUSR1"] if given else [])
     told = ["SIGUSR2"] if given else ["SIGHUP", "SIGUSR1", "SIGUSR2"]
     assert log == [f"{name}: nothing is to be done for it" for name in told]
+
+
+def test_string() -> None:
+    """
+    The string of an endpoint does as well; one that describes none ends the start in one
+    line.
+    """
+    factory = TCPDemoFactory(Discard)
+    wrong = TCPDemoService(factory, [("here", "nonsense:1")], reactor=MemoryReactorClock())
+    with pytest.raises(StartError, match="cannot listen on here: 'nonsense:1' describes no"):
+        wrong.startService()

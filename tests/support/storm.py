@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -95,6 +96,31 @@ def calls(port: int, count: int) -> None:
     print(answered, "answered", flush=True)
 
 
+def talks(port: int, count: int) -> None:
+    """
+    Call C{count} times by 50 clients at a time, and count the answers.
+    """
+    answered = []
+
+    def talk() -> None:
+        for number in range(count // 50):
+            try:
+                with _connect(port) as client:
+                    message = b"%d" % number
+                    client.sendall(message)
+                    if client.recv(10) == message:
+                        answered.append(number)
+            except OSError as error:
+                print(error, file=sys.stderr)
+
+    threads = [Thread(target=talk) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(len(answered), "answered", flush=True)
+
+
 def hold(port: int, count: int) -> None:
     """
     Connect, and stay.
@@ -126,6 +152,7 @@ KINDS: dict[str, Callable[[int, int], None]] = {
     "resets": resets,
     "calls": calls,
     "churn": churn,
+    "talks": talks,
     "hold": hold,
     "slow": slow,
 }

@@ -17,6 +17,7 @@ from twisted.internet.testing import StringTransport
 
 from tests.support.browser import Browser, browsing, missing
 from tests.support.peers import serving
+from tests.support.staff import staffed
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.status import StatusService
@@ -374,3 +375,26 @@ CONTRASTS = """
     }
     return weak;
 """
+
+
+async def test_workers(chromium: Browser) -> None:
+    """
+    The page shows the workers beside each other, and only where there are any.
+    """
+    hidden = "return document.getElementById('workers').hidden"
+    async with watching(TCPDemoFactory(Echo), chromium):
+        assert await chromium.run(hidden) is True
+    async with staffed() as server:
+        processes = [str(worker.pid) for worker in await server.whenServing()]
+        peer = await server.connect()
+        await server.ask(peer, b"hello\n")
+        async with watching(server.factory, chromium):
+            rows = "[...document.querySelectorAll('#workerRows tr')]"
+            await chromium.wait(f"{rows}.length === 2")
+            await chromium.wait(f"{rows}.some((row) => row.cells[3].textContent === '1')")
+            texts = await chromium.run(
+                f"return {rows}.map((row) => [...row.cells].map((cell) => cell.textContent))"
+            )
+            assert [row[0] for row in texts] == ["1", "2"]
+            assert [row[1] for row in texts] == processes
+            assert sorted(row[3:5] for row in texts) == [["0", "0 %"], ["1", "100 %"]]

@@ -129,12 +129,19 @@ class Reclaiming:
     may wrap any endpoint.
 
     @ivar belongsToUser: see L{belongsToUser}.
+    @ivar description: the string of the endpoint, without a proxy; L{None}: unknown.
     """
 
-    def __init__(self, endpoint: IStreamServerEndpoint, belongsToUser: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        belongsToUser: bool = False,
+        description: str | None = None,
+    ) -> None:
         """
         @param endpoint: the endpoint to listen with.
         """
+        self.description = description
         self._endpoint = endpoint
         self.belongsToUser = belongsToUser
 

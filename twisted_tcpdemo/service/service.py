@@ -5,12 +5,13 @@ The service that C{twistd} runs: listen, serve, drain.
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -22,8 +23,13 @@ from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.values.addresses import endpointOf
-from twisted_tcpdemo.values.checks import nonNegative
+from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
+from twisted_tcpdemo.workers.program import MOST_WORKERS, programFor
+
+if TYPE_CHECKING:
+    # At run time only on request: some systems have no such sockets.
+    from twisted_tcpdemo.workers.workers import Workers
 
 T = TypeVar("T")
 
@@ -76,24 +82,34 @@ class TCPDemoService(Service):
     def __init__(
         self,
         factory: TCPDemoFactory,
-        endpoints: Sequence[tuple[str, StreamServer | IStreamServerEndpoint]],
+        endpoints: Sequence[tuple[str, StreamServer | IStreamServerEndpoint | str]],
         *,
         reactor: AnyReactor = None,
         drain: float | None = 10.0,
         spread: float = 0.0,
         log: ProcessLog | None = None,
+        workers: int = 0,
+        workerTimeout: float | None = 30.0,
+        mayLog: Callable[[str], bool] | None = None,
     ) -> None:
         """
-        @param endpoints: the endpoints to listen on, each with its name in error
-            messages.
+        @param endpoints: the endpoints to listen on, or their strings, each with its name
+            in error messages.
         @param reactor: the reactor whose shutdown ends the service; L{None} for
             the installed one.
         @param drain: seconds that connections have to end when the service
             stops; L{None} for as long as they take.
         @param spread: seconds over which idle connections are closed then.
         @param log: the log of the process; L{None} to leave it as it is.
+        @param workers: processes that serve the connections, with the C{protocol} of the
+            factory, which they import by its name.  C{0}: this process serves them.
+        @param workerTimeout: seconds in which a worker's reactor has to answer, or it is
+            killed and replaced; L{None} or C{0}: for ever.
+        @param mayLog: asks whether a line of a worker may be logged, as
+            L{LogBudget.shows<twisted_tcpdemo.monitoring.logbudget.LogBudget.shows>} does.
         @raise TypeError: for a time that is no number.
         @raise ValueError: for a time that is negative or not finite.
+        @raise ProgramError: if workers cannot have the protocol.
         """
         nonNegative("drain", drain)
         nonNegative("spread", spread)
@@ -104,11 +120,26 @@ class TCPDemoService(Service):
         self._spread = spread
         self._log = log
         self._run: object = None
-        self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint]] = []
+        self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint | str]] = []
         self._shuttingDown = False
         self._signals: StopSignals | None = None
         self._logSignals: LogSignals | None = None
         self._trigger: object = None
+        self._workers: Workers | None = None
+        self._makeWorkers: Callable[..., Workers] | None = None
+        if whole("workers", workers, 0, MOST_WORKERS):
+            from twisted_tcpdemo.workers.workers import Workers
+
+            self._makeWorkers = partial(
+                Workers,
+                factory,
+                workers,
+                timeout=nonNegative("workerTimeout", workerTimeout),
+                drain=drain,
+                mayLog=mayLog,
+                hopeless=self._stopReactor,
+            )
+            programFor(factory)
 
     def privilegedStartService(self) -> None:
         """
@@ -132,6 +163,9 @@ class TCPDemoService(Service):
         self._begin(False)
         if self._log is not None:
             self._log.check()
+        if self._workers is not None:
+            # Now the process has shed its privileges, and has become a daemon.
+            self._reactor.callWhenRunning(self._workers.start)
 
     def _begin(self, privileged: bool) -> None:
         if self._run is None:
@@ -161,10 +195,18 @@ class TCPDemoService(Service):
         self._logSignals.take()
         if self._log is not None:
             self._log.begin()
+        if self._makeWorkers is not None:
+            self._factory.handOver = self._workers = self._makeWorkers(reactor=reactor)
 
-    def _listen(self, name: str, endpoint: StreamServer) -> None:
+    def _listen(self, name: str, endpoint: StreamServer | str) -> None:
         failures: list[Failure] = []
-        listening = self._factory.listen(endpoint)
+        # A string may describe no endpoint.
+        listening: Deferred[Any] = maybeDeferred(self._factory.listen, endpoint)
+        if self._workers is not None:
+            described: str | None = getattr(endpoint, "description", None)
+            if isinstance(endpoint, str):
+                described = endpoint
+            listening.addCallback(self._workers.opened, described)
         listening.addErrback(failures.append)
         if failures:
             giveUp(cannotListen(name, failures[0]))
@@ -174,8 +216,11 @@ class TCPDemoService(Service):
     def _listened(self, _: object, name: str, failures: list[Failure], run: object) -> None:
         if failures and run is self._run:
             _log.critical("{message}", message=cannotListen(name, failures[0]))
-            # No other way stops the reactor with an exit status.
-            signal.raise_signal(signal.SIGTERM)
+            self._stopReactor()
+
+    def _stopReactor(self) -> None:
+        # No other way stops the reactor with an exit status.
+        signal.raise_signal(signal.SIGTERM)
 
     def stopService(self) -> Deferred[DrainReport]:
         """
@@ -199,11 +244,23 @@ class TCPDemoService(Service):
             waiting.clock = steady(self._reactor or _installedReactor())
             waiting.start(WAITING_INTERVAL).addErrback(_cannotTell)
             drained.addBoth(_ended, waiting)
-        return drained.addCallback(self._drained)
+        drained.addCallback(self._drained)
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            drained.addCallback(self._stopWorkers, workers)
+        return drained
+
+    def _stopWorkers(self, report: DrainReport, workers: Workers) -> Deferred[DrainReport]:
+        def stopped(_: None) -> DrainReport:
+            if self._factory.handOver is workers:
+                self._factory.handOver = None
+            return report
+
+        return workers.stop().addCallback(stopped)
 
     def _tellWaiting(self) -> None:
-        connections = self._factory.connections
-        names = [f"{p.connectionID} ({endpointOf(p.peer)})" for p in connections[:5]]
+        connections = self._factory.records
+        names = [f"{c.connectionID} ({endpointOf(c.peer)})" for c in connections[:5]]
         more = f" and {len(connections) - 5} more" if len(connections) > 5 else ""
         _log.info("waiting for {names}{more}", names=", ".join(names), more=more)
 
@@ -227,7 +284,9 @@ class TCPDemoService(Service):
         self._factory.drain(0)
 
     def _reopen(self, signalName: str) -> None:
-        if self._log is not None and signalName != "SIGUSR2":
+        if self._workers is not None and signalName == "SIGUSR2":
+            self._workers.restart()
+        elif self._log is not None and signalName != "SIGUSR2":
             self._log.reopen(signalName)
         else:
             _log.info("{signalName}: nothing is to be done for it", signalName=signalName)

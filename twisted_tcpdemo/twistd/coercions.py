@@ -7,11 +7,13 @@ The text goes on after the name of the option: C{"must be a number, not 'x'"}.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import inf
 from typing import TypeVar
 
 from twisted_tcpdemo.values.networks import Networks
+from twisted_tcpdemo.workers.program import MOST_WORKERS
 
 _N = TypeVar("_N", int, float)
 
@@ -48,6 +50,21 @@ def _between(kind: Callable[[str], _N], what: str, low: float, high: float) -> C
 
 seconds = number(0, 10**9)
 """A coercion to a time."""
+
+
+def workerCount(word: str) -> int:
+    """
+    How many workers a word stands for; C{"auto"}: one for each processor that the process
+    may use.
+
+    @raise ValueError: if it is neither that nor a number.
+    """
+    if word == "auto":
+        try:
+            return len(os.sched_getaffinity(0))
+        except AttributeError:  # not on every system
+            return os.cpu_count() or 1
+    return wholeNumber(0, MOST_WORKERS)(word)
 
 
 def oneOf(*known: str) -> Callable[[str], str]:

@@ -35,6 +35,7 @@ from twisted_tcpdemo.twistd.coercions import (
     seconds,
     utf8,
     wholeNumber,
+    workerCount,
 )
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
 from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
@@ -176,6 +177,11 @@ OPERATING: Final = (
                help="Time for connections to end when the server stops; 0 aborts them at once."),
         Option("drain-spread", sets="spread", takes=seconds, default="0",
                help="Time over which idle connections are closed when the server stops."),
+        Option("workers", sets="workers", takes=workerCount, default="0", shown="0: this one",
+               help="Processes that serve the connections; auto: one for each processor."),
+        Option("worker-timeout", sets="workerTimeout", takes=seconds, default="30",
+               needs=("workers",),
+               help="Kill and replace a worker that does not answer for this time."),
     ),
     *setting(
         LogBudget,
@@ -226,6 +232,8 @@ class Options(DeclaredOptions):
         if self["transport"] == "twisted":
             if self["ipv6-only"]:
                 raise UsageError("--ipv6-only goes with --transport fast")
+            if self["workers"]:
+                raise UsageError("--workers goes with --transport fast")
             if self["proxy-from"]:
                 raise UsageError("--proxy-from goes with --transport fast")
         elif isHAProxy and not self["proxy-from"]:

@@ -118,6 +118,24 @@ class ReportProtocol(TCPDemoProtocol):
         super().timeoutConnection()
 
 
+@lru_cache(maxsize=1)
+def _budgetOf(rate: int | None) -> LogBudget:
+    """
+    The one budget of a worker.
+    """
+    return LogBudget(rate)
+
+
+def reportWithin(rate: int | None, preview: int) -> ReportProtocol:
+    """
+    Build the protocol in a worker, which has no budget but its own.  The parent's holds
+    for the lines of all workers.
+
+    @param rate: see L{LogBudget}.
+    """
+    return ReportProtocol(preview, _budgetOf(rate))
+
+
 class Echo(TCPDemoProtocol):
     """
     Sends back received bytes (RFC 862), and does not read while many wait to be

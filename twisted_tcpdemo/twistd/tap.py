@@ -22,13 +22,19 @@ from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.monitoring.processlog import BoundedProcessLog
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Accompanied, Companion
-from twisted_tcpdemo.service.endpoints import Reclaiming, belongsToUser, proxiedEndpoint
+from twisted_tcpdemo.service.endpoints import (
+    HAPROXY,
+    Reclaiming,
+    belongsToUser,
+    proxiedEndpoint,
+)
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
-from twisted_tcpdemo.twistd.programs import ReportProtocol
+from twisted_tcpdemo.twistd.programs import ReportProtocol, reportWithin
 from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.workers.program import ProgramError
 
 LIFETIME_JITTER = 0.1
 """The share of C{--max-lifetime} by which a connection may end earlier, so that
@@ -53,10 +59,17 @@ def makeService(options: Options) -> IService:
     factory = _factory(options, logBudget)
     factory.addObserver(LoggingObserver(factory, logBudget))
     endpoints = _endpoints(lane, options, factory.noDelay)
-    log = BoundedProcessLog(logBudget)
-    service = TCPDemoService(
-        factory, endpoints, reactor=reactor, log=log, **options.settings(TCPDemoService)
-    )
+    try:
+        service = TCPDemoService(
+            factory,
+            endpoints,
+            reactor=reactor,
+            log=BoundedProcessLog(logBudget),
+            mayLog=logBudget.shows,
+            **options.settings(TCPDemoService),
+        )
+    except ProgramError as error:
+        giveUp(f"--workers: {error}")
     companions = _companions(lane, options, factory)
     return Accompanied(service, *companions) if companions else service
 
@@ -64,7 +77,11 @@ def makeService(options: Options) -> IService:
 def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:
     protocol = options["protocol"]
     if protocol is ReportProtocol:
-        protocol = partial(protocol, budget=logBudget, **options.settings(ReportProtocol))
+        settings = options.settings(ReportProtocol)
+        if options["workers"]:
+            protocol = partial(reportWithin, rate=logBudget.rate, **settings)
+        else:
+            protocol = partial(protocol, budget=logBudget, **settings)
     return TCPDemoFactory(
         protocol,
         pauseOnConnect=bool(options["pause-on-connect"]),
@@ -121,7 +138,8 @@ def _proxy(options: Options) -> Proxy | None:
 
 def _endpoint(reactor: Any, option: str, text: str, proxy: Proxy | None = None) -> _NamedEndpoint:
     try:
-        return text, Reclaiming(proxiedEndpoint(reactor, text, proxy), belongsToUser(text))
+        endpoint, inner = proxiedEndpoint(reactor, text, proxy), text.removeprefix(HAPROXY)
+        return text, Reclaiming(endpoint, belongsToUser(text), inner)
     except Exception as error:
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
