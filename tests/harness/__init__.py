@@ -1,0 +1,4 @@
+"""
+The harness: the same attacks against this server and against others, side by side.
+See L{tests.harness.__main__}.
+"""
