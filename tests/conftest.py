@@ -9,10 +9,13 @@ from collections.abc import Generator
 
 import pytest
 import pytest_twisted
+from hypothesis import settings
 from twisted.internet.defer import Deferred
 
 from tests.support.hygiene import LoggedErrors, Watch
 from tests.support.waiting import withDeadline
+
+settings.register_profile("long", max_examples=3000, stateful_step_count=60, deadline=None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
