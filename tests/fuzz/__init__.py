@@ -1,0 +1,3 @@
+"""
+What reads a peer's bytes, fed with anything: see L{tests.fuzz.__main__}.
+"""
