@@ -257,9 +257,13 @@ class SecureSocket:
         """
         self._more = False
         plain = self._decrypted(b"")
-        if plain or self.engine.over:
-            return plain
-        raise BlockingIOError
+        if not plain:
+            if not self.engine.over:
+                raise BlockingIOError
+            # The poller may hold the end back, and then reads it once more.  A socket
+            # would cause another event; the peer has not ended its own yet.
+            self._askToRead()
+        return plain
 
     def _peerClosed(self) -> bytes:
         """
