@@ -33,7 +33,7 @@ from twisted_tcpdemo.admission import (
     Rule,
 )
 from twisted_tcpdemo.client import ClientEndpoint, Retry
-from twisted_tcpdemo.connection import TCPDemoProtocol, hosted
+from twisted_tcpdemo.connection import Stream, TCPDemoProtocol, hosted
 from twisted_tcpdemo.fast import Proxy, ServerEndpoint, fastReactor
 from twisted_tcpdemo.server import ConnectionObserver, TCPDemoFactory, Watermarks
 from twisted_tcpdemo.values import Budgets, CloseReason, ConnectionReport
@@ -54,6 +54,7 @@ __all__ = [
     "Retry",
     "Rule",
     "ServerEndpoint",
+    "Stream",
     "TCPDemoFactory",
     "TCPDemoProtocol",
     "Watermarks",

@@ -34,6 +34,59 @@ class WriteFailedError(TCPDemoError):
         super().__init__(f"the bytes were not sent: {cause}")
 
 
+class EndOfStreamError(TCPDemoError, EOFError):
+    """
+    A stream has ended before what was to be read had come.
+
+    @ivar partial: the bytes that had come.  They can still be read.
+    @ivar reason: why the connection has ended; L{None} if the peer has ended its side
+        in order.
+    """
+
+    def __init__(self, partial: bytes = b"", reason: CloseReason | None = None) -> None:
+        self.partial = partial
+        self.reason = reason
+        cause = "the peer has ended it" if reason is None else reason.value
+        left = f", after {len(partial)} bytes of something unfinished" if partial else ""
+        super().__init__(f"the stream is over: {cause}{left}")
+
+
+class LimitExceededError(TCPDemoError, ValueError):
+    """
+    The peer has sent more bytes than it may without a separator.
+
+    @ivar limit: how many it may.
+    @ivar separator: the separator.
+    """
+
+    def __init__(self, limit: int, separator: bytes) -> None:
+        self.limit = limit
+        self.separator = separator
+        super().__init__(f"the peer has sent more than {limit} bytes before {separator!r}")
+
+
+class ConcurrentReadError(TCPDemoError, RuntimeError):
+    """
+    A stream is read while another read of it waits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("another read of this stream is waiting; one can at a time")
+
+
+class UnreadInputError(TCPDemoError):
+    """
+    TLS is to begin, and bytes that the peer has sent in the clear are unread.  They could
+    be taken for bytes that came under TLS.
+
+    @ivar count: how many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        super().__init__(f"TLS cannot begin: {count} bytes that came in the clear are unread")
+
+
 class NotConnectedError(TCPDemoError):
     """
     The protocol was used before it had a connection.

@@ -10,12 +10,15 @@ ENTRANTS: Final = {
     "fast": "fast lane, counted, with a limit",
     "fast-bare": "fast lane, plain protocol",
     "fast-ssl": "fast lane, counted, with an ssl.SSLContext",
+    "fast-lines": "fast lane, counted, LineOnlyReceiver",
+    "fast-stream": "fast lane, counted, a coroutine with a Stream",
     "fast-adopted": "fast lane, counted, socket of systemd",
     "fast-proxied": "fast lane, counted, behind PROXY v2",
     "over-twisted": "Twisted's transport, counted, with a limit",
     "twisted": "plain Twisted",
     "twisted-proxied": "plain Twisted, behind PROXY v2",
     "asyncio": "asyncio",
+    "asyncio-streams": "asyncio, a coroutine with its streams",
     "aiofastnet": "aiofastnet on asyncio",
     "uvloop": "uvloop",
     "aiofastnet-uvloop": "aiofastnet on uvloop",
@@ -55,6 +58,10 @@ class Case(NamedTuple):
 
 CASES: Final = {
     "small": Case("64 bytes, 50 connections (us)", "server", "echo", 50, 64, _TCP),
+    "line": Case(
+        "line of 64 bytes, 50 connections (us)",
+        *("server", "echo", 50, 64, ("fast", "fast-lines", "fast-stream", "asyncio-streams")),
+    ),
     "many": Case("64 bytes, 1000 connections (us)", "server", "echo", 1000, 64, _TCP),
     "medium": Case("64 KiB, 10 connections (us)", "server", "echo", 10, 65536, _TCP),
     "large": Case("1 MiB, 10 connections (us)", "server", "echo", 10, 1 << 20, _TCP),

@@ -25,7 +25,8 @@ def echo(port: int, connections: int, size: int) -> Iterator[int]:
 
     @return: the number of messages that have come back, now and then, without end.
     """
-    message, buffer = memoryview(bytes(size)), bytearray(min(size, 1 << 18))
+    message = memoryview(bytes(size - 1) + b"\n")  # for servers that read lines
+    buffer = bytearray(min(size, 1 << 18))
     epoll = select.epoll()
     peers: dict[int, socket.socket] = {}
     left: dict[int, int] = {}

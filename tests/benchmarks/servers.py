@@ -127,8 +127,9 @@ def serveTwisted(place: Place) -> None:
     """
     from twisted.internet import reactor
     from twisted.internet.protocol import Factory, Protocol
+    from twisted.protocols.basic import LineOnlyReceiver
 
-    from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
+    from twisted_tcpdemo import Stream, TCPDemoFactory, TCPDemoProtocol
 
     class Plain(Protocol):
         """
@@ -148,11 +149,31 @@ def serveTwisted(place: Place) -> None:
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(data)
 
+    class Lines(LineOnlyReceiver, TCPDemoProtocol):
+        """
+        An echo of lines.
+        """
+
+        transport: Any  # type: ignore[assignment]
+        delimiter = b"\n"
+
+        def lineReceived(self, line: bytes) -> None:
+            self.transport.write(line + b"\n")
+
+    async def echo(stream: Stream) -> None:
+        async for line in stream.lines():
+            await stream.write(line + b"\n")
+
     Factory.noisy = False
     isPlain = place.name.startswith("twisted") or place.name == "fast-bare"
-    factory: Any = (
-        Factory.forProtocol(Plain) if isPlain else TCPDemoFactory(Counted, maxConnections=100_000)
-    )
+    factory: Any
+    if place.name == "fast-stream":
+        factory = TCPDemoFactory.forHandler(echo, maxConnections=100_000)
+    elif isPlain:
+        factory = Factory.forProtocol(Plain)
+    else:
+        protocol = Lines if place.name == "fast-lines" else Counted
+        factory = TCPDemoFactory(protocol, maxConnections=100_000)
     endpointOf = ourEndpoint if place.name.startswith("fast") else twistedEndpoint
     remark = "" if place.name == "fast-ssl" else "pyOpenSSL"
     listening = endpointOf(reactor, place).listen(factory)
@@ -189,6 +210,15 @@ class AsyncioEcho(asyncio.Protocol):
         self.transport.write(data)
 
 
+async def echoLines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """
+    Echo for asyncio's streams.
+    """
+    while line := await reader.readline():
+        writer.write(line)
+        await writer.drain()
+
+
 async def serveAsyncio(place: Place) -> None:
     """
     Serve on the running loop.
@@ -199,6 +229,10 @@ async def serveAsyncio(place: Place) -> None:
 
         aiofastnet.patch_loop(loop)
     context = sslContext(place)
+    if place.name == "asyncio-streams":
+        streams = await asyncio.start_server(echoLines, HOST, 0, backlog=511)
+        tell(place, streams.sockets[0].getsockname()[1])
+        await streams.serve_forever()
     if place.door == "unix":
         server = await loop.create_unix_server(AsyncioEcho, place.path, backlog=511)
         tell(place, None)

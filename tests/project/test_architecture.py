@@ -379,7 +379,7 @@ def test_public() -> None:
         *("TCPDemoProtocol", "TCPDemoFactory", "ServerEndpoint", "ClientEndpoint"),
         *("ConnectionReport", "CloseReason", "Budgets", "Retry", "Watermarks"),
         *("ConnectionObserver", "Admission", "AllowedNetworks", "DeniedNetworks"),
-        *("PeerRate", "PerPeerLimit", "Rule"),
+        *("PeerRate", "PerPeerLimit", "Rule", "Stream"),
     }
 
 

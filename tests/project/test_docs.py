@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from socket import SHUT_WR
 
 import pytest
 
+from tests.support.certificates import pemFile
 from tests.support.examples import portOf, running
 from tests.support.peers import connectTo
 from tests.support.places import DOCS, EXAMPLES, PROJECT, TESTS
@@ -63,6 +65,64 @@ def test_lines() -> None:
         lines = client.makefile("rb")
         assert lines.readline() == b"ONE (8 bytes so far)\n"
         assert lines.readline() == b"TWO (8 bytes so far)\n"
+
+
+def test_stream() -> None:
+    """
+    The first example of streams answers its own client.
+    """
+    with running("stream.py") as process:
+        out, err = process.communicate(timeout=10)
+    assert (out, err, process.returncode) == ("b'HELLO' 127.0.0.1 6\n", "", 0)
+
+
+def test_chat() -> None:
+    """
+    A guest of the chat reads what the others say, and that they leave.
+    """
+    with running("stream_chat.py") as process:
+        port = portOf(process)
+        with connectTo(port) as first:
+            said = first.makefile("rb")
+            first.sendall(b"ann\n")
+            assert said.readline() == b"your name?\n"
+            with connectTo(port) as second:
+                second.sendall(b"bob\nhello\n")
+                assert [said.readline() for _ in range(2)] == [b"bob is here\n", b"bob: hello\n"]
+            assert said.readline() == b"bob has left\n"
+
+
+def test_forward() -> None:
+    """
+    The forwarder carries bytes and ends both ways.
+    """
+    with running("lines.py") as server:
+        where = f"tcp:127.0.0.1:{portOf(server)}"
+        with running("stream_forward.py", where) as process, connectTo(portOf(process)) as client:
+            client.sendall(b"one\n")
+            lines = client.makefile("rb")
+            assert lines.readline() == b"ONE (4 bytes so far)\n"
+            client.shutdown(SHUT_WR)
+            assert lines.read() == b""
+
+
+def test_sums() -> None:
+    """
+    The example with a time for each line adds up, and says what is no number.
+    """
+    with running("stream_timeout.py") as process, connectTo(portOf(process)) as client:
+        client.sendall(b"1\n2\nx\n")
+        answers = client.makefile("rb").read().splitlines()
+        assert answers[:2] == [b"1", b"3"] and b"invalid literal" in answers[2]
+
+
+def test_startTLS() -> None:
+    """
+    The example of STARTTLS tells its secret under TLS.
+    """
+    with running("stream_starttls.py", str(pemFile())) as process:
+        out, err = process.communicate(timeout=10)
+    assert (out, err, process.returncode) == ("b'go'\nb'received a secret'\n", "", 0)
 
 
 def test_site() -> None:

@@ -28,11 +28,20 @@ from twisted_tcpdemo import (
     Retry,
     Rule,
     ServerEndpoint,
+    Stream,
     TCPDemoFactory,
     TCPDemoProtocol,
     Watermarks,
     hosted,
 )
+
+
+async def handle(stream: Stream) -> None:
+    async for line in stream.lines(limit=4096):
+        written: int = await stream.write(line.upper() + b"\n")
+        assert written <= stream.bytesWritten
+    rest: bytes = await stream.read()
+    stream.write(rest).addErrback(print)
 
 
 class Greeter(TCPDemoProtocol):
@@ -146,6 +155,10 @@ async def main(reactor: Clock) -> None:
     client = await endpoint.connectProtocol(Lines())
     client.lineReceived(b"from the other side")
     await endpoint.connect(factory)
+    await TCPDemoFactory.forHandler(handle, maxConnections=3).listen(0)
+    async with await endpoint.open() as stream:
+        async for chunk in stream:
+            print(chunk.decode(), stream.remoteAddress, await stream.readLine())
     await endpoint.connect(Factory.forProtocol(Lines))
 
     report = await factory.drain(deadline=5)

@@ -15,16 +15,18 @@ from tests.support.places import EXAMPLES
 
 
 @contextmanager
-def running(name: str) -> Generator[subprocess.Popen[str]]:
+def running(name: str, *arguments: str) -> Generator[subprocess.Popen[str]]:
     """
     An example as a process of its own, on a free port of the loopback instead of its
     own.
+
+    @param arguments: of its command line.
     """
     source = (EXAMPLES / name).read_text()
     source = source.replace("listen(18001)", 'listen("fasttcp:18001:interface=127.0.0.1")')
     source = source.replace("18001", "0")
     process = subprocess.Popen(
-        [sys.executable, "-c", source],
+        [sys.executable, "-c", source, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

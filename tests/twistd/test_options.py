@@ -19,6 +19,12 @@ from twisted_tcpdemo.twistd.declarations import Option
 from twisted_tcpdemo.twistd.options import Options
 
 
+async def needy(stream: object, other: object) -> None:
+    """
+    A coroutine function that cannot be called with a stream alone.
+    """
+
+
 class Needy(TCPDemoProtocol):
     """
     A protocol that cannot be built without an argument.
@@ -168,6 +174,7 @@ def test_badNetwork(option: str) -> None:
         (".x", "'.x' cannot be imported: "),
         ("os.path", "'os.path' is no protocol class"),
         ("collections.OrderedDict", "'collections.OrderedDict' is no protocol class"),
+        (f"{__name__}.needy", f"'{__name__}.needy' cannot be called with a stream alone"),
         (f"{__name__}.Needy", f"'{__name__}.Needy' cannot be built without arguments"),
     ],
 )

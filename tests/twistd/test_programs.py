@@ -22,9 +22,10 @@ from zope.interface import implementer
 from tests.support.certificates import pemFile
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import turn, until
-from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import CloseReason, Stream, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.connection.hosting import hosted
 from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.twistd.programs import Discard, Echo, ReportProtocol, programNamed
 from twisted_tcpdemo.values.budgets import Budgets
 
@@ -406,3 +407,28 @@ def test_noProgram(name: str) -> None:
     """
     with pytest.raises(ValueError, match=f"'{name}'"):
         programNamed(name)
+
+
+async def greet(stream: Stream) -> None:
+    """
+    A handler of streams.
+    """
+    await stream.write("hello\n")
+    raise ZeroDivisionError
+
+
+def test_handler(loggedErrors: Any) -> None:
+    """
+    A coroutine function handles a stream for each connection, and what it raises is
+    logged within the budget.
+    """
+    program: Any = programNamed(f"{__name__}.greet")
+    budget = LogBudget(1, Clock())
+    for _ in range(5):
+        transport = StringTransport()
+        stream = program(budget)
+        stream.makeConnection(transport)
+        assert transport.value() == b"hello\n"
+        stream.connectionLost(DONE)
+    assert len(loggedErrors.take(ZeroDivisionError)) == 1
+    budget.flush()

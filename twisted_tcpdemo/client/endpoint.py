@@ -37,6 +37,8 @@ from twisted_tcpdemo.client.targets import (
     pathTarget,
 )
 from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.connection.running import Answer
+from twisted_tcpdemo.connection.stream import Stream
 from twisted_tcpdemo.errors import TLSNotInstalledError
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
@@ -334,6 +336,16 @@ class ClientEndpoint:
         if not IProtocol.providedBy(protocol):
             return fail(TypeError(f"connectProtocol() takes a protocol, not {protocol!r}"))
         return self.connect(_One(protocol))
+
+    def open(self) -> Deferred[Stream]:
+        """
+        Connect a L{Stream<twisted_tcpdemo.Stream>}, to read and write by C{await}::
+
+            async with await endpoint.open() as stream: ...
+
+        @return: see L{connect}.
+        """
+        return Answer.following(self.connectProtocol(Stream()))
 
 
 class _One(Factory[Any]):

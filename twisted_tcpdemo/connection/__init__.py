@@ -8,5 +8,6 @@ interfaces; nothing of a server or a client.
 
 from twisted_tcpdemo.connection.hosting import Hosted, hosted
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.stream import Stream
 
-__all__ = ["Hosted", "TCPDemoProtocol", "hosted"]
+__all__ = ["Hosted", "Stream", "TCPDemoProtocol", "hosted"]

@@ -261,10 +261,7 @@ class TCPDemoProtocol(Protocol):
             it, a failure to write is not logged.
         @raise TypeError: if it is neither bytes nor text.
         """
-        if isinstance(data, str):
-            data = data.encode(encoding)
-        elif not isinstance(data, bytes):
-            raise TypeError(f"write() takes bytes or str, not {type(data).__name__}")
+        data = encoded(data, encoding)
         if self._connection is None:
             return fail(NotConnectedError("write() before the connection was made"))
         return self._connection.write(data)
@@ -351,3 +348,16 @@ class TCPDemoProtocol(Protocol):
         """
         See L{IConnectionHooks}.
         """
+
+
+def encoded(data: bytes | str, encoding: str) -> bytes:
+    """
+    The bytes to write for bytes or text.
+
+    @raise TypeError: if it is neither.
+    """
+    if isinstance(data, str):
+        return data.encode(encoding)
+    if not isinstance(data, bytes):
+        raise TypeError(f"write() takes bytes or str, not {type(data).__name__}")
+    return data

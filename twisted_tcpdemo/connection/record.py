@@ -384,8 +384,14 @@ class Connection(Facts):
         if self._atOnce <= AT_ONCE:
             return succeed(None)
         self._atOnce = 0
-        self._clock.callLater(0, self.transportFlushed)
+        self.nextTurn(self.transportFlushed)
         return self._pendingWrites().whenLow()
+
+    def nextTurn(self, call: Callable[[], object]) -> None:
+        """
+        Call something in the next turn of the reactor.
+        """
+        self._clock.callLater(0, call)
 
     def _isVanishing(self) -> bool:
         """

@@ -34,6 +34,7 @@ from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.hosting import HostedFactory, hostFor, isProtocol
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.connection.stream import Handle, handled
 from twisted_tcpdemo.interfaces import IAdmissionPolicy, IConnectionObserver, IHandOver
 from twisted_tcpdemo.server.capacity import DESCRIPTOR_RESERVE, DESCRIPTORS, Capacity
 from twisted_tcpdemo.server.conservation import Conservation
@@ -246,6 +247,29 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         factory = cls(*args, **kwargs)
         factory.protocol = _builder(protocol)
+        return factory
+
+    @classmethod
+    def forHandler(
+        cls: Callable[Options, F], handle: Handle, *args: Options.args, **kwargs: Options.kwargs
+    ) -> F:
+        """
+        Build a factory of this class whose connections a coroutine function handles.
+
+        When it returns, its stream closes in order.  When it raises, that is logged, and
+        the connection ends at once with L{CloseReason.ERROR
+        <twisted_tcpdemo.values.report.CloseReason.ERROR>}; but an L{EndOfStreamError
+        <twisted_tcpdemo.errors.EndOfStreamError>} or L{WriteFailedError
+        <twisted_tcpdemo.errors.WriteFailedError>} after the peer's end is no fault of its
+        own, and is not logged.  At the deadline of a L{drain} it is cancelled.
+
+        @param handle: is called with a L{Stream<twisted_tcpdemo.Stream>} for each
+            connection.  It may await Deferreds, and on the asyncio reactor, where it is a
+            task, whatever asyncio has.
+        @raise TypeError: if it cannot be called.
+        """
+        factory = cls(*args, **kwargs)
+        factory.protocol = handled(handle)
         return factory
 
     # The limit.

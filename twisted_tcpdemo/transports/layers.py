@@ -28,6 +28,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ICountingTransport
@@ -258,13 +259,20 @@ def hasLateAddresses(transport: object) -> bool:
     return isinstance(transport, ProtocolWrapper)
 
 
-def failQuietly(waiter: Deferred[Any], error: Exception) -> None:
+def isWatched(waiter: Deferred[Any]) -> bool:
+    """
+    Whether somebody has added a callback to a Deferred.
+    """
+    return bool(waiter._callbacks)
+
+
+def failQuietly(waiter: Deferred[Any], error: Exception | Failure) -> None:
     """
     Fail a Deferred.  If nobody has looked at it, Twisted logs nothing about it.
     Whoever looks later gets the failure, and Twisted logs it again if it is not
     handled then.
     """
-    isUnasked = not waiter._callbacks
+    isUnasked = not isWatched(waiter)
     waiter.errback(error)
     if isUnasked and waiter._debugInfo is not None:
         waiter._debugInfo.failResult = None

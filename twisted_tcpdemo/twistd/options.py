@@ -108,7 +108,7 @@ SERVING: Final = (
     ),
     Option("protocol", takes=programNamed, default="report",
            help="Protocol of each connection: report, echo, discard, or the dotted name of a "
-           "class."),
+           "class or a coroutine function."),
     *setting(
         ReportProtocol,
         Option("preview", sets="preview", takes=wholeNumber(), default="256", isOnAtZero=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from inspect import signature
+from inspect import iscoroutinefunction, signature
 from typing import Final
 
 from twisted.internet.interfaces import IProtocol
@@ -18,6 +18,7 @@ from twisted.python.reflect import namedAny
 
 from twisted_tcpdemo.connection.hosting import hosted
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.stream import Handle, HandledStream, Stream
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
@@ -158,6 +159,28 @@ class Discard(TCPDemoProtocol):
     """
 
 
+class StreamBuilder:
+    """
+    Builds streams that a coroutine function handles, with the budget of the log for what
+    it raises.
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        """
+        @param handle: the coroutine function.
+        """
+        self._handle = handle
+
+    def __call__(self, budget: LogBudget | None = None, rate: int | None = None) -> Stream:
+        """
+        Build one.
+
+        @param budget: the budget; L{None} in a worker, which has one of its own.
+        @param rate: see L{LogBudget}, for that.
+        """
+        return HandledStream(self._handle, (budget or _budgetOf(rate)).shows)
+
+
 PROGRAMS: Final[dict[str, type[TCPDemoProtocol]]] = {
     "report": ReportProtocol,
     "echo": Echo,
@@ -169,20 +192,25 @@ def programNamed(name: str) -> Callable[[], TCPDemoProtocol]:
     """
     The builder of a protocol, by the protocol's name.
 
-    @param name: one of L{PROGRAMS}, or the dotted name of a protocol class.  A
-        class that is no L{TCPDemoProtocol} is hosted.
+    @param name: one of L{PROGRAMS}, or the dotted name of a protocol class or of a
+        coroutine function that handles a L{Stream<twisted_tcpdemo.Stream>}.  A class
+        that is no L{TCPDemoProtocol} is hosted.
     @raise ValueError: if there is no such protocol.  The text goes on after the name
         of the option, as in L{twisted_tcpdemo.twistd.coercions}.
     """
     if name in PROGRAMS:
         return PROGRAMS[name]
     if "." not in name:
-        known = f"{', '.join(PROGRAMS)}, or the dotted name of a protocol class"
+        known = f"{', '.join(PROGRAMS)}, or the dotted name of a protocol class or a handler"
         raise ValueError(f"must be one of {known}, not {name!r}")
     protocol = _imported(name)
+    if iscoroutinefunction(protocol):
+        if not _takes(protocol, 1):
+            raise ValueError(f"{name!r} cannot be called with a stream alone")
+        return StreamBuilder(protocol)
     if not isinstance(protocol, type) or not IProtocol.implementedBy(protocol):
-        raise ValueError(f"{name!r} is no protocol class")
-    if not _takesNoArguments(protocol):
+        raise ValueError(f"{name!r} is no protocol class, and no coroutine function")
+    if not _takes(protocol, 0):
         raise ValueError(f"{name!r} cannot be built without arguments")
     return protocol if issubclass(protocol, TCPDemoProtocol) else hosted(protocol)
 
@@ -199,9 +227,9 @@ def _imported(name: str) -> object:
     return found
 
 
-def _takesNoArguments(protocol: type) -> bool:
+def _takes(called: Callable[..., object], count: int) -> bool:
     try:
-        signature(protocol).bind()
+        signature(called).bind(*[None] * count)
     except TypeError:
         return False
     except ValueError:  # a class without a signature

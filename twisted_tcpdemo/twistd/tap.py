@@ -31,7 +31,7 @@ from twisted_tcpdemo.service.endpoints import (
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.twistd.options import Options
-from twisted_tcpdemo.twistd.programs import ReportProtocol, reportWithin
+from twisted_tcpdemo.twistd.programs import ReportProtocol, StreamBuilder, reportWithin
 from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.workers.program import ProgramError
@@ -82,6 +82,9 @@ def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:
             protocol = partial(reportWithin, rate=logBudget.rate, **settings)
         else:
             protocol = partial(protocol, budget=logBudget, **settings)
+    elif isinstance(protocol, StreamBuilder):
+        budget = {"rate": logBudget.rate} if options["workers"] else {"budget": logBudget}
+        protocol = partial(protocol, **budget)
     return TCPDemoFactory(
         protocol,
         pauseOnConnect=bool(options["pause-on-connect"]),

@@ -1,0 +1,267 @@
+"""
+Coroutines at work, on Deferreds and as tasks of asyncio.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from contextvars import ContextVar
+from types import coroutine
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+
+from tests.support.processes import running
+from tests.support.waiting import failureOf
+from twisted_tcpdemo.connection.running import Answer, runner
+
+variable: ContextVar[int] = ContextVar("variable", default=0)
+
+
+class Work:
+    """
+    A coroutine at work, and how it has ended.
+    """
+
+    def __init__(self, work: Any) -> None:
+        self.ended: list[BaseException | None] = []
+        self.runner = runner(work, self.ended.append)
+        self.runner.begin()
+
+
+def test_deferreds() -> None:
+    """
+    A coroutine waits for Deferreds of every kind, and gets their results and failures.
+    """
+    plain: Deferred[int] = Deferred()
+    answer: Answer[int] = Answer()
+    failing: Answer[int] = Answer()
+    results: list[object] = []
+
+    async def work() -> None:
+        variable.set(1)
+        results.append(await plain)
+        results.append(await answer)
+        results.append(await Answer.having(3))
+        results.append(type(await failureOf(failing)))
+        results.append(variable.get())
+
+    at = Work(work())
+    plain.callback(1)
+    answer.fire(2)
+    assert (results, at.ended) == ([1, 2, 3], [])
+    failing.failWith(ZeroDivisionError())
+    assert (results[3:], at.ended) == ([ZeroDivisionError, 1], [None])
+    assert variable.get() == 0
+
+
+def test_callbacks() -> None:
+    """
+    An answer for which a coroutine waits calls its callbacks, too, whenever they were
+    added.
+    """
+    early: Answer[int] = Answer()
+    late: Answer[int] = Answer()
+    results: list[object] = []
+
+    def note(value: int) -> int:
+        results.append(value)
+        return value
+
+    async def work(*answers: Answer[int]) -> None:
+        for answer in answers:
+            results.append(await answer)
+
+    early.addCallback(note)
+    Work(work(early, late))
+    Work(work(late))
+    late.addCallback(note)
+    early.fire(1)
+    late.fire(2)
+    assert results == [1, 1, 2, 2, None]  # Twisted's coroutines, too, leave nothing behind
+
+
+def test_cancel() -> None:
+    """
+    A cancelled coroutine gets a C{CancelledError} where it waits, also when it is
+    cancelled while it runs, and may go on.
+    """
+    caught: list[BaseException] = []
+
+    async def work() -> None:
+        for answer in (Deferred[None](), Answer[None]()):
+            caught.append(await failureOf(answer))
+        at.runner.cancel()
+        caught.append(await failureOf(Answer[None]()))
+
+    at = Work(work())
+    at.runner.cancel()
+    at.runner.cancel()
+    assert [type(error) for error in caught] == [CancelledError] * 3
+    assert at.ended == [None]
+    at.runner.cancel()
+
+
+def test_cancelledAnswer() -> None:
+    """
+    Whoever cancels an answer wakes the coroutine that waits for it; what comes later is
+    ignored.
+    """
+    answer: Answer[None] = Answer()
+    at = Work(answer.__await__())  # a generator will do
+    answer.cancel()
+    assert isinstance(at.ended[0], CancelledError)
+    answer.fire(None)
+    answer.failWith(ValueError())
+
+
+def test_notAwaitable() -> None:
+    """
+    What only another loop could await is an error in the coroutine.
+    """
+
+    @coroutine
+    def future() -> Any:
+        yield 3
+
+    async def work() -> None:
+        await future()
+
+    [error] = Work(work()).ended
+    assert isinstance(error, TypeError) and "only Deferreds" in str(error)
+
+
+@pytest.mark.parametrize("error", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_raises(error: type[BaseException]) -> None:
+    """
+    Whatever a coroutine raises is its end, and goes no further.
+    """
+
+    async def work() -> None:
+        raise error
+
+    assert isinstance(Work(work()).ended[0], error)
+
+
+def test_quiet() -> None:
+    """
+    A failed answer at which nobody looks is not logged.
+    """
+    Answer[None]().failWith(ValueError())
+    gc.collect()
+
+
+def test_following() -> None:
+    """
+    An answer that follows a Deferred has its outcome, and cancels it.
+    """
+    first: Deferred[int] = Deferred()
+    answer = Answer.following(first)
+    first.callback(1)
+    assert answer.result == 1
+    second: Deferred[int] = Deferred()
+    answer = Answer.following(second)
+    answer.addErrback(lambda failure: failure.type)
+    answer.cancel()
+    assert answer.result is CancelledError  # type: ignore[comparison-overlap]
+
+
+ASYNCIO = """
+import asyncio, sys
+from twisted.internet import asyncioreactor
+asyncioreactor.install()
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater, react
+from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
+from twisted_tcpdemo.errors import EndOfStreamError
+
+seen = []
+
+async def copy(source, target):
+    async for chunk in source:
+        await target.write(chunk)
+    await target.end()
+
+async def handle(stream):
+    kind = await stream.readLine()
+    if kind == b"mixed":
+        await asyncio.sleep(0)
+        assert asyncio.current_task() is not None
+        await deferLater(reactor, 0, lambda: None)
+        try:
+            await asyncio.wait_for(stream.readLine(), 0.01)
+        except asyncio.TimeoutError:
+            await stream.write("late\\n")
+        lines = await asyncio.gather(asyncio.sleep(0, 1), stream.readLine())
+        await stream.write(lines[1] + b"\\n")
+        await Deferred.fromCoroutine(copy(stream, stream))
+    elif kind == b"tasks":
+        await asyncio.gather(copy(stream, stream), asyncio.sleep(0))
+    elif kind == b"exits":
+        sys.exit(3)
+    elif kind == b"fails":
+        failing = Deferred()
+        reactor.callLater(0, failing.errback, ZeroDivisionError())
+        try:
+            await failing
+        except ZeroDivisionError:
+            await stream.write("caught\\n")
+    else:
+        try:
+            await stream.readLine()
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+async def main(reactor):
+    factory = TCPDemoFactory.forHandler(handle)
+    port = await factory.listen("fasttcp:0:interface=127.0.0.1")
+    endpoint = ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+    async with await endpoint.open() as stream:
+        await stream.write("mixed\\n")
+        print(await stream.readLine())
+        await stream.write("a\\nb\\n" + "c" * 1000000)
+        await stream.end()
+        print(await stream.readLine(), await stream.readLine())
+        print(sum([len(chunk) async for chunk in stream]))
+    async with await endpoint.open() as stream:
+        await stream.write("tasks\\nx")
+        await stream.end()
+        print(await stream.readExactly(1), await stream.read())
+    for kind in ("fails", "exits"):
+        async with await endpoint.open() as stream:
+            await stream.write(kind + "\\n")
+            try:
+                print(await stream.readLine())
+            except EndOfStreamError as error:
+                print(error.reason.value)
+    stream = await endpoint.open()
+    await stream.write("waits\\n")
+    await deferLater(reactor, 0.01, lambda: None)
+    report = await factory.drain(0)
+    await deferLater(reactor, 0.01, lambda: None)
+    print(report.aborted, seen, factory.conservation())
+    print(*[reason.value for reason in factory.report().closedBy])
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+"""
+
+
+async def test_asyncio() -> None:
+    """
+    On the asyncio reactor a handler is a task: it may await Deferreds and all that asyncio
+    has, tasks may read its stream, what it raises goes no further, and a drain cancels it.
+    """
+    async with running([sys.executable, "-X", "dev", "-c", ASYNCIO]) as child:
+        status = await child.whenEnded()
+    assert (status, child.out.splitlines()) == (
+        0,
+        [
+            *("b'late'", "b'a' b'b'", "1000000", "b'x' b''", "b'caught'", "reset"),
+            *("1 ['cancelled'] []", "peer closed local close error drain deadline"),
+        ],
+    ), child.err
+    assert child.err.count("Traceback") == 1 and "never" not in child.err

@@ -1,0 +1,356 @@
+"""
+Streams over every transport: reading, writing and the end, on both sides.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from tests.contract.test_contract import Serve
+from tests.support.waiting import failureOf, turn, until
+from twisted_tcpdemo import CloseReason, Stream
+from twisted_tcpdemo.connection.stream import Handle, handled
+from twisted_tcpdemo.errors import EndOfStreamError, LimitExceededError, WriteFailedError
+
+A_LOT = 20_000_000
+"""More bytes than the buffers of two kernels hold."""
+
+
+class Seen:
+    """
+    A handler that keeps its stream, and what a part of it has raised.
+    """
+
+    def __init__(self, body: Handle) -> None:
+        self.body = body
+        self.streams: list[Stream] = []
+        self.raised: list[BaseException] = []
+
+    async def __call__(self, stream: Stream) -> None:
+        """
+        Handle the stream.
+        """
+        self.streams.append(stream)
+        try:
+            await self.body(stream)
+        except BaseException as error:
+            self.raised.append(error)
+            raise
+
+
+async def upper(stream: Stream) -> None:
+    """
+    Answer lines.
+    """
+    async for line in stream.lines(limit=100):
+        await stream.write(line.upper() + b"\n")
+
+
+async def test_lines(serve: Serve) -> None:
+    """
+    Each line is answered; after the peer's end the handler returns, and the connection is
+    closed in order.
+    """
+    async with serve(handled(upper)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"one\ntwo\r\nth")
+        await peer.whenReceived(8)
+        peer.transport.write(b"ree\n")
+        await peer.whenReceived(14)
+        assert peer.received == b"ONE\nTWO\nTHREE\n"
+        [stream] = server.factory.connections
+        assert (stream.bytesRead, stream.bytesWritten) == (15, 14)
+        peer.transport.loseConnection()
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.PEER_CLOSED
+        assert server.factory.conservation() == []
+
+
+async def test_pipelined(serve: Serve) -> None:
+    """
+    Lines that come together, with the peer's end right behind, are all answered, and
+    others have their turns between.
+    """
+    turns = 0
+    isOver = False
+
+    async def count() -> None:
+        nonlocal turns
+        while not isOver:
+            await turn()
+            turns += 1
+
+    async with serve(handled(upper)) as server:
+        peer = await server.connect()
+        counting = Deferred.fromCoroutine(count())
+        peer.transport.write(b"x\n" * 10_000)
+        await peer.whenReceived(20_000)
+        isOver = True
+        await counting
+        assert turns > 100
+        peer.transport.loseConnection()
+        await until(lambda: server.factory.closedCount)
+        assert len(peer.received) == 20_000
+
+
+async def test_backPressure(serve: Serve) -> None:
+    """
+    A write waits while the peer does not read, and the socket is not read while the
+    handler does not.
+    """
+    steps: list[str] = []
+
+    async def handle(stream: Stream) -> None:
+        steps.append("begins")
+        await stream.write(bytes(A_LOT))
+        steps.append("written")
+        assert stream.bytesRead <= 5 * 262144
+        total = 0
+        async for chunk in stream:
+            total += len(chunk)
+        steps.append(f"read {total}")
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        peer.transport.pauseProducing()
+        peer.transport.write(bytes(A_LOT))
+        for _ in range(50):
+            await turn()
+        assert steps == ["begins"]
+        peer.transport.resumeProducing()
+        await peer.whenReceived(A_LOT)
+        await until(lambda: "written" in steps)
+        peer.transport.loseConnection()
+        await until(lambda: len(steps) == 3)
+        assert steps[2] == f"read {A_LOT}"
+
+
+async def test_raises(serve: Serve, loggedErrors: Any) -> None:
+    """
+    A handler that raises is logged once, and its connection ends as an error; the slot is
+    free again.
+    """
+
+    async def handle(stream: Stream) -> None:
+        await stream.readLine()
+        raise ZeroDivisionError
+
+    async with serve(handled(handle), maxConnections=1) as server:
+        for _ in range(2):
+            peer = await server.connect()
+            peer.transport.write(b"x\n")
+            await peer.whenEnded()
+            await until(lambda: not server.factory.connectionCount)
+        closed = server.events.of("connectionClosed")
+        assert [report.closeReason for report in closed] == [CloseReason.ERROR] * 2
+        assert len(loggedErrors.take(ZeroDivisionError)) == 2
+        assert server.factory.conservation() == []
+
+
+async def test_raisesAtOnce(serve: Serve, loggedErrors: Any) -> None:
+    """
+    A handler that raises before it waits, or is no coroutine function, ends its
+    connection in the same way.
+    """
+
+    class Odd(BaseException):
+        """
+        No exception that a program catches.
+        """
+
+    async def handle(stream: Stream) -> None:
+        raise Odd
+
+    handlers: list[Any] = [handle, lambda stream: None]
+    for handler, error in zip(handlers, (Odd, TypeError), strict=True):
+        async with serve(handled(handler)) as server:
+            peer = await server.connect()
+            await peer.whenEnded()
+            await until(lambda factory=server.factory: factory.closedCount)  # type: ignore[misc]
+            [report] = server.events.of("connectionClosed")
+            assert report.closeReason is CloseReason.ERROR
+            assert len(loggedErrors.take(error)) == 1
+
+
+async def test_tooLong(serve: Serve, loggedErrors: Any) -> None:
+    """
+    A line without an end is an error that names the limit.
+    """
+    async with serve(handled(upper)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x" * 101)
+        await peer.whenEnded()
+        [error] = loggedErrors.take(LimitExceededError)
+        assert "100 bytes" in str(error)
+
+
+async def test_peerGone(serve: Serve) -> None:
+    """
+    A read of a connection that the peer breaks off fails with the reason, and so does all
+    that follows.  A handler that lets this go is not logged.
+    """
+    seen = Seen(upper)
+    async with serve(handled(seen)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x\n")
+        await peer.whenReceived(2)
+        peer.transport.abortConnection()
+        await until(lambda: seen.raised or server.factory.closedCount)
+        [stream] = seen.streams
+        await until(lambda: stream.closeReason)
+        if stream.closeReason is not CloseReason.PEER_CLOSED:  # all that a UNIX socket tells
+            [error] = seen.raised
+            assert isinstance(error, EndOfStreamError) and error.reason is stream.closeReason
+            assert isinstance(await failureOf(stream.read()), EndOfStreamError)
+        assert isinstance(await failureOf(stream.write(b"x")), WriteFailedError)
+        assert await stream.close() is stream.closeReason
+
+
+async def test_partial(serve: Serve) -> None:
+    """
+    The beginning of a line before the peer's end is no line.
+    """
+    seen = Seen(upper)
+    async with serve(handled(seen)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x\nhalf")
+        await peer.whenReceived(2)
+        peer.transport.loseConnection()
+        await until(lambda: seen.raised)
+        [error] = seen.raised
+        assert isinstance(error, EndOfStreamError)
+        assert (error.partial, error.reason) == (b"half", None)
+
+
+async def test_drain(serve: Serve) -> None:
+    """
+    A drain tells a handler; at its deadline it cancels the handler, which can go on but
+    holds no slot.
+    """
+    steps: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        await stream.whenDraining()
+        steps.append(stream.draining)
+        try:
+            await stream.readLine()
+        except CancelledError:
+            steps.append("cancelled")
+        steps.append(type(await failureOf(stream.read())))
+        await Deferred()
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        await server.protocol()
+        drained = server.factory.drain()
+        assert steps == [True]
+        server.factory.drain(0)
+        report = await drained
+        await until(lambda: len(steps) == 3)
+        assert (report.aborted, steps) == (1, [True, "cancelled", EndOfStreamError])
+        await peer.whenEnded()
+        assert server.factory.conservation() == []
+
+
+async def test_close(serve: Serve) -> None:
+    """
+    A close sends what was written, fails the read that waits, and tells the reason when
+    the connection is over.
+    """
+    results: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        reading = stream.readLine()
+        stream.write("goodbye\n")
+        closing = stream.close()
+        results.append(await failureOf(reading))
+        results.append(await closing)
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        await peer.whenReceived(8)
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: len(results) == 2)
+        assert isinstance(results[0], EndOfStreamError)
+        assert results[0].reason is results[1] is CloseReason.LOCAL_CLOSE
+
+
+async def test_timeout(serve: Serve) -> None:
+    """
+    A read with a timeout takes nothing when its time is over; the next one gets all.
+    """
+    from twisted.internet import reactor
+
+    clock: Any = reactor
+    results: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        stream.write("ready\n")
+        results.append(await failureOf(stream.readLine().addTimeout(0.02, clock)))
+        stream.write("again\n")
+        results.append(await stream.readLine().addTimeout(10, clock))
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"half ")
+        await peer.whenReceived(12)
+        peer.transport.write(b"and half\n")
+        await until(lambda: len(results) == 2)
+        assert results[1] == b"half and half"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "fast", "unix", "fast-unix"])
+async def test_end(serve: Serve) -> None:
+    """
+    A stream reads on after it has ended its side.
+    """
+    results: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        await stream.write("question\n")
+        await stream.end()
+        results.append(type(await failureOf(stream.write("more"))))
+        results.append(await stream.readLine())
+        results.append(await stream.read())
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        assert peer.received == b"question\n"
+        peer.transport.write(b"answer\n")
+        peer.transport.loseConnection()
+        await until(lambda: len(results) == 3)
+        assert results == [WriteFailedError, b"answer", b""]
+
+
+async def test_halfOpen(serve: Serve, transport: str) -> None:
+    """
+    What a handler writes after the peer's FIN arrives.
+    """
+    if "tls" in transport or "ssl" in transport:
+        return  # there is no half-open connection
+
+    async def handle(stream: Stream) -> None:
+        total = sum([len(chunk) async for chunk in stream])
+        await turn()
+        await stream.write(f"{total}\n")
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"12345")
+        peer.transport.loseWriteConnection()
+        await peer.whenReceived(2)
+        assert peer.received == b"5\n"
+
+
+def test_failureType() -> None:
+    """
+    The end of a stream is an C{EOFError}, for programs that know no better.
+    """
+    assert Failure(EndOfStreamError()).check(EOFError)

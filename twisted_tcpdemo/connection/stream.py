@@ -1,0 +1,617 @@
+"""
+A connection that a coroutine reads and writes.
+
+A L{Stream} reads its socket only while it holds no byte, or a read needs more.  So it
+holds at most what one read of the socket gives, and the peer's end is told after all
+bytes before it have been taken.
+
+Nothing here runs for ever without the reactor: of L{AT_ONCE} calls in a row whose result
+is there already, the last is answered in a later turn.
+
+This is one file because reading, writing and the end share their state, and its length
+is that of the contracts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, TypeAlias, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_tcpdemo.connection.inbox import Inbox
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol, encoded
+from twisted_tcpdemo.connection.record import AT_ONCE
+from twisted_tcpdemo.connection.running import CANCELLED, Answer, Running, runner
+from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.errors import (
+    ConcurrentReadError,
+    EndOfStreamError,
+    NotConnectedError,
+    UnreadInputError,
+    WriteFailedError,
+)
+from twisted_tcpdemo.values.checks import whole
+from twisted_tcpdemo.values.report import CloseReason
+
+_log = Logger(namespace="tcpdemo")
+
+T = TypeVar("T")
+
+LINE_LIMIT: Final = 65536
+"""Bytes of a line, unless another limit is given."""
+
+CHUNK: Final = 65536
+"""Bytes that a read takes at most, unless another number is given."""
+
+Take: TypeAlias = Callable[..., "bytes | None"]
+"""A method of L{Inbox} that takes bytes, if they are there."""
+
+
+@implementer(IHandshakeListener)
+class Stream(TCPDemoProtocol):
+    """
+    A connection to read and write by C{await}.
+
+    It shows everything that a L{TCPDemoProtocol} does.  Every method that takes time
+    returns a Deferred, which any coroutine can await: one of Twisted's, and on the asyncio
+    reactor a task of asyncio.  A read that is cancelled takes nothing.
+
+    The peer's FIN ends the reading, not the stream: you may write until you end or close
+    it.  Under TLS, the peer's end is that of both sides.
+
+    The L{EndOfStreamError<twisted_tcpdemo.errors.EndOfStreamError>} of a read tells
+    whether the peer has ended in order or the connection is broken.  Bytes that came
+    before can be read first, unless this side has closed.
+
+    C{async with} closes the stream in order at the end of the block, and aborts it if the
+    block raises.
+    """
+
+    allowHalfOpen = True
+
+    _ended = False
+    _endReason: CloseReason | None = None
+    _over: CloseReason | None = None
+    _draining = False
+    _isFull = False
+    _isHeld = False
+    _isParked = False
+    _atOnce = 0
+    _reader: Answer[bytes] | None = None
+    _take: Take
+    _arguments: tuple[Any, ...] = ()
+    _isIterating = False
+
+    def __init__(self) -> None:
+        self._inbox = Inbox()
+        self._closed: list[Answer[CloseReason]] = []
+        self._halved: list[Answer[None]] = []
+        self._secured: list[Answer[None]] = []
+        self._drainers: list[Answer[None]] = []
+
+    # Reading.
+
+    def read(self, most: int = CHUNK) -> Deferred[bytes]:
+        """
+        Read what there is; wait if there is nothing.
+
+        @param most: the highest number of bytes.
+        @return: fires with at least one byte, or with none when the peer has ended its
+            side.  It fails with L{EndOfStreamError
+            <twisted_tcpdemo.errors.EndOfStreamError>} when the connection is broken, and
+            with L{ConcurrentReadError<twisted_tcpdemo.errors.ConcurrentReadError>} while
+            another read waits.
+        @raise ValueError: if C{most} is less than 1.
+        """
+        return self._read(False, self._inbox.some, whole("most", most, 1))
+
+    def readExactly(self, count: int) -> Deferred[bytes]:
+        """
+        Read a number of bytes.  That many may be held in memory.
+
+        @return: fires with them, and fails as that of L{read}; also when the peer ends
+            before it has sent them.
+        @raise ValueError: if C{count} is negative.
+        """
+        if whole("count", count) == 0:
+            return Answer.having(b"")
+        return self._read(False, self._inbox.exactly, count)
+
+    def readUntil(self, separator: bytes, limit: int = LINE_LIMIT) -> Deferred[bytes]:
+        """
+        Read up to a separator, which is dropped.
+
+        @param limit: the highest number of bytes before the separator.
+        @return: fires with the bytes before the separator, and fails as that of
+            L{readExactly}; with L{LimitExceededError
+            <twisted_tcpdemo.errors.LimitExceededError>} if they are more than C{limit},
+            which then are still unread.
+        @raise ValueError: if the separator is empty.
+        """
+        if not separator:
+            raise ValueError("the separator is empty")
+        return self._read(False, self._inbox.until, separator, limit)
+
+    def readLine(self, limit: int = LINE_LIMIT) -> Deferred[bytes]:
+        """
+        Read a line.
+
+        @param limit: the highest number of its bytes.
+        @return: fires with the line, without its end (LF or CR LF), and fails as that of
+            L{readUntil}.
+        """
+        return self._read(False, self._inbox.line, limit)
+
+    def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
+        """
+        All lines to come, for C{async for}.  The iteration ends when the peer has ended
+        its side after a whole line.
+
+        @param limit: see L{readLine}, as for what else it raises.
+        """
+        return _Pieces(self, self._inbox.line, limit)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        """
+        All bytes to come, in the pieces in which they arrive.
+        """
+        return _Pieces(self, self._inbox.some, CHUNK)
+
+    def _read(self, isIterating: bool, take: Take, *arguments: Any) -> Answer[bytes]:
+        if self._reader is not None:
+            return _failed(ConcurrentReadError())
+        if self._connection is None:
+            return _failed(NotConnectedError("the stream was read before it was connected"))
+        isReady = bool(self._inbox.held) or self._ended or self._over is not None
+        if isReady and self._atOnce < AT_ONCE:
+            self._atOnce += 1
+            try:
+                found = self._found(isIterating, take, arguments)
+            except Exception as error:
+                return _failed(error)
+            if found is not None:
+                if self._isFull:
+                    self._flow()
+                return Answer.having(found)
+            isReady = False
+        self._atOnce = 0
+        reader: Answer[bytes] = Answer(self._forget)
+        self._reader = reader
+        self._isIterating, self._take, self._arguments = isIterating, take, arguments
+        self._isParked = isReady
+        if isReady:
+            self._connection.nextTurn(self._unpark)
+        elif self._isFull:
+            self._flow()
+        return reader
+
+    def _found(self, isIterating: bool, take: Take, arguments: tuple[Any, ...]) -> bytes | None:
+        """
+        What a read is to get; L{None} if it has to wait.
+
+        @raise EndOfStreamError: if it would wait in vain.
+        @raise StopAsyncIteration: the same, for an iteration that is complete.
+        """
+        if self._over is not None:
+            raise EndOfStreamError(reason=self._over)
+        found = take(*arguments)
+        if found is not None or not self._ended:
+            return found
+        if self._endReason is None and not self._inbox.held:
+            if isIterating:
+                raise StopAsyncIteration
+            if take == self._inbox.some:
+                return b""
+        raise EndOfStreamError(self._inbox.rest(), self._endReason)
+
+    def _serve(self) -> None:
+        """
+        Answer the waiting read, if that is possible now.
+        """
+        reader = self._reader
+        if reader is None or self._isParked:
+            return
+        try:
+            found = None if self._over else self._take(*self._arguments)
+            if found is None:
+                found = self._found(self._isIterating, self._take, self._arguments)
+        except Exception as error:
+            self._reader = None
+            reader.failWith(error)
+            return
+        if found is not None:
+            self._reader = None
+            reader.fire(found)
+
+    def _unpark(self) -> None:
+        self._isParked = False
+        self._serve()
+        self._flow()
+
+    def _forget(self, _: object) -> None:
+        """
+        The waiting read has been cancelled.
+        """
+        self._reader = None
+        self._isParked = False
+        self._flow()
+
+    def _flow(self) -> None:
+        """
+        Read the socket if nothing is held or a read needs more, and only then.
+        """
+        isFull = bool(self._inbox.held) and (self._reader is None or self._isParked)
+        if isFull is self._isFull or self._ended or self._over is not None:
+            return
+        self._isFull = isFull
+        if isFull:
+            super().pause()
+        elif not self._isHeld:
+            super().resume()
+
+    def pause(self) -> None:
+        """
+        Stop reading the socket, also for a read that waits.
+        """
+        self._isHeld = True
+        super().pause()
+
+    def resume(self) -> None:
+        """
+        Read the socket again, when a read needs it.
+        """
+        self._isHeld = False
+        if not self._isFull:
+            super().resume()
+
+    # Writing.
+
+    def write(self, data: bytes | str, encoding: str = "utf-8") -> Deferred[int]:
+        """
+        Write, and wait while the peer does not read.
+
+        The bytes are on their way when the call returns: the Deferred need not be
+        awaited, and if nobody looks at it a failure is not logged.
+
+        @param data: bytes, or text to be encoded.
+        @return: fires with L{bytesWritten} when no more than 64 KiB are pending.  It fails
+            with L{WriteFailedError<twisted_tcpdemo.errors.WriteFailedError>} when they can
+            no longer go.
+        @raise TypeError: if it is neither bytes nor text.
+        """
+        if data.__class__ is not bytes:
+            data = encoded(data, encoding)
+        connection = self._connection
+        if connection is None:
+            return _failed(NotConnectedError("write() before the connection was made"))
+        if self._over is not None:
+            return _failed(WriteFailedError(self.closeReason or self._over))
+        counts = connection.counts
+        if connection.closeReason is None:
+            before = counts.bytesWritten
+            self.transport.write(data)
+            written = counts.bytesWritten
+            if written - before == len(data) and counts.bytesPending <= LOW_WATER:
+                self._atOnce += 1
+                if self._atOnce < AT_ONCE:
+                    return Answer.having(written)
+                self._atOnce = 0
+                answer: Answer[int] = Answer()
+                connection.nextTurn(lambda: answer.fire(self.bytesWritten))
+                return answer
+        return Answer.following(connection.whenWritable().addCallback(lambda _: self.bytesWritten))
+
+    def whenWritable(self) -> Deferred[None]:
+        """
+        See L{TCPDemoProtocol.whenWritable}.
+        """
+        return Answer.following(super().whenWritable())
+
+    def startTLS(self, context: object, hostname: str | None = None) -> Deferred[None]:
+        """
+        Speak TLS from now on.  What was written before goes in the clear.
+
+        @param context: as for C{transport.startTLS}: a context factory of Twisted's, or on
+            the fast lane an C{ssl.SSLContext}, too.
+        @param hostname: the server's name, for an C{ssl.SSLContext} of a client.
+        @return: fires when the handshake is done.  It fails with L{EndOfStreamError
+            <twisted_tcpdemo.errors.EndOfStreamError>} when the connection ends before.
+        @raise UnreadInputError: if bytes are unread.  An attacker may have put them there,
+            to be taken for the peer's.
+        """
+        if self._inbox.held:
+            raise UnreadInputError(len(self._inbox))
+        transport: Any = self.transport
+        transport.startTLS(context, **({} if hostname is None else {"hostname": hostname}))
+        return self._waiter(self._secured)
+
+    # Ending.
+
+    def end(self) -> Deferred[None]:
+        """
+        End this side: the peer gets a FIN after all written bytes.  Reading goes on.
+
+        @return: fires when the FIN is on its way.  It fails with L{WriteFailedError
+            <twisted_tcpdemo.errors.WriteFailedError>} when the connection ends before.
+        """
+        waiter = self._waiter(self._halved)
+        self.transport.loseWriteConnection()
+        return waiter
+
+    def close(self) -> Deferred[CloseReason]:
+        """
+        Close in order, when all written bytes are sent.  A read that waits fails.
+
+        @return: fires when the connection is over, with the reason.
+        """
+        if self.closeReason is None:
+            connection = self._established()
+            self._finish(CloseReason.LOCAL_CLOSE)
+            connection.close(CloseReason.LOCAL_CLOSE)
+        if self.closeReason is not None:
+            return Answer.having(self.closeReason)
+        return self._waiter(self._closed)
+
+    def abort(self) -> None:
+        """
+        Close at once, and drop what has not been sent.  A read that waits fails.
+        """
+        if self.closeReason is None:
+            self._established().abort(CloseReason.ABORTED)
+            self._finish(CloseReason.ABORTED)
+
+    def _finish(self, reason: CloseReason) -> None:
+        if self._over is None:
+            self._over = reason
+            self._inbox.clear()
+            self._isParked = False
+            self._serve()
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.abort()
+        try:
+            await self.close()
+        except BaseException:
+            self.abort()
+            raise
+
+    # A drain.
+
+    @property
+    def draining(self) -> bool:
+        """
+        Whether the server has stopped accepting, and waits for this stream to end.
+        """
+        return self._draining
+
+    def whenDraining(self) -> Deferred[None]:
+        """
+        Wait until L{draining}.
+
+        @return: a new Deferred each time.  It fails with L{EndOfStreamError
+            <twisted_tcpdemo.errors.EndOfStreamError>} when the stream ends before.
+        """
+        return Answer.having(None) if self._draining else self._waiter(self._drainers)
+
+    # Hooks.
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Answer the read that waits, or keep the bytes.
+        """
+        if self._over is not None:
+            return
+        inbox = self._inbox
+        inbox.feed(data)
+        if self._reader is not None:
+            self._serve()
+        if inbox.held or self._isFull:
+            self._flow()
+
+    def readConnectionLost(self) -> None:
+        """
+        End the reading.
+        """
+        self._ended = True
+        self._serve()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Tell that the FIN is on its way.
+        """
+        _fire(self._halved)
+
+    def handshakeCompleted(self) -> None:
+        """
+        Tell that TLS has begun.
+        """
+        _fire(self._secured)
+
+    def drainStarted(self) -> None:
+        """
+        Tell that the server waits for the end.
+        """
+        self._draining = True
+        _fire(self._drainers)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Answer everything that waits.
+        """
+        self._endReading()
+        self._isParked = False
+        self._serve()
+        closeReason = self.closeReason
+        assert closeReason is not None
+        for write in _taken(self._halved):
+            write.failWith(WriteFailedError(closeReason))
+        for wait in [*_taken(self._secured), *_taken(self._drainers)]:
+            wait.failWith(EndOfStreamError(reason=closeReason))
+        for closed in _taken(self._closed):
+            closed.fire(closeReason)
+
+    def _endReading(self) -> None:
+        """
+        Note that no more bytes will come, and why: the connection is over.
+        """
+        if not self._ended:
+            self._ended = True
+            if self.closeReason is not CloseReason.PEER_CLOSED:
+                self._endReason = self.closeReason
+
+    def _waiter(self, waiters: list[Answer[T]]) -> Answer[T]:
+        """
+        A new answer that waits with others.
+
+        @raise NotConnectedError: before there is a connection.
+        """
+        self._established()
+        answer: Answer[T] = Answer(lambda _: waiters.remove(answer) if answer in waiters else None)
+        waiters.append(answer)
+        return answer
+
+
+class _Pieces:
+    """
+    An iteration over a stream.
+    """
+
+    __slots__ = ("_stream", "_what")
+
+    def __init__(self, stream: Stream, *what: Any) -> None:
+        self._stream = stream
+        self._what = what
+
+    def __aiter__(self) -> _Pieces:
+        return self
+
+    def __anext__(self) -> Answer[bytes]:
+        return self._stream._read(True, *self._what)
+
+
+def _failed(error: Exception) -> Answer[Any]:
+    answer: Answer[Any] = Answer()
+    answer.failWith(error)
+    return answer
+
+
+def _taken(waiters: list[Answer[T]]) -> list[Answer[T]]:
+    taken = [*waiters]
+    waiters.clear()
+    return taken
+
+
+def _fire(waiters: list[Answer[None]]) -> None:
+    for waiter in _taken(waiters):
+        waiter.fire(None)
+
+
+# Coroutine functions that handle streams.
+
+Handle: TypeAlias = Callable[[Stream], Coroutine[Any, Any, object]]
+"""Handles a stream, from its first byte to its end."""
+
+Shows: TypeAlias = Callable[[str], bool]
+"""Whether an event of a kind may have a line in the log."""
+
+
+def _always(_: str) -> bool:
+    """
+    A log without a budget.
+    """
+    return True
+
+
+class HandledStream(Stream):
+    """
+    A stream that a coroutine function handles.
+    """
+
+    _running: Running | None = None
+    _isCancelled = False
+
+    def __init__(self, handle: Handle, shows: Shows = _always) -> None:
+        """
+        @param handle: the coroutine function.
+        @param shows: the budget of the log, for what the function raises.
+        """
+        super().__init__()
+        self._handle = handle
+        self._shows = shows
+
+    def connectionMade(self) -> None:
+        """
+        Begin.
+        """
+        try:
+            coroutine = self._handle(self)
+            if not isinstance(coroutine, Coroutine):
+                raise TypeError(f"{self._handle!r} is no coroutine function: {coroutine!r}")
+        except BaseException as error:
+            self._handlerEnded(error)
+            return
+        self._running = runner(coroutine, self._handlerEnded)
+        self._running.begin()
+
+    def _handlerEnded(self, error: BaseException | None) -> None:
+        """
+        Close: in order, or as an error if the coroutine has raised.
+        """
+        self._running = None
+        if error is None or self._isExpected(error):
+            self.close()
+            return
+        if self._shows("failed handlers"):
+            _log.failure(
+                "the handler of {connection} raised",
+                failure=Failure(error),
+                connection=self._connection,
+            )
+        self._finish(CloseReason.ERROR)
+        self._established().abort(CloseReason.ERROR)
+
+    def _isExpected(self, error: BaseException) -> bool:
+        """
+        Whether the end of the connection, or of a drain, explains what was raised.
+        """
+        if self._isCancelled and isinstance(error, CANCELLED):
+            return True
+        return self._ended and isinstance(error, EndOfStreamError | WriteFailedError)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Cancel the coroutine if a drain has ended the connection.
+        """
+        self._endReading()
+        if self.closeReason is CloseReason.DRAIN and self._running is not None:
+            self._isCancelled = True
+            self._running.cancel()
+        super().connectionLost(reason)
+
+
+def handled(handle: Handle, shows: Shows = _always) -> Callable[[], HandledStream]:
+    """
+    Builds a stream for each connection, for a coroutine function.
+
+    @raise TypeError: if it cannot be called.
+    """
+    if not callable(handle) or isinstance(handle, type):
+        raise TypeError(f"a handler is a coroutine function, not {handle!r}")
+    return partial(HandledStream, handle, shows)
