@@ -139,11 +139,15 @@ LOGS: dict[str, Callable[..., list[str]]] = {
 }
 
 
+PORT = r'listening on 127\.0\.0\.1:(\d+)\b.|"port": (\d+)\b.'
+"""A port in a log of any format, with a sign that no digit is still to come."""
+
+
 def portIn(log: str) -> int:
     """
     The port in a log of any format.
     """
-    found = re.search(r'listening on 127\.0\.0\.1:(\d+)|"port": (\d+)', log)
+    found = re.search(PORT, log)
     assert found
     return int(found[1] or found[2])
 
@@ -160,7 +164,7 @@ async def test_raisingHook(folder: Path, log: str, transport: str, protocol: str
     options = ("--protocol", f"opsprogram.{protocol}", "--transport", transport)
     command = LOGS[log](*LOCAL, *options, "--log-rate", "10")
     async with running(command, PYTHONPATH=str(folder)) as child:
-        await child.whenPrinted(r"listening on|listening")
+        await child.whenPrinted(PORT)
         data = EVIL if protocol != "Lost" else b""
         await deferToThread(
             crowd,
@@ -200,7 +204,7 @@ async def test_othersLines(folder: Path, log: str) -> None:
     count = 100
     options = ("--protocol", "opsprogram.Says", "--log-rate", "10")
     async with running(LOGS[log](*LOCAL, *options), PYTHONPATH=str(folder)) as child:
-        await child.whenPrinted("listening on|listening")
+        await child.whenPrinted(PORT)
         await deferToThread(crowd, portIn(child.out), count)
         out = await stopped(child)
     assert "\x1b" not in out.replace("\x1e", "") and "\r" not in out and "\u202e" not in out
@@ -222,7 +226,7 @@ async def test_pathOfAPeer(folder: Path, log: str, transport: str) -> None:
     options = ("--listen", f"unix:{listening}", "--protocol", "opsprogram.Silent")
     command = LOGS[log](*options, "--transport", transport)
     async with running(command, PYTHONPATH=str(folder)) as child:
-        await child.whenPrinted(r"listening on|listening")
+        await child.whenPrinted("listening")
         with socket.socket(socket.AF_UNIX) as client:
             client.bind(f"{folder}/\x1b[2J\n2026-01-01 [x] forged".encode())
             client.connect(str(listening))
@@ -271,7 +275,7 @@ async def test_reopen(folder: Path, kind: str, number: signal.Signals) -> None:
     log, moved = folder / "server.log", folder / "server.log.1"
     command = server(*LOCAL, "--protocol", "echo", before=LOGGING[kind])
     async with running(command, folder, TCPDEMO_LOG=str(log)) as child:
-        await until(lambda: log.exists() and "listening on" in log.read_text())
+        await until(lambda: log.exists() and re.search(PORT, log.read_text()))
         with connectTo(portIn(log.read_text())) as client:
             if number is signal.SIGHUP or kind == "bounded":
                 log.rename(moved)

@@ -205,9 +205,12 @@ def _child(descriptors: int) -> Callable[[], None]:
     number of descriptors.
     """
     library = ctypes.CDLL(None)
+    harness = os.getpid()
 
     def prepare() -> None:
         library.prctl(_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != harness:
+            os._exit(1)  # it has died before it could be heard of
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         most = descriptors or hard
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
