@@ -7,10 +7,8 @@ from __future__ import annotations
 import copy
 import errno
 import os
-import resource
 import socket
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +40,7 @@ from tests.support.clients import (
     to,
 )
 from tests.support.contexts import TwistedContexts
+from tests.support.descriptors import noFreeDescriptor
 from tests.support.peers import serving
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory, errors
@@ -53,21 +52,6 @@ from twisted_tcpdemo.errors import (
 from twisted_tcpdemo.twistd.programs import Discard
 
 PEER = IPv4Address("TCP", "192.0.2.1", 80)
-
-
-@contextmanager
-def noFreeDescriptor() -> Generator[None]:
-    """
-    The process has no free descriptor meanwhile.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 # One error.

@@ -5,7 +5,6 @@ L{twisted_tcpdemo.fast.endpoint} and its port: where it listens, how it accepts.
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import stat
 import subprocess
@@ -29,6 +28,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support.clients import installedReactor
 from tests.support.contexts import TwistedContexts
+from tests.support.descriptors import noFreeDescriptor
 from tests.support.fast import FailingOnce, FastServer, Remembering, fastServer
 from tests.support.peers import hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
@@ -462,26 +462,21 @@ async def test_noDescriptor(overflow: Overflow, tmp_path: Path) -> None:
         await factory.listen(ServerEndpoint(installedReactor(), path=str(path)))
         globalLogPublisher.addObserver(observe)
         peers = [socket.socket(), socket.socket(), socket.socket(socket.AF_UNIX)]
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest = socket.socket()
-        number = lowest.fileno()
-        lowest.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
         try:
-            for peer in peers:
-                peer.setblocking(False)
-                isTCP = peer.family == socket.AF_INET
-                peer.connect_ex(("127.0.0.1", server.port) if isTCP else str(path))
-            if overflow == "wait":
-                for _ in range(20):
-                    await turn()
-                assert not any(map(hasEnded, peers))
-            else:
+            with noFreeDescriptor():
                 for peer in peers:
-                    await until(partial(hasEnded, peer))
-                assert factory.report().refusedBy == {"descriptorLimit": 3}
+                    peer.setblocking(False)
+                    isTCP = peer.family == socket.AF_INET
+                    peer.connect_ex(("127.0.0.1", server.port) if isTCP else str(path))
+                if overflow == "wait":
+                    for _ in range(20):
+                        await turn()
+                    assert not any(map(hasEnded, peers))
+                else:
+                    for peer in peers:
+                        await until(partial(hasEnded, peer))
+                    assert factory.report().refusedBy == {"descriptorLimit": 3}
         finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             globalLogPublisher.removeObserver(observe)
         if overflow == "wait":
             await until(lambda: factory.connectionCount == 3)
@@ -504,18 +499,11 @@ async def test_descriptorsRunOut() -> None:
         peers = [socket.socket() for _ in range(3)]
         for peer in peers:
             peer.setblocking(False)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        lowest = socket.socket()
-        number = lowest.fileno()
-        lowest.close()
-        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
-        try:
+        with noFreeDescriptor():
             for peer in peers:
                 peer.connect_ex(("127.0.0.1", server.port))
             for peer in peers:
                 await until(partial(hasEnded, peer))
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert not server.made
         for peer in peers:
             peer.close()

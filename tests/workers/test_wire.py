@@ -4,14 +4,13 @@ The wire: messages and sockets arrive in order, or their loss is told.
 
 from __future__ import annotations
 
-import os
-import resource
 import socket
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
+from tests.support.descriptors import noFreeDescriptor
 from tests.support.waiting import until
 from twisted_tcpdemo.workers.wire import MOST_MESSAGES, Message, Wire, pair
 
@@ -111,17 +110,11 @@ async def test_noDescriptors(ends: tuple[End, End]) -> None:
     sockets.
     """
     ours, theirs = ends
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for client in clients(5):
         ours.wire.send(["client"], client)
     ours.wire.flush()
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 2, hard))
-    try:
+    with noFreeDescriptor(but=2):
         theirs.wire.doRead()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert len(theirs.messages) == 5
     assert [s is not None for s in theirs.sockets] == [True, True, False, False, False]
 
