@@ -14,9 +14,8 @@ from tests.support.crowds import endpointFor
 from tests.support.peers import serving
 from tests.support.watched import Connection, begin, close, connected, wait
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.connection.watch import CLOSE_RATE
 from twisted_tcpdemo.transports.layers import tlsOf
-from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.values.budgets import CLOSE_RATE, Budgets
 
 
 def test_closeFlush(connection: Connection, clock: Clock) -> None:

@@ -35,8 +35,8 @@ from tests.support.secure import ended, serverOf
 from tests.support.waiting import turn, until
 from twisted_tcpdemo import CloseReason, Proxy, TCPDemoFactory, hosted
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
-from twisted_tcpdemo.fast.lingering import ENDED, LOOK, PROGRESS, Linger
-from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.fast.lingering import ENDED, LOOK, Linger
+from twisted_tcpdemo.values.budgets import CLOSE_RATE, Budgets
 
 ANSWER = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n"
 UPLOAD = 20_000_000
@@ -592,7 +592,7 @@ class Still:
         raise AssertionError
 
 
-@pytest.mark.parametrize(("rate", "patience"), [(PROGRESS, True), (PROGRESS - 1, False)])
+@pytest.mark.parametrize(("rate", "patience"), [(CLOSE_RATE, True), (CLOSE_RATE - 1, False)])
 def test_progress(rate: int, patience: bool) -> None:
     """
     Without a close budget a slow reader gets another period, a drip does not.

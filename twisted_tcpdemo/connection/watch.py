@@ -23,13 +23,8 @@ from typing import Final, Protocol
 
 from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.deadlines import Deadlines
-from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.values.budgets import CLOSE_RATE, Budgets
 from twisted_tcpdemo.values.report import CloseReason
-
-CLOSE_RATE: Final = 16384
-"""Bytes that the peer of a closing connection must take in each period of the
-close budget to be given another period: slow is allowed, a drip is not.  Where
-our own producer is the slow side, taking all that there is is enough."""
 
 GRACE: Final = 5.0
 """Seconds for which bytes that wait to be read keep a budget from ending.  They are read

@@ -24,17 +24,13 @@ from twisted.internet.main import CONNECTION_DONE
 
 from twisted_tcpdemo.interfaces import ITransportWatcher
 from twisted_tcpdemo.shapes import Clock
-from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.values.budgets import CLOSE_RATE, Budgets
 
 ENDED: Final = ConnectionDone("the peer has not ended its side in time")
 """The reason of a connection whose peer has been waited for in vain."""
 
 READS: Final = 4
 """Reads in a row, as many as of bytes that are delivered."""
-
-PROGRESS: Final = 16384
-"""Bytes that the peer must take in a period to be given another one, where there is no
-close budget."""
 
 LOOK: Final = 0.5
 """Seconds from one look at the kernel's queue to the next: no event tells that it is
@@ -148,7 +144,7 @@ class Linger:
         untaken = self._transport.untaken
         if self._left <= 0 and untaken:
             isBudgeted = self._transport.watcher is not None
-            if isBudgeted or self._untaken - untaken >= PROGRESS:
+            if isBudgeted or self._untaken - untaken >= CLOSE_RATE:
                 self._left, self._untaken = self._period, untaken
                 self._tell()
         if self._left > 0 and (untaken or not self._isSilent):

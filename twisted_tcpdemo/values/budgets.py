@@ -7,8 +7,14 @@ L{twisted_tcpdemo.connection.watch} keeps them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from twisted_tcpdemo.values.checks import nonNegative, number
+
+CLOSE_RATE: Final = 16384
+"""Bytes that the peer of a closing connection must take in each period of the
+close budget to be given another period: slow is allowed, a drip is not.  Where
+our own producer is the slow side, taking all that there is is enough."""
 
 
 @dataclass(frozen=True, slots=True)
