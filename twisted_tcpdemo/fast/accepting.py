@@ -45,8 +45,8 @@ _GONE = (ECONNABORTED, EPERM, EPROTO)
 """Errors of accept(2) that concern one client alone: the client has left, or a
 firewall forbids it."""
 
-
-_NO_DESCRIPTOR = (EMFILE, ENFILE)
+_EXHAUSTED = (EMFILE, ENFILE)
+"""Errors of C{accept} when the process, or the system, has no descriptor left."""
 
 REST: Final = 0.5
 """Seconds until a port looks again for clients that it cannot take."""
@@ -174,7 +174,7 @@ class AcceptingPort(Port):
                         accepted += 1  # or the loop might never end
                         continue
                     left = self.numberAccepts - accepted
-                    if error.errno in _NO_DESCRIPTOR and accountOf(self.factory) is not None:
+                    if error.errno in _EXHAUSTED and accountOf(self.factory) is not None:
                         accepted += self._acceptNobody(left, error)
                     else:
                         accepted += self._acceptSlowly(left)

@@ -57,8 +57,8 @@ LONGEST_TEXT: Final = 2000
 LONGEST_PREFIX: Final = 200
 """Characters of the prefix of a line."""
 
-
 _TEXTS: Final = {"format", "log_format", "log_text"}
+"""Fields of an event that its own text replaces."""
 
 
 @implementer(ILogObserver)

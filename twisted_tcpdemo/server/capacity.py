@@ -195,11 +195,7 @@ class Capacity:
         Whether one is left for another connection.
         """
         limit = self._limits.descriptorLimit
-        if limit is None:
-            return True
-        if self._limits.handOver is not None:
-            return self._left(limit) > 0
-        return len(self._connections) + self._others < limit
+        return limit is None or self._left(limit) > 0
 
     def _left(self, limit: int) -> int:
         """
