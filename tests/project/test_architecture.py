@@ -474,8 +474,9 @@ def test_privateNamesStayInside(path: Path) -> None:
     """
     Private names of Twisted's are read in layers.py only.
     """
+    documented = {"_current_frames", "_exit"}  # Python's own, in spite of their names
     if nameOf(path) not in {"transports.layers", *FAST_LANE}:
-        assert private(path) <= defined(path)
+        assert private(path) <= defined(path) | documented
 
 
 # Files.

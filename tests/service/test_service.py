@@ -121,7 +121,7 @@ def test_interface(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None
     verifyObject(IService, serviceOf(factory, reactor))
 
 
-@pytest.mark.parametrize("option", ["drain", "spread"])
+@pytest.mark.parametrize("option", ["drain", "spread", "hardStop"])
 def test_badTime(factory: TCPDemoFactory, option: str) -> None:
     """
     A time out of range is refused when it is given, not when the service stops.

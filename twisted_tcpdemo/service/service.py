@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.service.hardstop import HardStop
 from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
@@ -91,6 +92,7 @@ class TCPDemoService(Service):
         workers: int = 0,
         workerTimeout: float | None = 30.0,
         mayLog: Callable[[str], bool] | None = None,
+        hardStop: float | None = None,
     ) -> None:
         """
         @param endpoints: the endpoints to listen on, or their strings, each with its name
@@ -107,18 +109,23 @@ class TCPDemoService(Service):
             killed and replaced; L{None} or C{0}: for ever.
         @param mayLog: asks whether a line of a worker may be logged, as
             L{LogBudget.shows<twisted_tcpdemo.monitoring.logbudget.LogBudget.shows>} does.
+        @param hardStop: seconds after which the process ends by force, counted from
+            the signal that stops it, or from the shutdown of the reactor; L{None}
+            or C{0}: never.  See L{twisted_tcpdemo.service.hardstop}.
         @raise TypeError: for a time that is no number.
         @raise ValueError: for a time that is negative or not finite.
         @raise ProgramError: if workers cannot have the protocol.
         """
         nonNegative("drain", drain)
         nonNegative("spread", spread)
+        nonNegative("hardStop", hardStop)
         self._factory = factory
         self._endpoints = endpoints
         self._reactor = reactor
         self._drain = drain
         self._spread = spread
         self._log = log
+        self._hardStop = HardStop(hardStop, lambda: factory.records)
         self._run: object = None
         self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint | str]] = []
         self._shuttingDown = False
@@ -189,7 +196,7 @@ class TCPDemoService(Service):
         self._waiting = list(self._endpoints)
         reactor = self._reactor = self._reactor or _installedReactor()
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
-        self._signals = StopSignals(reactor, self._hurry)
+        self._signals = StopSignals(reactor, self._hurry, self._hardStop.begin)
         self._signals.take()
         self._logSignals = LogSignals(reactor, self._reopen)
         self._logSignals.take()
@@ -277,6 +284,7 @@ class TCPDemoService(Service):
         once.
         """
         self._shuttingDown = True
+        self._hardStop.begin()
         assert self._signals is not None
         self._signals.stopping()
 

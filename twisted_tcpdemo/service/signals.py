@@ -34,15 +34,23 @@ class StopSignals:
     A handler that is neither Python's nor the reactor's is left in place.
     """
 
-    def __init__(self, reactor: AnyReactor, hurry: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        reactor: AnyReactor,
+        hurry: Callable[[], object],
+        first: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         @param reactor: the reactor, which the first signal stops through its own
             handler.  A reactor without one, as in a unit test, gets no signals.
         @param hurry: is called in the reactor's thread for every signal after the
             first, and for every signal after L{stopping}.
+        @param first: is called at the first signal, in its handler: the reactor may
+            never have another turn.
         """
         self._reactor = reactor
         self._hurry = hurry
+        self._first = first
         self._stopping = False
         self._taken = False
 
@@ -110,6 +118,7 @@ class StopSignals:
             self._reactor.callFromThread(self._hurry)
         else:
             self._stopping = True
+            self._first()
             stop = self._stops()[signal.Signals(number)]
             self._reactor.callWhenRunning(stop, number, frame)
 

@@ -45,6 +45,9 @@ from twisted_tcpdemo.values.budgets import Budgets
 RULES: Final = ("allow", "deny", "max-per-peer", "peer-rate")
 """The options for rules about peers and networks."""
 
+HARD_STOP_AFTER: Final = 5.0
+"""Seconds from the deadline of the drain to the hard stop."""
+
 # fmt: off
 LISTENING: Final = (
     *setting(
@@ -182,6 +185,8 @@ OPERATING: Final = (
         Option("worker-timeout", sets="workerTimeout", takes=seconds, default="30",
                needs=("workers",),
                help="Kill and replace a worker that does not answer for this time."),
+        Option("hard-stop", sets="hardStop", takes=seconds, shown="--drain and 5 s",
+               help="Time after which a server that has to stop ends, whatever is in the way."),
     ),
     *setting(
         LogBudget,
@@ -221,6 +226,8 @@ class Options(DeclaredOptions):
             be believed.
         """
         super().postOptions()
+        if self["hard-stop"] is None:
+            self["hard-stop"] = self["drain"] + HARD_STOP_AFTER
         isHAProxy = any(text.startswith(HAPROXY) for text in self["listen"])
         isProxied = isHAProxy or self["proxy-protocol"]
         if self["proxy-protocol"] and self["port"] is None:

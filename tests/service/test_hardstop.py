@@ -1,0 +1,92 @@
+"""
+Tests for the hard stop.  tests/system/test_hardstop.py has whole processes, which
+really end.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+import pytest
+from twisted.internet.testing import StringTransport
+
+from tests.support.records import PEER
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
+from twisted_tcpdemo.connection.record import Connection
+from twisted_tcpdemo.service import hardstop
+from twisted_tcpdemo.service.hardstop import HardStop, named
+
+
+def record() -> Connection:
+    """
+    The record of a connection.
+    """
+    return Connection(TCPDemoProtocol(), StringTransport(peerAddress=PEER))
+
+
+def test_named() -> None:
+    """
+    The open connections are named by number and peer, the first ten of them.
+    """
+    assert named([]) == "no connection is open"
+    one = record()
+    assert named([one]) == f"open: {one.connectionID} (192.0.2.2:4000)"
+    assert named([one] * 12).endswith(" and 2 more")
+
+
+def test_unspeakable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A connection whose transport does not tell its peer is named by its number.
+    """
+    monkeypatch.setattr(hardstop, "endpointOf", lambda _: sys.exit())
+    one = record()
+    assert named([one]) == f"open: {one.connectionID}"
+
+
+def test_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The time runs from the first call on.
+    """
+    begun: list[Any] = []
+    late: list[float] = []
+    monkeypatch.setattr(hardstop, "start_new_thread", lambda *args: begun.append(args[1]))
+    monkeypatch.setattr(
+        hardstop.faulthandler, "dump_traceback_later", lambda seconds, **_: late.append(seconds)
+    )
+    stop = HardStop(3, list)
+    stop.begin()
+    stop.begin()
+    assert begun == [(3,)]
+    assert late == [5]
+
+
+@pytest.mark.parametrize("seconds", [0, None])
+def test_never(seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without a time, nothing begins.
+    """
+    monkeypatch.setattr(hardstop, "start_new_thread", None)
+    HardStop(seconds, list).begin()
+
+
+def test_threads() -> None:
+    """
+    The threads are told by name, with the place where each is, and their stacks.
+    """
+    ready, end = threading.Event(), threading.Event()
+
+    def work() -> None:
+        ready.set()
+        end.wait()
+
+    thread = threading.Thread(target=work, name="worker")
+    thread.start()
+    ready.wait()
+    try:
+        assert "worker in threading.py:" in hardstop._threads()
+        assert ", in work\n    end.wait()" in hardstop._stacks()
+    finally:
+        end.set()
+        thread.join()
