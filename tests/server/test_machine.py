@@ -37,67 +37,17 @@ from tests.support.world import (
     worldOf,
 )
 
-REAL = tuple(kind for kind in KINDS if kind != "memory")
-FAST = ("fast", "unix", "proxy")
-METERED = ("memory", "twisted", "twistedUnix")
-
 HOLDING = {"readConnectionLost", "connectionLost", "logPrefix"}
 """Hooks in which a protocol may call its own connectionLost."""
 
 KNOWN: dict[str, tuple[Sequence[str], Sequence[str], Sequence[str]]] = {
-    "an upgrade to a protocol of the factory takes a second slot, or never gives one back": (
-        ["connectionMade", "dataReceived", "drainStarted"],
-        ["upgrade"],
-        REAL,
-    ),
-    "an upgrade at the end of a connection takes a slot that is never given back": (
-        ["readConnectionLost", "timeoutConnection", "connectionLost", "logPrefix"],
-        ["upgrade"],
-        FAST,
-    ),
-    "a protocol that calls its own connectionLost frees its slot while it is connected": (
+    "the transport of a unit test has no connectionLost: the protocol's is the only sign": (
         [hook for hook in HOOKS if hook not in HOLDING],
         ["lose itself"],
-        METERED,
-    ),
-    "what is no Exception stops the budgets of all, or the drain for ever": (
-        ["timeoutConnection", "drainStarted"],
-        ["exit"],
-        KINDS,
-    ),
-    "what is no Exception is raised before the record knows that its socket is closed": (
-        ["logPrefix"],
-        ["exit"],
-        FAST,
-    ),
-    "what is no Exception leaves a connection that is counted and never made": (
-        ["connectionOpened"],
-        ["exit"],
-        KINDS,
-    ),
-    "what is no Exception keeps a drain from hearing of an end": (
-        ["connectionClosed", "closed"],
-        ["exit"],
-        KINDS,
-    ),
-    "what is no Exception leaves a socket that is counted nowhere": (
-        ["decide", "opened"],
-        ["exit"],
-        REAL,
+        ["memory"],
     ),
 }
 """What is known not to hold: by reason, the hooks, actions and transports."""
-
-TOGETHER = {
-    ("logPrefix", "lose itself"),
-    ("connectionMade", "exit"),
-    ("connectionRefused", "exit"),
-    ("decide", "drain"),
-    ("decide", "drain at once"),
-}
-"""What holds alone and not together with something else: a C{connectionLost} that exits;
-clients behind a proxy, who are connected or refused when their port stops; and a client
-that comes in while another is decided about, because a drain accepts those that wait."""
 
 
 def lived(
@@ -208,9 +158,6 @@ def test_policies(call: str, action: str, kind: str, loggedErrors: LoggedErrors)
         assert lived(world, {}, arm) == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the limit is asked before the policy, and the slot is taken after it"
-)
 def test_arrivalWhileDeciding() -> None:
     """
     A client that comes in while a policy decides about another does not exceed the limit.
@@ -221,7 +168,6 @@ def test_arrivalWhileDeciding() -> None:
         assert world.violations() == []
 
 
-@pytest.mark.xfail(strict=True, reason="its socket stays open, and is counted nowhere")
 def test_heldClientWhoseProgramExits(loggedErrors: LoggedErrors) -> None:
     """
     A client behind a proxy, held until the port stops, whose program exits, is closed.
@@ -233,7 +179,6 @@ def test_heldClientWhoseProgramExits(loggedErrors: LoggedErrors) -> None:
         assert world.end() == []
 
 
-@pytest.mark.xfail(strict=True, reason="the others' sockets stay open, and are counted nowhere")
 def test_heldClientsWhoseObserverExits(loggedErrors: LoggedErrors) -> None:
     """
     An observer that exits when the first client behind a proxy is refused leaves no other
@@ -255,8 +200,7 @@ def holding(places: Iterable[str], actions: Iterable[str]) -> st.SearchStrategy[
     """
     good: dict[str, list[str]] = {}
     for place, action in product(places, actions):
-        known = any(marks(place, action, kind) for kind in KINDS)
-        if not known and (place, action) not in TOGETHER:
+        if not any(marks(place, action, kind) for kind in KINDS):
             good.setdefault(place, []).append(action)
     return st.fixed_dictionaries(
         {}, optional={place: st.sampled_from(of) for place, of in good.items()}

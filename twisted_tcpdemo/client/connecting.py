@@ -87,7 +87,7 @@ class Connecting:
         failure = explained(failure, self._name, self._address)
         try:
             delay = next(self._delays, None) if failure.check(*TRANSIENT) else None
-        except Exception:  # the jitter is the application's
+        except BaseException:  # the jitter is the application's
             delay, failure = None, Failure()
         if delay is None:
             self.result.errback(failure)

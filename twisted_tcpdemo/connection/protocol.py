@@ -11,10 +11,11 @@ from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-from twisted_tcpdemo.connection.record import Connection, ISlots
+from twisted_tcpdemo.connection.record import Connection, ISlots, recordOf
 from twisted_tcpdemo.errors import NotConnectedError
 from twisted_tcpdemo.interfaces import IConnectionHooks
 from twisted_tcpdemo.shapes import Transport
+from twisted_tcpdemo.transports.layers import isOver
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.values.checks import nonNegative
 from twisted_tcpdemo.values.report import CloseReason, ConnectionReport
@@ -62,16 +63,20 @@ class TCPDemoProtocol(Protocol):
         If C{connectionMade} raises, the connection is aborted and the exception
         goes on to the transport.
         """
-        if self._connection is not None:
-            self._connection.detach()
         slots, factory = self._countedBy, self.factory
         if factory is not slots and ISlots.providedBy(factory):
             slots = factory
-        connection = Connection(self, transport, slots)
-        if slots is None:
-            connection.attach()
-        elif not slots.admit(connection):
+        connection = recordOf(transport, slots)
+        if connection is not None:
+            connection.handOver(self, transport)
+        elif isOver(transport):
+            # The slot of a socket that is closed would never be free again.
+            super().makeConnection(transport)
             return
+        else:
+            connection = self._connect(transport, slots)
+            if connection is None:
+                return
         self._connection = connection
         try:
             if self._beginsPaused or self._firstTimeout is not None:
@@ -80,6 +85,24 @@ class TCPDemoProtocol(Protocol):
         except BaseException:
             connection.abort(CloseReason.ERROR)
             raise
+
+    def _connect(self, transport: ITransport, slots: ISlots | None) -> Connection | None:
+        """
+        Begin to count a socket that is new.
+
+        @return: L{None} if there is no slot for it.
+        """
+        if self._connection is not None:
+            self._connection.detach()
+        connection = Connection(self, transport, slots)
+        try:
+            if slots is not None:
+                return connection if slots.admit(connection) else None
+            connection.attach()
+        except BaseException:
+            connection.fail()
+            raise
+        return connection
 
     def _applyEarlyWishes(self, connection: Connection) -> None:
         """

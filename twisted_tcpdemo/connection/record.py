@@ -17,6 +17,7 @@ from itertools import count
 from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -43,8 +44,9 @@ from twisted_tcpdemo.transports.layers import (
     hasBegunTLS,
     hasLateAddresses,
     isHandshaking,
+    layersOf,
 )
-from twisted_tcpdemo.transports.meter import Meter
+from twisted_tcpdemo.transports.meter import Meter, watcherOf
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 from twisted_tcpdemo.values.report import CloseReason
 
@@ -165,8 +167,9 @@ class Connection(Facts):
             handshaking = self.transport.handshaking
         else:
             assert self.protocol is not None
-            self.counts = meter = Meter(transport, self, self._clock)
+            meter = Meter(transport, self, self._clock)
             meter.attach(self.protocol)
+            self.counts = meter
             bottom = bottomOf(transport)
             if ICountingTransport.providedBy(bottom):
                 bottom.budgets = self._budgets
@@ -180,6 +183,37 @@ class Connection(Facts):
         Whether its protocol has its transport, and can be told of a drain.
         """
         return getattr(self.protocol, "transport", None) is not None
+
+    def handOver(self, protocol: IConnectionHooks, transport: ITransport) -> None:
+        """
+        Go on with another protocol of the same socket: the slot, the counts and the
+        number are the socket's.
+
+        @param transport: the transport of that protocol: the same, or a layer above it,
+            as after STARTTLS.
+        """
+        self.protocol = protocol
+        counts = self.counts
+        if transport is self.transport:
+            if isinstance(counts, Meter):
+                counts.serve(protocol)
+            return
+        if isinstance(counts, Meter):
+            counts.detach()
+        self.transport = transport
+        self.counts = meter = Meter(transport, self, self._clock)
+        meter.attach(protocol)
+        meter.goOnFrom(counts)
+
+    def fail(self) -> None:
+        """
+        End a connection that could not be made, and give back what it has taken.
+        """
+        try:
+            self.abort(CloseReason.ERROR)
+        finally:
+            if self.counts is NOTHING:  # no transport will ever tell the end
+                self.transportLost(Failure(ConnectionAborted()))
 
     def detach(self) -> None:
         """
@@ -292,22 +326,24 @@ class Connection(Facts):
             # A handshake is something that the client has said.
             ended = ended if hasBegunTLS(self.transport) else CloseReason.PROBE
         self.closeReason = ended
-        if isinstance(counts, Meter):
-            counts.end()
-        else:
-            self.transport.watcher = None
-        if self._pause is not None:
-            self._pause.end()
-            self._pause = None
-        if self._watch is not None:
-            self._watch.stop()
-        # The accounts first: below runs code of the application.
-        if self._slots is not None:
-            self._slots.release(self)
-        self.protocol = None
-        if self._pending is not None:
-            error = WriteFailedError(self.closeReason)
-            self._pending.end(final.bytesWritten, final.bytesPending, error)
+        try:
+            if isinstance(counts, Meter):
+                counts.end()
+            else:
+                self.transport.watcher = None
+            if self._pause is not None:
+                self._pause.end()
+                self._pause = None
+            if self._watch is not None:
+                self._watch.stop()
+        finally:
+            # The accounts first: below runs code of the application.
+            if self._slots is not None:
+                self._slots.release(self)
+            self.protocol = None
+            if self._pending is not None:
+                error = WriteFailedError(self.closeReason)
+                self._pending.end(final.bytesWritten, final.bytesPending, error)
 
     def transportReadEnded(self, tell: Callable[[], object]) -> bool:
         """
@@ -500,7 +536,31 @@ class Connection(Facts):
         """
         try:
             getattr(self.protocol, hook)()
-        except Exception:
+        except BaseException:
             _log.failure("{hook} raised on {connection}", hook=hook, connection=self)
             self._cause = None
             self.abort(CloseReason.ERROR)
+
+
+def recordOf(transport: ITransport, slots: ISlots | None) -> Connection | None:
+    """
+    The record of a socket that has been given to another protocol, if that record is to
+    go on.
+
+    @param transport: the transport of the new protocol, which may be a layer above.
+    @param slots: the factory of the new protocol.  A socket without a slot needs one
+        there.
+    """
+    if getattr(transport, "watcher", NOTHING) is None:
+        return None  # most are new, and on the lane
+    layers = layersOf(transport)
+    for layer in layers:
+        record = watcherOf(layer)
+        if not isinstance(record, Connection) or record.closeReason is not None:
+            continue
+        if record._slots is None and slots is not None:
+            return None
+        # A protocol may also carry others over its own transport.
+        isReplaced = getattr(layers[-1], "protocol", None) is not record.protocol
+        return record if layer is transport or isReplaced else None
+    return None

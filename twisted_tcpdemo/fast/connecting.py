@@ -85,7 +85,12 @@ class Connecting(BaseClient):
         elif self.descriptor < 0:
             self.writing = True
             self.descriptor = self.socket.fileno()
-            self._poller.add(self, WRITE)
+            try:
+                self._poller.add(self, WRITE)
+            except OSError as error:  # nothing would ever tell that it has connected
+                self.descriptor = -1
+                self.failIfNotConnected(error)
+                return
             self._poller.announce()
 
     def loseWriteConnection(self) -> None:

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from errno import EBADF, ENOENT
 from typing import Final, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
@@ -66,6 +67,10 @@ SLICE: Final = 0.01
 
 _NOBODY: Final[dict[object, object]] = {}
 """The logging context while no connection is being served."""
+
+_GONE: Final = (EBADF, ENOENT)
+"""Errors of epoll_ctl(2) for a descriptor that was closed under us: it has left the epoll
+object.  After any other the connection would be deaf, and is ended."""
 
 _LOST = Failure(CONNECTION_LOST)
 _DONE = Failure(CONNECTION_DONE)
@@ -158,6 +163,7 @@ class Poller:
         self._connections: list[Polled | None] = []
         self._count = 0
         self._soon: list[Polled] = []
+        self._failing: dict[Polled, OSError] = {}
         self._soonCall: IDelayedCall | None = None
         self._depth = 0
         self._active = 0
@@ -222,6 +228,8 @@ class Poller:
             if not self._count:
                 self._rest()
         connection.descriptor = -1
+        if self._failing:
+            self._failing.pop(connection, None)
 
     def _rest(self) -> None:
         """
@@ -252,9 +260,14 @@ class Poller:
                 self._epoll.modify(descriptor, interest)
             else:
                 self._epoll.register(descriptor, interest)
-        except OSError:
-            # The descriptor was closed under us, and has left the epoll object.
-            connection.interest = interest = 0
+        except OSError as error:
+            if error.errno in _GONE:
+                connection.interest = interest = 0
+            else:
+                # Out of memory, most often: the epoll object reports what it did before.
+                connection.interest = interest = before
+                self._failing[connection] = error
+                self.soon(connection)
         self._active += bool(interest) - bool(before)
         if not self._active:
             self._rest()
@@ -403,7 +416,9 @@ class Poller:
                 continue
             contexts[top] = connection
             try:
-                why = connection.doSoon()
+                why: BaseException | None = self._failing.pop(connection, None)
+                if why is None:
+                    why = connection.doSoon()
             except BaseException as error:
                 self._failed(connection, error)
             else:

@@ -291,7 +291,7 @@ class HeaderStage:
         """
         try:
             act(client)
-        except Exception:
+        except BaseException:
             log.err()
 
     def _log(self, peer: IAddress, rule: str, detail: str) -> None:

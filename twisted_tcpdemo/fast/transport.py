@@ -28,7 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from errno import ENOBUFS
+from errno import ENOBUFS, ENOMEM
 from socket import NI_NUMERICHOST, NI_NUMERICSERV, SHUT_WR, getnameinfo, socket
 from typing import Any, Final, TypeAlias
 
@@ -95,6 +95,9 @@ SMALL: Final = 448
 """Bytes asked for after a read that returned fewer.  Python has memory of such a
 size at hand (pymalloc serves up to 512 bytes), which saves one part in thirty of a
 small round trip."""
+
+_AGAIN: Final = (ENOBUFS, ENOMEM)
+"""Errors of send(2) after which it may succeed later, as when the buffer is full."""
 
 A_LOT: Final = 65536
 """A read larger than this probably left data in the socket buffer."""
@@ -185,11 +188,10 @@ class WriteThroughTransport(Encrypting):
         if not hasattr(self, "socket"):
             return self._name
         try:
-            prefix: str = self._getLogPrefix(self.protocol)
-        except Exception:
+            return f"{self._getLogPrefix(self.protocol)}"
+        except BaseException:
             # Logging the exception would ask for the prefix again.
             return f"{self._name} (its logPrefix raises)"
-        return prefix
 
     def __getitem__(self, key: object) -> dict[str, object]:
         """
@@ -259,12 +261,12 @@ class WriteThroughTransport(Encrypting):
             self._poller.watch(self, WRITE if self.writing else 0)
             self._secureEnded(reason)
             return
-        protocol = None if self._linger is not None else halfCloseable(self.protocol)
-        if protocol is None:
-            self.connectionLost(reason)
-            return
         try:
-            if self.watcher is not None:
+            # The protocol may adapt itself.
+            protocol = None if self._linger is not None else halfCloseable(self.protocol)
+            if protocol is None:
+                isEnd = False
+            elif self.watcher is not None:
                 isEnd = self.watcher.transportReadEnded(protocol.readConnectionLost)
             else:
                 isEnd = False
@@ -272,6 +274,9 @@ class WriteThroughTransport(Encrypting):
         except BaseException:
             log.err()
             self.connectionLost(Failure())
+            return
+        if protocol is None:
+            self.connectionLost(reason)
             return
         if isEnd and self._direct and self.producer is None:
             self.connectionLost(reason)  # the most common end: nothing is left to do
@@ -315,8 +320,8 @@ class WriteThroughTransport(Encrypting):
                 self.lastActivity = self._poller.now or self._poller.seconds()
             if sent != size:
                 self._keep([memoryview(data)[sent:]], size - sent)
+                self.startWriting()  # first: a producer may raise
                 self._maybePauseProducer()
-                self.startWriting()
                 if self.watcher is not None:
                     self.watcher.transportWaiting()
         else:
@@ -344,11 +349,12 @@ class WriteThroughTransport(Encrypting):
                 self._send(self._pending)
             except OSError as error:
                 self._refused(error)
-        self._maybePauseProducer()
-        if self._pending is not None or (self.producer is not None and not self.streamingProducer):
+        isLeft = self._pending is not None or not (self.producer is None or self.streamingProducer)
+        if isLeft:
             self.startWriting()
-            if self.watcher is not None:
-                self.watcher.transportWaiting()
+        self._maybePauseProducer()
+        if isLeft and self.watcher is not None:
+            self.watcher.transportWaiting()
 
     @property
     def bytesPending(self) -> int:  # type: ignore[override]  # it is not settable
@@ -372,7 +378,7 @@ class WriteThroughTransport(Encrypting):
 
         @return: the number of bytes sent: 0.
         """
-        if not isinstance(error, BlockingIOError) and error.errno != ENOBUFS:
+        if not isinstance(error, BlockingIOError) and error.errno not in _AGAIN:
             self._sendFailed = True
             self._direct = False
             self._failure = getattr(error, "cause", None)
@@ -633,18 +639,19 @@ class WriteThroughTransport(Encrypting):
             self.logstr = self.logstr  # while there is a protocol to ask for its prefix
         if self._pending is not None:
             self._pending.drop()
-        if self.producer is not None:
-            try:
-                self.producer.stopProducing()
-            except BaseException:
-                _log.failure("a producer could not be stopped")
         if self._secure is not None:
             self._released()
-        protocol, watcher = self.protocol, self.watcher
+        protocol, watcher, producer = self.protocol, self.watcher, self.producer
         self.watcher = self.producer = None
         del self.socket, self.protocol
+        # The accounts first: a producer, too, is code of the application.
         if watcher is not None:
             watcher.transportLost(reason)
+        if producer is not None:
+            try:
+                producer.stopProducing()
+            except BaseException:
+                _log.failure("a producer could not be stopped")
         protocol.connectionLost(reason)
 
     # Identity.

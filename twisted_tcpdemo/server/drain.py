@@ -21,6 +21,7 @@ from typing import Final
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
 
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.server.ledger import Ledger
@@ -28,6 +29,8 @@ from twisted_tcpdemo.server.listeners import Listeners
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
 from twisted_tcpdemo.values.report import CloseReason, DrainReport
+
+_log = Logger(namespace="tcpdemo")
 
 IDLE_AFTER: Final = 1.0
 """Seconds without a byte after which a connection counts as idle in a drain, if
@@ -166,11 +169,17 @@ class Drain:
         for connection in list(self._left):
             if connection not in self._told or connection not in self._left:
                 continue
-            if self._expired:
-                self._aborted.setdefault(connection, connection.counts.bytesPending)
-                connection.abort(CloseReason.DRAIN)
-            elif self._spread is not None and connection not in self._closers:
-                self._closeWhenIdle(connection)
+            try:
+                self._end(connection)
+            except BaseException:  # a transport may be anybody's
+                _log.failure("{connection} could not be ended", connection=connection)
+
+    def _end(self, connection: Connection) -> None:
+        if self._expired:
+            self._aborted.setdefault(connection, connection.counts.bytesPending)
+            connection.abort(CloseReason.DRAIN)
+        elif self._spread is not None and connection not in self._closers:
+            self._closeWhenIdle(connection)
 
     def _closeWhenIdle(self, connection: Connection) -> None:
         assert self._spread is not None

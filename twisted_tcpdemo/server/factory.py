@@ -375,7 +375,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
             if not isProtocol(built):
                 raise TypeError(f"{build!r} built {built!r}, which is no protocol")
             return hostFor(built, self)
-        except Exception:
+        except BaseException:
             self._observers.tell("serverError", Failure())
             raise
 
@@ -442,6 +442,10 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         rule = self._capacity.refusing()
         if rule is None and self._gate.policy is not None:
             rule = self._gate.enter(connection, (self.clock or clockOf(transport)).seconds())
+            if rule is None:
+                rule = self._capacity.refusing()  # the policy may have let others in
+                if rule is not None:
+                    self._gate.leave(connection)
         if rule is not None:
             return self._farewell(rule)
         self._ledger.enter(connection)
@@ -471,16 +475,19 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         if connection not in self._ledger.open:
             return
         self._ledger.strike(connection)
-        self._gate.leave(connection)
-        if self._observers.present:
-            self._observers.tell("connectionClosed", connection.report())
-        self._placeFreed()
-        if self.watermarks is not None:
-            self._capacity.changed()
-        if not self._ledger.open:
-            self._ledger.tellEmpty()
-        if self._draining is not None:
-            self._draining.left(connection)
+        try:
+            self._gate.leave(connection)
+            if self._observers.present:
+                self._observers.tell("connectionClosed", connection.report())
+            self._placeFreed()
+            if self.watermarks is not None:
+                self._capacity.changed()
+        finally:
+            # Whatever a port or a policy of the application's does.
+            if not self._ledger.open:
+                self._ledger.tellEmpty()
+            if self._draining is not None:
+                self._draining.left(connection)
 
     @property
     def records(self) -> list[Connection]:

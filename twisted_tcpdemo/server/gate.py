@@ -60,7 +60,7 @@ class Gate:
                 peer = connection.peer
                 try:
                     policy.adopted(peer)
-                except Exception:
+                except BaseException:
                     _complain(policy, "adopted")
                 else:
                     self._inside[connection] = policy, peer
@@ -79,7 +79,7 @@ class Gate:
             rule = policy.decide(host, peer, now)
             if rule is None:
                 policy.opened(host, peer, now)
-        except Exception:
+        except BaseException:
             _complain(policy, "decide or opened")
             return FAILED
         if rule is None:
@@ -96,7 +96,7 @@ class Gate:
         policy, peer = self._inside.pop(connection)
         try:
             policy.closed(peer)
-        except Exception:
+        except BaseException:
             _complain(policy, "closed")
 
 

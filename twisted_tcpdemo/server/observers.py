@@ -93,7 +93,7 @@ class Observers:
         for observer in self.present:
             try:
                 getattr(observer, event)(fact)
-            except Exception:
+            except BaseException:
                 _log.failure(
                     "observer {observer} raised on {event}", observer=observer, event=event
                 )

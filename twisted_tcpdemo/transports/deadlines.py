@@ -144,7 +144,7 @@ class Deadlines:
         self._take(watched)
         try:
             watched.visit(now)
-        except Exception:
+        except BaseException:
             _log.failure("a deadline could not be served")
 
 

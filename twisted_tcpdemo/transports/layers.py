@@ -67,6 +67,24 @@ def bottomOf(transport: object) -> Any:
     return transport
 
 
+def layersOf(transport: object) -> list[Any]:
+    """
+    A transport and those below it, the one that owns the socket last.
+    """
+    layers = [transport]
+    while isinstance(layers[-1], ProtocolWrapper):
+        layers.append(layers[-1].transport)
+    return layers
+
+
+def isOver(transport: object) -> bool:
+    """
+    Whether a transport has lost its socket.
+    """
+    bottom = bottomOf(transport)
+    return isinstance(bottom, FileDescriptor) and bool(bottom.disconnected)
+
+
 def descriptorOf(transport: object) -> int:
     """
     The number of the socket below a transport; C{-1} if there is none.

@@ -11,6 +11,8 @@ tests all look like an L{ICountingTransport}.
 Under TLS the buffers hold ciphertext.  There C{bytesPending} is an estimate: it
 exceeds the truth at most by the overhead of the records, and is zero exactly when
 the operating system has taken everything.
+
+It is one file because a meter is one object: each patch and each front shares its state.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReactorTime, ITransport
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -30,11 +34,14 @@ from twisted_tcpdemo.interfaces import (
     ICountingTransport,
     ITransportWatcher,
 )
+from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.hooks import Fronts, front, unfront
-from twisted_tcpdemo.transports.layers import accepts, bottomOf, queuedBytes
+from twisted_tcpdemo.transports.layers import accepts, bottomOf, countsItself, queuedBytes
 from twisted_tcpdemo.transports.patches import Patches, methodOf
 from twisted_tcpdemo.values.sendqueue import queuedBytes as kernelQueue
+
+_log = Logger(namespace="tcpdemo")
 
 
 def _nothing() -> None:
@@ -62,9 +69,12 @@ class Meter:
         "_bottomWrite",
         "_delivering",
         "_descriptor",
+        "_doRead",
         "_doWrite",
         "_fileno",
         "_fronts",
+        "_holds",
+        "_isLosing",
         "_lastActivity",
         "_left",
         "_lose",
@@ -78,6 +88,7 @@ class Meter:
         "_settled",
         "_startTLS",
         "_telling",
+        "_tellsItself",
         "_transport",
         "_untaken",
         "_write",
@@ -94,10 +105,11 @@ class Meter:
         self._seconds: Callable[[], float] = clock.seconds
         self._lastActivity = self._seconds()
         self._transport: Any = transport
+        self._holds: object = None
         self._bottom: Any = None
         self._delivering = False
         self._telling = False
-        self._lost = False
+        self._lost = self._isLosing = self._tellsItself = False
         self._aborted = False
         self._left: int | None = None
         self._untaken = 0
@@ -110,6 +122,7 @@ class Meter:
         """
         place, transport = self._patches.place, self._transport
         self._protocol: Any = protocol
+        self._holds = getattr(transport, "protocol", None)
         self._fronts: Fronts = {
             "dataReceived": self._dataReceived,
             "readConnectionLost": self._readEnded,
@@ -129,7 +142,8 @@ class Meter:
         if hasattr(transport, "startTLS"):
             self._startTLS = methodOf(transport, "startTLS")
             place(transport, "startTLS", self._encrypt)
-        if hasattr(transport, "connectionLost"):
+        self._tellsItself = hasattr(transport, "connectionLost")
+        if self._tellsItself:
             self._loseTransport = methodOf(transport, "connectionLost")
             place(transport, "connectionLost", self._connectionLost)
         bottom = bottomOf(transport)
@@ -144,9 +158,28 @@ class Meter:
             self._descriptor = bottom
             self._doWrite = methodOf(bottom, "doWrite")
             place(bottom, "doWrite", self._flush)
+            self._doRead = methodOf(bottom, "doRead")
+            place(bottom, "doRead", self._read)
             if bottom is not transport:
                 self._loseBottom = methodOf(bottom, "connectionLost")
                 place(bottom, "connectionLost", self._bottomLost)
+
+    def serve(self, protocol: IConnectionHooks) -> None:
+        """
+        Stand before another protocol, to which the transport has been given.
+        """
+        fronts = self._fronts
+        self._holds = getattr(self._transport, "protocol", None)
+        unfront(self._protocol, fronts)
+        self._protocol = protocol
+        front(protocol, fronts)
+
+    def goOnFrom(self, counts: Counts) -> None:
+        """
+        Count on from the counts of the same socket, by what stood there before.
+        """
+        self.bytesRead, self.bytesWritten = counts.bytesRead, counts.bytesWritten
+        self._settled = self.bytesWritten - counts.bytesPending
 
     def detach(self) -> None:
         """
@@ -221,7 +254,9 @@ class Meter:
     def _protocolLost(
         self, lose: Callable[[Failure], None], reason: Failure = connectionDone
     ) -> None:
-        self._tellLost(reason)
+        # A protocol may call its own hook, as some do to clean up: the socket is open.
+        if self._isLosing or not self._tellsItself:
+            self._tellLost(reason)
         lose(reason)
 
     def _readEnded(self, tell: Callable[[], None]) -> None:
@@ -279,6 +314,19 @@ class Meter:
         self.watcher.transportEncrypting()
         return self._startTLS(self._transport, *args)
 
+    def _read(self) -> object:
+        """
+        C{doRead} of the socket.  Its transport may have been given to a protocol that
+        knows nothing of this meter.
+        """
+        holds: Any = getattr(self._transport, "protocol", None)
+        if holds is not self._holds:
+            self._holds = holds
+            # A layer that takes the place of a protocol, as of TLS, has it behind it.
+            if hasattr(holds, "__dict__") and not isinstance(holds, ProtocolWrapper):
+                self.serve(holds)
+        return self._doRead(self._descriptor)
+
     def _flush(self) -> object:
         """
         C{doWrite} of the socket: the kernel has taken bytes.
@@ -309,6 +357,8 @@ class Meter:
         hook the meter stands too; this one is for a transport that delivers to
         another protocol by now.
         """
+        self._isLosing = True
+        self._stopProducer()
         # The transport takes its layers apart before it tells the protocol.
         if self._bottom is None:
             self._askKernel(reason)
@@ -320,11 +370,27 @@ class Meter:
         finally:
             self._tellLost(reason)
 
+    def _stopProducer(self) -> None:
+        """
+        Stop the producer of a transport of Twisted's, which would keep the socket open
+        if that raises.
+        """
+        bottom = bottomOf(self._transport)
+        if not isinstance(bottom, FileDescriptor) or self._bottom is not None:
+            return
+        producer, bottom.producer = bottom.producer, None
+        if producer is not None:
+            try:
+                producer.stopProducing()
+            except BaseException:
+                _log.failure("a producer could not be stopped")
+
     def _bottomLost(self, reason: Failure) -> None:
         """
         C{connectionLost} of the transport below layers, which closes the socket first.
         """
         self._askKernel(reason)
+        self._stopProducer()
         self._loseBottom(self._descriptor, reason)
 
     def _askKernel(self, reason: Failure) -> None:
@@ -342,6 +408,17 @@ class Meter:
         if not self._lost:
             self._lost = True
             self.watcher.transportLost(reason)
+
+
+def watcherOf(transport: object) -> object:
+    """
+    The watcher that a transport, or the meter on it, serves; L{None} if there is none.
+    """
+    patch = getattr(transport, "__dict__", {}).get("write")
+    meter = getattr(patch, "__self__", None)
+    if isinstance(meter, Meter):
+        return meter.watcher
+    return transport.watcher if countsItself(transport) else None  # type: ignore[attr-defined]
 
 
 @implementer(ITransportWatcher)
