@@ -147,6 +147,109 @@ async def test_uploadToSite(tmp_path: Path) -> None:
         assert answer.startswith(b"HTTP/1.1 400 Bad Request")
 
 
+class Answering(Client):
+    """
+    Closes after an answer that does not fit into any socket buffer, and keeps asking
+    for more input.
+    """
+
+    size = 8_000_000
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Answer, and close.
+        """
+        super().dataReceived(data)
+        self.transport.write(bytes(self.size))
+        self.transport.loseConnection()
+        self.transport.resumeProducing()
+
+
+@pytest.mark.parametrize("halfClose", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_answerWaits(kind: str, halfClose: bool, tmp_path: Path) -> None:
+    """
+    A client that sends all of its own before it reads gets all of a large answer, and
+    the protocol hears no more than the bytes that it has answered.
+    """
+
+    def talk(connect: Connect) -> int:
+        with connect() as raw:
+            raw.sendall(bytes(UPLOAD))
+            if halfClose and not isinstance(raw, ssl.SSLSocket):
+                raw.shutdown(socket.SHUT_WR)
+            return len(readAll(raw))
+
+    async with served(kind, tmp_path, Answering) as (server, connect):
+        assert await deferToThread(talk, connect) == Answering.size
+        report = await ended(server)
+        assert report.closeReason is CloseReason.LOCAL_CLOSE
+        assert (report.bytesWritten, report.bytesPending) == (Answering.size, 0)
+        assert report.bytesRead < UPLOAD
+        assert server.factory.conservation() == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_answerResumes(kind: str, tmp_path: Path) -> None:
+    """
+    A client that is still sending when the answer begins to move gets all of it too:
+    a close in a moment in which nothing is unread would reset it.
+    """
+
+    def talk(connect: Connect) -> int:
+        got = 0
+        with connect() as raw:
+            for _ in range(40):
+                raw.sendall(bytes(100_000))
+            while got < Answering.size:
+                got += len(raw.recv(1 << 20))
+                raw.sendall(b"more")
+            return got
+
+    async with served(kind, tmp_path, Answering) as (server, connect):
+        assert await deferToThread(talk, connect) == Answering.size
+        report = await ended(server)
+        assert (report.closeReason, report.bytesPending) == (CloseReason.LOCAL_CLOSE, 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_answerBounds(kind: str, tmp_path: Path) -> None:
+    """
+    What is forgotten while an answer waits is bounded: a client that sends without end
+    waits itself, until the close budget is used up.
+    """
+    budgets = Budgets(lingerBytes=1_000_000, closeFlush=0.5)
+
+    def talk(connect: Connect) -> None:
+        with suppress(OSError), connect() as raw:
+            for _ in range(UPLOAD):
+                raw.sendall(bytes(100_000))
+
+    async with served(kind, tmp_path, Answering, budgets=budgets) as (server, connect):
+        await deferToThread(talk, connect)
+        report = await ended(server)
+        assert report.closeReason is CloseReason.CLOSE_FLUSH
+        assert report.bytesPending
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_answerRefused(kind: str, tmp_path: Path) -> None:
+    """
+    A client that breaks off while an answer waits is told as that.
+    """
+
+    def talk(connect: Connect) -> None:
+        raw = connect()
+        raw.sendall(bytes(1_000_000))
+        reset(raw)
+
+    async with served(kind, tmp_path, Answering) as (server, connect):
+        await deferToThread(talk, connect)
+        report = await ended(server)
+        assert report.closeReason is CloseReason.RESET
+        assert report.bytesPending
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("how", ["close", "drain", "lifetime"])
 async def test_slowReader(kind: str, how: str, tmp_path: Path) -> None:
@@ -598,7 +701,8 @@ def test_progress(rate: int, patience: bool) -> None:
     Without a close budget a slow reader gets another period, a drip does not.
     """
     clock, still = Clock(), Still(1_000_000)
-    linger = Linger(still, 5.0, still.untaken, clock)
+    linger = Linger(still, clock)
+    linger.begin(5.0, still.untaken)
     for _ in range(10):
         still.untaken -= rate
         clock.pump([0.5] * 10)
@@ -612,7 +716,8 @@ def test_oneMorePeriod() -> None:
     A peer that sends and has taken all has until the end of the period.
     """
     clock, still = Clock(), Still(1_000_000)
-    linger = Linger(still, 5.0, still.untaken, clock)
+    linger = Linger(still, clock)
+    linger.begin(5.0, still.untaken)
     assert linger.discard() is None
     clock.advance(0.5)
     still.untaken = 0
@@ -629,6 +734,7 @@ def test_bytes() -> None:
     """
     still = Still(0)
     still.budgets = Budgets(lingerBytes=6)
-    linger = Linger(still, 5.0, 0, Clock())
+    linger = Linger(still, Clock())
+    linger.begin(5.0, 0)
     assert [linger.discard(), linger.discard()] == [None, ENDED]
     linger.stop()

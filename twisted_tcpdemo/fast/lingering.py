@@ -6,7 +6,11 @@ do bytes that come after it.  A RST destroys what the peer has not read yet (RFC
 section 4.2.2.13): the end of an answer, or all of it.  So this side ends with a FIN, and
 a L{Linger} reads and forgets what still comes until the peer ends its side too.
 
-It always ends.  A peer that has taken all and sends nothing loses nothing by a close,
+Written bytes that wait for the peer are sent before the FIN.  What comes is forgotten
+then already: a peer that sends all of its own before it reads would wait for us, as we
+for it.
+
+The waiting always ends.  A peer that has taken all and sends nothing loses nothing by a close,
 and is not waited for.  One that sends has a period of time, and a number of bytes.  While
 a peer has not taken all, the close budget of the connection holds; without one, a period
 without progress is the end.
@@ -45,11 +49,13 @@ class Lingering(Protocol):
     A transport, as its L{Linger} sees it.
 
     @ivar socket: the socket, or what stands in its place.
+    @ivar reading: whether C{doRead} is called when bytes have come.
     @ivar watcher: see L{ICountingTransport
         <twisted_tcpdemo.interfaces.ICountingTransport>}; so for C{budgets}.
     """
 
     socket: Any
+    reading: bool
     watcher: ITransportWatcher | None
     budgets: Budgets
 
@@ -72,38 +78,47 @@ class Lingering(Protocol):
 
 class Linger:
     """
-    The waiting of one connection for its peer.
+    The end of one connection: what comes is forgotten, and from L{begin} on its peer is
+    waited for.
 
+    @ivar hasBegun: whether this side has sent its FIN.
+    @ivar isSilent: whether nothing has come.
     @ivar isOver: whether it has waited long enough.
     """
 
     __slots__ = (
         "_call",
         "_callLater",
-        "_isSilent",
         "_left",
         "_period",
         "_room",
         "_transport",
         "_untaken",
+        "hasBegun",
         "isOver",
+        "isSilent",
     )
 
-    def __init__(self, transport: Lingering, period: float, untaken: int, clock: Clock) -> None:
+    def __init__(self, transport: Lingering, clock: Clock) -> None:
+        self.hasBegun = self.isOver = False
+        self.isSilent = True
+        self._transport = transport
+        self._room: float = transport.budgets.lingerBytes or inf
+        self._callLater: Callable[..., IDelayedCall] = clock.callLater
+        self._call: IDelayedCall | None = None
+
+    def begin(self, period: float, untaken: int) -> None:
         """
+        Wait for the peer: the FIN is on its way.
+
         @param period: seconds, C{budgets.linger}.
         @param untaken: C{transport.untaken}, which costs a system call.
         """
-        budgets = transport.budgets
-        self.isOver = False
-        self._transport = transport
+        self.hasBegun = True
         self._period = self._left = period
-        self._room: float = budgets.lingerBytes or inf
-        self._isSilent = True
         self._untaken = untaken
-        self._callLater: Callable[..., IDelayedCall] = clock.callLater
         self._lookAgain()
-        soonest = budgets.closeFlush
+        soonest = self._transport.budgets.closeFlush
         if untaken and soonest is not None and soonest < period:
             self._tell()
 
@@ -111,7 +126,7 @@ class Linger:
         """
         Wait no more: the connection is over.
         """
-        if self._call.active():
+        if self._call is not None and self._call.active():
             self._call.cancel()
 
     def discard(self) -> BaseException | None:
@@ -131,10 +146,13 @@ class Linger:
                 return self._transport._peerLeft()
             if not size:
                 return CONNECTION_DONE
-            self._isSilent = False
+            self.isSilent = False
             self._room -= size
             if self._room < 0:
-                return ENDED
+                if self.hasBegun:
+                    return ENDED
+                self._transport.reading = False  # the peer has to wait for itself
+                return None
         return None
 
     def _look(self) -> None:
@@ -147,7 +165,7 @@ class Linger:
             if isBudgeted or self._untaken - untaken >= CLOSE_RATE:
                 self._left, self._untaken = self._period, untaken
                 self._tell()
-        if self._left > 0 and (untaken or not self._isSilent):
+        if self._left > 0 and (untaken or not self.isSilent):
             self._lookAgain()
         else:
             self.isOver = True

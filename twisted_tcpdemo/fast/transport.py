@@ -244,7 +244,7 @@ class WriteThroughTransport(Encrypting):
             elif size <= A_LOT:
                 return None
             reads -= 1
-            if not (reads and self.reading):
+            if not (reads and self.reading) or self._linger is not None:
                 return None
             # The next read then gets the same memory.  One buffer stays in the
             # processor's cache, two would not.
@@ -257,13 +257,19 @@ class WriteThroughTransport(Encrypting):
         """
         self.reading = False
         self._readEnded = True
-        if self._secure is not None and self._linger is None:
+        if self._linger is not None:
+            if self._linger.hasBegun:
+                self.connectionLost(reason)
+            else:  # the peer may go on reading
+                self._poller.watch(self, WRITE if self.writing else 0)
+                self.startWriting()
+            return
+        if self._secure is not None:
             self._poller.watch(self, WRITE if self.writing else 0)
             self._secureEnded(reason)
             return
         try:
-            # The protocol may adapt itself.
-            protocol = None if self._linger is not None else halfCloseable(self.protocol)
+            protocol = halfCloseable(self.protocol)  # it may adapt itself
             if protocol is None:
                 isEnd = False
             elif self.watcher is not None:
@@ -504,6 +510,8 @@ class WriteThroughTransport(Encrypting):
             if not self.writing:
                 self.writing = True
                 self._poller.watch(self, self.interest | WRITE)
+            if self.disconnecting and self._linger is None and not self._mustRead():
+                self._discard()
         elif self._pending is None or self._sendFailed:
             self._dueSoon()
 
@@ -543,10 +551,24 @@ class WriteThroughTransport(Encrypting):
         if self.connected and not self.disconnecting:
             if self.watcher is not None:
                 self.watcher.transportClosing()
-            # TLS may have to read before it can write.
-            self.reading = self.reading and self._secure is not None and self._secure.held
+            self.reading = self.reading and self._mustRead()
             self.disconnecting = 1
             self.startWriting()
+
+    def _mustRead(self) -> bool:
+        """
+        Whether TLS has to read before it can write.
+        """
+        return self._secure is not None and self._secure.held
+
+    def _discard(self) -> Linger:
+        """
+        Read and forget what comes from now on.
+        """
+        self.startReading()
+        self._linger = linger = Linger(self, self._poller.clock)
+        self.doRead = linger.discard  # type: ignore[method-assign]
+        return linger
 
     def _goodbye(self) -> BaseException | None:
         """
@@ -554,8 +576,9 @@ class WriteThroughTransport(Encrypting):
 
         @return: the reason of the loss, if the connection can be closed now.
         """
-        if self._linger is not None:
-            return ENDED if self._linger.isOver else None
+        linger = self._linger
+        if linger is not None and linger.hasBegun:
+            return ENDED if linger.isOver else None
         period, untaken = self.budgets.linger, self.untaken
         if period is None or self._mayClose(untaken):
             return CONNECTION_DONE
@@ -564,20 +587,23 @@ class WriteThroughTransport(Encrypting):
             self.socket.shutdown(SHUT_WR)
         self._writeDisconnected = True
         self._shouldShutdown = False  # both halves have their own end
-        self.startReading()
-        self._linger = linger = Linger(self, period, untaken, self._poller.clock)
-        self.doRead = linger.discard  # type: ignore[method-assign]
+        if linger is None:
+            linger = self._discard()
+        else:
+            self.startReading()
+        linger.begin(period, untaken)
         return None
 
     def _mayClose(self, untaken: int) -> bool:
         """
         Whether closing now can destroy nothing: the peer sends no more, or it has
-        taken all and has not sent more than was read.
+        taken all and has not sent more than the protocol has read.
         """
         if self._secure is not None:
             # Its close_notify would meet a closed socket.
-            return self._secure.over or not self._secure.ready
-        return self._readEnded or not (untaken or unreadBytes(self.descriptor))
+            return self._secure.over or self._readEnded or not self._secure.ready
+        isSending = self._linger is not None and not self._linger.isSilent
+        return self._readEnded or not (isSending or untaken or unreadBytes(self.descriptor))
 
     @property
     def untaken(self) -> int:
@@ -595,13 +621,14 @@ class WriteThroughTransport(Encrypting):
         """
         See L{ICountingTransport}.
         """
-        return self._linger is not None and not self.untaken
+        return self._linger is not None and self._linger.hasBegun and not self.untaken
 
     def _peerLeft(self) -> BaseException:
         """
         The reason of the loss when the peer breaks off while it is waited for.
         """
-        return CONNECTION_LOST if self.untaken else CONNECTION_DONE
+        isUntaken = self._pending is not None or self.untaken
+        return CONNECTION_LOST if isUntaken else CONNECTION_DONE
 
     def abortConnection(self) -> None:
         """

@@ -125,13 +125,12 @@ class UNIXTransport(WriteThroughTransport):
         """
         Read bytes as they arrive, and descriptors if the protocol takes them now.
         """
-        if self._linger is not None:
-            return  # what comes is discarded
-        if _takesDescriptors(self.protocol) and self._secure is None:
-            # Not a method of the class: other protocols do not pay for it.
-            self.doRead = self._receive  # type: ignore[method-assign]
-        else:
-            self.__dict__.pop("doRead", None)
+        if self._linger is None:
+            if _takesDescriptors(self.protocol) and self._secure is None:
+                # Not a method of the class: other protocols do not pay for it.
+                self.doRead = self._receive  # type: ignore[method-assign]
+            else:
+                self.__dict__.pop("doRead", None)
         super().startReading()
 
     def _receive(self) -> BaseException | None:
