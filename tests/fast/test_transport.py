@@ -419,3 +419,17 @@ async def test_stop() -> None:
     for waker in list(reactor._internalReaders):
         waker.connectionLost(None)
     reactor._poller.close()
+
+
+async def test_settersAfterEnd() -> None:
+    """
+    A setter of the transport raises after the end, as Twisted's does.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port):
+            made = await accepted(server)
+            transport = made.transport
+            transport.abortConnection()
+            await closed(made)
+            with pytest.raises(AttributeError):
+                transport.setTcpKeepAlive(True)
