@@ -83,6 +83,32 @@ def test_callbacks() -> None:
     assert results == [1, 1, 2, 2, None]  # Twisted's coroutines, too, leave nothing behind
 
 
+def test_chained() -> None:
+    """
+    An answer whose callback waits for another Deferred is awaited until that has fired,
+    also where it has fired itself already, or had its value from the beginning.
+    """
+    results: list[object] = []
+    lasts: list[Deferred[int]] = [Deferred() for _ in range(3)]
+    early, late = Answer[int](), Answer[int]()
+    answers = [early, late, Answer.having(0)]
+    for answer, last in zip(answers, lasts, strict=True):
+        answer.addCallback(lambda _, last=last: last)  # type: ignore[misc]
+
+    async def work() -> None:
+        for answer in answers:
+            results.append(await answer)
+
+    early.fire(0)
+    at = Work(work())
+    lasts[0].callback(1)
+    late.fire(0)
+    lasts[1].callback(2)
+    assert (results, at.ended) == ([1, 2], [])
+    lasts[2].callback(3)
+    assert (results, at.ended) == ([1, 2, 3], [None])
+
+
 def test_cancel() -> None:
     """
     A cancelled coroutine gets a C{CancelledError} where it waits, also when it is

@@ -4,10 +4,11 @@ Streams in memory: what one read takes, and what is read of the socket.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -15,6 +16,7 @@ from twisted.python.failure import Failure
 
 from tests.support.waiting import failureOf
 from twisted_tcpdemo import CloseReason, Stream, TCPDemoFactory
+from twisted_tcpdemo.connection.running import Running, runner
 from twisted_tcpdemo.connection.stream import HandledStream, handled
 from twisted_tcpdemo.errors import (
     ConcurrentReadError,
@@ -110,6 +112,51 @@ async def test_bounded(stream: Stream, transport: Transport) -> None:
     await failureOf(line)
     assert await stream.read() == b"bc"
     assert transport.reads
+
+
+async def test_iterations(stream: Stream) -> None:
+    """
+    Several coroutines may take their turns with one iteration, each in its own context,
+    whoever runs it; what a cancelled or closed one waited for goes to the next.
+    """
+    taken: list[object] = []
+    name: ContextVar[str] = ContextVar("name")
+    lines = stream.lines()
+
+    async def take(own: str, count: int = 1) -> None:
+        name.set(own)
+        for _ in range(count):
+            line = await anext(lines)
+            taken.append((name.get(), line))
+
+    def run(own: str, count: int = 1) -> Running:
+        running = runner(take(own, count), taken.append)
+        running.begin()
+        return running
+
+    run("a", 2)
+    stream.dataReceived(b"1\n")
+    stream.dataReceived(b"2\n")
+    run("b")
+    stream.dataReceived(b"3\n4")
+    twisted = Deferred.fromCoroutine(take("c", 2))
+    stream.dataReceived(b"\n5\n")
+    assert await twisted is None
+    cancelled, closed = run("d"), take("e")
+    cancelled.cancel()
+    closed.send(None)
+    closed.close()
+    run("f")
+    stream.dataReceived(b"6\n")
+    run("g", 2)
+    stream.dataReceived(b"7\n")
+    stream.readConnectionLost()
+    assert [seen for seen in taken if isinstance(seen, tuple)] == [
+        *(("a", b"1"), ("a", b"2"), ("b", b"3"), ("c", b"4"), ("c", b"5"), ("f", b"6")),
+        ("g", b"7"),
+    ]
+    others = [type(seen) for seen in taken if not isinstance(seen, tuple)]
+    assert others == [type(None)] * 2 + [CancelledError, type(None), StopAsyncIteration]
 
 
 async def test_pause(stream: Stream, transport: Transport) -> None:

@@ -85,6 +85,8 @@ class Inbox:
 
         @raise LimitExceededError: if they are more than C{limit}.
         """
+        if separator == _NEWLINE:
+            separator = _NEWLINE
         if separator != self._separator:
             self._separator, self._searched = separator, self._at
         held, at = self.held, self._at
@@ -104,28 +106,28 @@ class Inbox:
 
         @raise LimitExceededError: if it has more bytes than C{limit}.
         """
-        if self._separator != _NEWLINE:
+        if self._separator is not _NEWLINE:
             self._separator, self._searched = _NEWLINE, self._at
         held, at = self.held, self._at
-        end = held.find(_NEWLINE, self._searched)
-        isWhole = end >= 0
-        if not isWhole:
-            end = self._searched = len(held)
-        after = end + 1
-        if end > at and held[end - 1] == _RETURN:
-            end -= 1
-        if end - at > limit:
-            raise LimitExceededError(limit, _NEWLINE)
-        if not isWhole:
+        end = held.find(b"\n", self._searched)
+        if end < 0:
+            self._searched = end = len(held)
+            if end - at - (held[end - 1 :] == b"\r") > limit:
+                raise LimitExceededError(limit, _NEWLINE)
             return None
+        line = held[at:end]
+        if line.endswith(b"\r"):
+            line = line[:-1]
+        if len(line) > limit:
+            raise LimitExceededError(limit, _NEWLINE)
         # As _take() does: this is the most frequent call of all.
-        if after == len(held):
+        end += 1
+        if end < len(held):
+            self._at = self._searched = end
+        else:
             self.held = b""
             self._at = self._searched = 0
-        else:
-            self._at = self._searched = after
-        line = held[at:end]
-        return line if isinstance(line, bytes) else bytes(line)
+        return line if line.__class__ is bytes else bytes(line)
 
     def _take(self, end: int, after: int) -> bytes:
         held, at = self.held, self._at
@@ -136,3 +138,39 @@ class Inbox:
             self._at = self._searched = after
         piece = held[at:end]
         return piece if isinstance(piece, bytes) else bytes(piece)
+
+
+# What a read takes of a chunk that comes while nothing is held, if it takes all of it:
+# most chunks are just what is waited for.
+
+
+def wholeSome(data: bytes, most: int) -> bytes | None:
+    """
+    As L{Inbox.some}.
+    """
+    return data if len(data) <= most else None
+
+
+def wholeExactly(data: bytes, count: int) -> bytes | None:
+    """
+    As L{Inbox.exactly}.
+    """
+    return data if len(data) == count else None
+
+
+def wholeLine(data: bytes, limit: int) -> bytes | None:
+    """
+    As L{Inbox.line}.
+    """
+    line, newline, rest = data.partition(b"\n")
+    if rest or not newline:
+        return None
+    if line and line[-1] == _RETURN:
+        line = line[:-1]
+    return line if len(line) <= limit else None
+
+
+def wholeNothing(data: bytes, limit: int) -> None:
+    """
+    As L{Inbox.until}: it is for the inbox to look.
+    """

@@ -14,22 +14,35 @@ is that of the contracts.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine
+from asyncio.events import _get_running_loop as runningLoop
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
-from types import TracebackType
+from types import TracebackType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener
+from twisted.internet.interfaces import IHandshakeListener, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.connection.inbox import Inbox
+from twisted_tcpdemo.connection.inbox import (
+    Inbox,
+    wholeExactly,
+    wholeLine,
+    wholeNothing,
+    wholeSome,
+)
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol, encoded
 from twisted_tcpdemo.connection.record import AT_ONCE
-from twisted_tcpdemo.connection.running import CANCELLED, Answer, Running, runner
+from twisted_tcpdemo.connection.running import (
+    CANCELLED,
+    Answer,
+    Ready,
+    Running,
+    runner,
+)
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.errors import (
     ConcurrentReadError,
@@ -51,8 +64,29 @@ LINE_LIMIT: Final = 65536
 CHUNK: Final = 65536
 """Bytes that a read takes at most, unless another number is given."""
 
-Take: TypeAlias = Callable[..., "bytes | None"]
-"""A method of L{Inbox} that takes bytes, if they are there."""
+Take: TypeAlias = Callable[[int], "bytes | None"]
+"""Takes bytes from an L{Inbox}, if they are there: up to a number, or that many."""
+
+Whole: TypeAlias = Callable[[bytes, int], "bytes | None"]
+"""What the same would take of a chunk, if it took all of it."""
+
+Want: TypeAlias = tuple[Take, Whole, int, bool]
+"""What a read asks for: how to take it, also of a chunk that is just that, the number, and
+whether it is part of an iteration."""
+
+
+class Reading(Answer[bytes]):
+    """
+    A read that waits.
+
+    That of an iteration is known to its coroutine alone.  Where the coroutine is resumed
+    with the bytes themselves, it has not fired, and can wait again.
+    """
+
+    def __init__(self, forget: Callable[[object], None], want: Want) -> None:
+        super().__init__(forget)
+        self.want = want
+        self.whole, self.number, self.isIteration = want[1:]
 
 
 @implementer(IHandshakeListener)
@@ -77,6 +111,8 @@ class Stream(TCPDemoProtocol):
 
     allowHalfOpen = True
 
+    _isOpen = False  # more bytes may come, and be read
+    _mayWrite = False
     _ended = False
     _endReason: CloseReason | None = None
     _over: CloseReason | None = None
@@ -85,10 +121,7 @@ class Stream(TCPDemoProtocol):
     _isHeld = False
     _isParked = False
     _atOnce = 0
-    _reader: Answer[bytes] | None = None
-    _take: Take
-    _arguments: tuple[Any, ...] = ()
-    _isIterating = False
+    _reader: Reading | None = None
 
     def __init__(self) -> None:
         self._inbox = Inbox()
@@ -96,6 +129,13 @@ class Stream(TCPDemoProtocol):
         self._halved: list[Answer[None]] = []
         self._secured: list[Answer[None]] = []
         self._drainers: list[Answer[None]] = []
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """
+        See L{TCPDemoProtocol.makeConnection}.
+        """
+        self._isOpen = self._mayWrite = True
+        super().makeConnection(transport)
 
     # Reading.
 
@@ -111,7 +151,7 @@ class Stream(TCPDemoProtocol):
             another read waits.
         @raise ValueError: if C{most} is less than 1.
         """
-        return self._read(False, self._inbox.some, whole("most", most, 1))
+        return self._read(self._inbox.some, wholeSome, whole("most", most, 1))
 
     def readExactly(self, count: int) -> Deferred[bytes]:
         """
@@ -123,7 +163,7 @@ class Stream(TCPDemoProtocol):
         """
         if whole("count", count) == 0:
             return Answer.having(b"")
-        return self._read(False, self._inbox.exactly, count)
+        return self._read(self._inbox.exactly, wholeExactly, count)
 
     def readUntil(self, separator: bytes, limit: int = LINE_LIMIT) -> Deferred[bytes]:
         """
@@ -138,7 +178,7 @@ class Stream(TCPDemoProtocol):
         """
         if not separator:
             raise ValueError("the separator is empty")
-        return self._read(False, self._inbox.until, separator, limit)
+        return self._read(partial(self._inbox.until, separator), wholeNothing, limit)
 
     def readLine(self, limit: int = LINE_LIMIT) -> Deferred[bytes]:
         """
@@ -148,7 +188,7 @@ class Stream(TCPDemoProtocol):
         @return: fires with the line, without its end (LF or CR LF), and fails as that of
             L{readUntil}.
         """
-        return self._read(False, self._inbox.line, limit)
+        return self._read(self._inbox.line, wholeLine, limit)
 
     def lines(self, limit: int = LINE_LIMIT) -> AsyncIterator[bytes]:
         """
@@ -157,43 +197,58 @@ class Stream(TCPDemoProtocol):
 
         @param limit: see L{readLine}, as for what else it raises.
         """
-        return _Pieces(self, self._inbox.line, limit)
+        return _Pieces(self, self._inbox.line, wholeLine, limit)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """
         All bytes to come, in the pieces in which they arrive.
         """
-        return _Pieces(self, self._inbox.some, CHUNK)
+        return _Pieces(self, self._inbox.some, wholeSome, CHUNK)
 
-    def _read(self, isIterating: bool, take: Take, *arguments: Any) -> Answer[bytes]:
+    def _read(self, take: Take, whole: Whole, number: int) -> Answer[bytes]:
+        want = (take, whole, number, False)
+        try:
+            found = self._now(want)
+        except Exception as error:
+            return _failed(error)
+        return Ready(found) if found is not None else self._waiting(Reading(self._forget, want))
+
+    def _now(self, want: Want) -> bytes | None:
+        """
+        What a read gets at once; L{None} if it has to wait.
+
+        @raise Exception: if it fails.
+        """
         if self._reader is not None:
-            return _failed(ConcurrentReadError())
-        if self._connection is None:
-            return _failed(NotConnectedError("the stream was read before it was connected"))
-        isReady = bool(self._inbox.held) or self._ended or self._over is not None
-        if isReady and self._atOnce < AT_ONCE:
+            raise ConcurrentReadError
+        if self._inbox.held or not self._isOpen:
+            if self._connection is None:
+                raise NotConnectedError("the stream was read before it was connected")
+            if self._atOnce >= AT_ONCE:
+                return None
             self._atOnce += 1
-            try:
-                found = self._found(isIterating, take, arguments)
-            except Exception as error:
-                return _failed(error)
+            found = self._found(want)
             if found is not None:
                 if self._isFull:
                     self._flow()
-                return Answer.having(found)
-            isReady = False
+                return found
         self._atOnce = 0
-        reader: Answer[bytes] = Answer(self._forget)
+        return None
+
+    def _waiting(self, reader: Reading) -> Reading:
+        """
+        Let a read wait: for bytes, or if it has its answer already for its turn.
+        """
         self._reader = reader
-        self._isIterating, self._take, self._arguments = isIterating, take, arguments
-        self._isParked = isReady
-        if isReady:
-            self._connection.nextTurn(self._unpark)
+        if self._atOnce:
+            self._atOnce = 0
+            self._isParked = True
+            self._established().nextTurn(self._unpark)
         elif self._isFull:
             self._flow()
         return reader
 
-    def _found(self, isIterating: bool, take: Take, arguments: tuple[Any, ...]) -> bytes | None:
+    def _found(self, want: Want) -> bytes | None:
         """
         What a read is to get; L{None} if it has to wait.
 
@@ -202,11 +257,12 @@ class Stream(TCPDemoProtocol):
         """
         if self._over is not None:
             raise EndOfStreamError(reason=self._over)
-        found = take(*arguments)
+        take, _, number, isIteration = want
+        found = take(number)
         if found is not None or not self._ended:
             return found
         if self._endReason is None and not self._inbox.held:
-            if isIterating:
+            if isIteration:
                 raise StopAsyncIteration
             if take == self._inbox.some:
                 return b""
@@ -220,16 +276,14 @@ class Stream(TCPDemoProtocol):
         if reader is None or self._isParked:
             return
         try:
-            found = None if self._over else self._take(*self._arguments)
-            if found is None:
-                found = self._found(self._isIterating, self._take, self._arguments)
+            found = self._found(reader.want)
         except Exception as error:
             self._reader = None
             reader.failWith(error)
-            return
-        if found is not None:
-            self._reader = None
-            reader.fire(found)
+        else:
+            if found is not None:
+                self._reader = None
+                reader.fire(found)
 
     def _unpark(self) -> None:
         self._isParked = False
@@ -249,7 +303,7 @@ class Stream(TCPDemoProtocol):
         Read the socket if nothing is held or a read needs more, and only then.
         """
         isFull = bool(self._inbox.held) and (self._reader is None or self._isParked)
-        if isFull is self._isFull or self._ended or self._over is not None:
+        if isFull is self._isFull or not self._isOpen:
             return
         self._isFull = isFull
         if isFull:
@@ -289,25 +343,28 @@ class Stream(TCPDemoProtocol):
         """
         if data.__class__ is not bytes:
             data = encoded(data, encoding)
-        connection = self._connection
-        if connection is None:
-            return _failed(NotConnectedError("write() before the connection was made"))
-        if self._over is not None:
-            return _failed(WriteFailedError(self.closeReason or self._over))
+        if not self._mayWrite:
+            return _failed(self._writeError())
+        connection: Any = self._connection
         counts = connection.counts
-        if connection.closeReason is None:
-            before = counts.bytesWritten
-            self.transport.write(data)
-            written = counts.bytesWritten
-            if written - before == len(data) and counts.bytesPending <= LOW_WATER:
-                self._atOnce += 1
-                if self._atOnce < AT_ONCE:
-                    return Answer.having(written)
-                self._atOnce = 0
-                answer: Answer[int] = Answer()
-                connection.nextTurn(lambda: answer.fire(self.bytesWritten))
-                return answer
+        before = counts.bytesWritten
+        self.transport.write(data)
+        written = counts.bytesWritten
+        if written > before and counts.bytesPending <= LOW_WATER:
+            self._atOnce += 1
+            if self._atOnce < AT_ONCE:
+                return Ready(written)
+            self._atOnce = 0
+            answer: Answer[int] = Answer()
+            connection.nextTurn(lambda: answer.fire(self.bytesWritten))
+            return answer
         return Answer.following(connection.whenWritable().addCallback(lambda _: self.bytesWritten))
+
+    def _writeError(self) -> Exception:
+        reason = self.closeReason or self._over
+        if reason is None:
+            return NotConnectedError("write() before the connection was made")
+        return WriteFailedError(reason)
 
     def whenWritable(self) -> Deferred[None]:
         """
@@ -371,6 +428,7 @@ class Stream(TCPDemoProtocol):
     def _finish(self, reason: CloseReason) -> None:
         if self._over is None:
             self._over = reason
+            self._isOpen = self._mayWrite = False
             self._inbox.clear()
             self._isParked = False
             self._serve()
@@ -416,13 +474,24 @@ class Stream(TCPDemoProtocol):
         """
         Answer the read that waits, or keep the bytes.
         """
-        if self._over is not None:
-            return
-        inbox = self._inbox
-        inbox.feed(data)
-        if self._reader is not None:
+        inbox, reader = self._inbox, self._reader
+        if reader is not None and not inbox.held:
+            # Most chunks are just what is waited for.
+            whole = reader.whole(data, reader.number)
+            if whole is not None:
+                self._reader = None
+                waiter = reader.waiter
+                if waiter is None or not reader.isIteration:
+                    reader.fire(whole)
+                else:
+                    reader.waiter = None
+                    waiter.resume(whole)
+                if inbox.held:
+                    self._flow()
+                return
+        if self._isOpen:
+            inbox.feed(data)
             self._serve()
-        if inbox.held or self._isFull:
             self._flow()
 
     def readConnectionLost(self) -> None:
@@ -430,6 +499,7 @@ class Stream(TCPDemoProtocol):
         End the reading.
         """
         self._ended = True
+        self._isOpen = False
         self._serve()
 
     def writeConnectionLost(self) -> None:
@@ -456,7 +526,7 @@ class Stream(TCPDemoProtocol):
         Answer everything that waits.
         """
         self._endReading()
-        self._isParked = False
+        self._mayWrite = self._isParked = False
         self._serve()
         closeReason = self.closeReason
         assert closeReason is not None
@@ -473,6 +543,7 @@ class Stream(TCPDemoProtocol):
         """
         if not self._ended:
             self._ended = True
+            self._isOpen = False
             if self.closeReason is not CloseReason.PEER_CLOSED:
                 self._endReason = self.closeReason
 
@@ -493,17 +564,47 @@ class _Pieces:
     An iteration over a stream.
     """
 
-    __slots__ = ("_stream", "_what")
+    __slots__ = ("_reading", "_stream", "_want")
 
-    def __init__(self, stream: Stream, *what: Any) -> None:
+    def __init__(self, stream: Stream, take: Take, whole: Whole, number: int) -> None:
         self._stream = stream
-        self._what = what
+        self._want = (take, whole, number, True)
+        self._renew()
 
     def __aiter__(self) -> _Pieces:
         return self
 
-    def __anext__(self) -> Answer[bytes]:
-        return self._stream._read(True, *self._what)
+    @coroutine
+    def __anext__(self) -> Generator[Any, Any, bytes]:
+        stream, reading = self._stream, self._reading
+        if stream._inbox.held or stream._reader is not None or not stream._isOpen:
+            found = stream._now(self._want)
+            if found is not None:
+                return found
+            stream._waiting(reading)
+        else:  # as these two do: this is the most frequent case
+            stream._reader = reading
+            stream._atOnce = 0
+        try:
+            if runningLoop() is None:
+                found = yield reading
+            else:
+                found = yield from reading.__await__()
+        except BaseException:
+            if stream._reader is reading:
+                stream._forget(reading)  # the coroutine was closed
+            self._renew()
+            raise
+        if reading.called:
+            self._renew()
+            return reading.result  # type: ignore[return-value]  # it has been awaited
+        return found
+
+    def _renew(self) -> None:
+        """
+        Wait by another reading from now on: this one has fired.
+        """
+        self._reading = Reading(self._stream._forget, self._want)
 
 
 def _failed(error: Exception) -> Answer[Any]:
