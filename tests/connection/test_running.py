@@ -291,3 +291,110 @@ async def test_asyncio() -> None:
         ],
     ), child.err
     assert child.err.count("Traceback") == 1 and "never" not in child.err
+
+
+RACES = """
+import asyncio
+from contextvars import ContextVar
+from twisted.internet import asyncioreactor
+asyncioreactor.install()
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.task import deferLater, react
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.internet.error import ConnectionLost
+from twisted_tcpdemo import Stream, TCPDemoFactory
+from twisted_tcpdemo.errors import EndOfStreamError
+
+number = ContextVar("number", default=0)
+tasks = []
+
+def rest():
+    return deferLater(reactor, 0.01, lambda: None)
+
+async def line(stream):
+    try:
+        return await stream.readLine()
+    except asyncio.CancelledError:
+        print("cancelled")
+
+async def each(stream, count):
+    lines = stream.lines()
+    return [await anext(lines) for _ in range(count)]
+
+async def handle(stream):
+    tasks.append(asyncio.current_task())
+    number.set(1)
+    print(await line(stream))
+    print(await line(stream), number.get())
+    try:
+        await stream.readLine().addTimeout(0.001, reactor)
+    except TimeoutError:
+        print("late")
+    await asyncio.sleep(1000)
+
+async def main(reactor):
+    await rest()
+    stream = TCPDemoFactory.forHandler(handle).buildProtocol(None)
+    stream.makeConnection(StringTransport())
+    await rest()
+    stream.dataReceived(b"one\\n")
+    tasks[0].cancel()
+    await rest()
+    await rest()
+    print("in a task of its own")
+    for work in (line(stream), each(stream, 1)):
+        task = asyncio.ensure_future(work)
+        await rest()
+        stream.dataReceived(b"two\\n")
+        task.cancel()
+        await rest()
+        print(await stream.readLine())
+    both = stream.readLine()
+    task = asyncio.gather(line(stream), asyncio.wait_for(both, 10), return_exceptions=True)
+    await rest()
+    stream.dataReceived(b"three\\nfour\\n")
+    await rest()
+    print(*[getattr(result, "args", result) for result in task.result()])
+    print(await Deferred.fromCoroutine(each(stream, 1)))
+    print("the end")
+    task = asyncio.ensure_future(exactly(stream))
+    await rest()
+    stream.dataReceived(b"12")
+    await rest()
+    stream.dataReceived(b"3")
+    stream.connectionLost(Failure(ConnectionLost()))
+    await rest()
+    print(task.result(), number.get())
+
+async def exactly(stream):
+    got = [await stream.readExactly(3)]
+    try:
+        await stream.read()
+    except EndOfStreamError as error:
+        got.append(error.reason.value)
+    return got
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+"""
+
+
+async def test_races() -> None:
+    """
+    A task that is cancelled in the turn in which its line comes takes nothing: the next
+    read has the line.  A read may end by its own timeout, its bytes may come before the
+    connection breaks, and it may be another's by mistake.
+    """
+    async with running([sys.executable, "-X", "dev", "-c", RACES]) as child:
+        status = await child.whenEnded()
+    assert (status, child.out.splitlines()) == (
+        0,
+        [
+            *("cancelled", "None", "b'one' 1", "late", "in a task of its own"),
+            *("cancelled", "b'two'", "b'two'"),
+            "('another read of this stream is waiting; one can at a time',) b'three'",
+            *("[b'four']", "the end", "[b'123', 'reset'] 0"),
+        ],
+    ), child.err
+    assert "Traceback" not in child.err and "never" not in child.err

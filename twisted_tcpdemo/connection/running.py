@@ -43,9 +43,9 @@ class Answer(Deferred[T]):
     waiter: _Run | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
-        if not self.called:
-            loop = runningLoop()
-            if loop is not None and _drives(current_task(loop)):
+        if not self.called or self.paused:
+            loop = taskLoop()
+            if loop is not None:
                 value: T = yield from self.asFuture(loop).__await__()
                 return value
             yield self
@@ -127,19 +127,28 @@ class Ready(Answer[T]):
         return result  # type: ignore[return-value]  # as above
 
 
-def _drives(task: Task[Any] | None) -> bool:
+def taskLoop(bridged: bool = False) -> AbstractEventLoop | None:
     """
-    Whether a task of asyncio itself resumes the coroutine that is about to wait.
-    Between them may be another that takes Deferreds, such as Twisted's or L{_Bridge}.
+    The running loop of asyncio, if a task itself resumes the coroutine that is about to
+    wait.  Between them may be another that takes Deferreds, such as Twisted's or a
+    L{_Bridge}.
+
+    It is asked by the C{__await__} of what the coroutine waits for.
+
+    @param bridged: whether a L{_Bridge} counts as the task.
     """
+    loop = runningLoop()
+    task = None if loop is None else current_task(loop)
     if task is None:
-        return False
+        return None
     frame: Any = frameAt(2)
     while frame.f_back is not None and frame.f_back.f_code.co_flags & _AWAITING:
         frame = frame.f_back
     coroutine: Any = task.get_coro()
+    if bridged and isinstance(coroutine, _Bridge):
+        coroutine = coroutine.coroutine
     outermost = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-    return frame is outermost
+    return loop if frame is outermost else None
 
 
 class Running(Protocol):
@@ -280,11 +289,12 @@ class _Bridge(Coroutine[Any, Any, object]):
     A coroutine as a task sees it: Deferreds that it waits for become futures.  What the
     coroutine raises is kept: a task lets some exceptions out into the loop, which end it.
 
+    @ivar coroutine: the coroutine.
     @ivar error: what it has raised.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, object], loop: AbstractEventLoop) -> None:
-        self._coroutine = coroutine
+        self.coroutine = coroutine
         self._loop = loop
         self._failure: Failure | None = None
         self.error: BaseException | None = None
@@ -295,15 +305,15 @@ class _Bridge(Coroutine[Any, Any, object]):
         """
         failure, self._failure = self._failure, None
         if failure is not None:
-            return self._step(failure.throwExceptionIntoGenerator, self._coroutine)
-        return self._step(self._coroutine.send, value)
+            return self._step(failure.throwExceptionIntoGenerator, self.coroutine)
+        return self._step(self.coroutine.send, value)
 
     def throw(self, *error: Any) -> Any:
         """
         Resume the coroutine with an exception.
         """
         self._failure = None
-        return self._step(self._coroutine.throw, *error)
+        return self._step(self.coroutine.throw, *error)
 
     def _step(self, resume: Callable[..., object], *arguments: Any) -> object:
         try:
@@ -319,7 +329,7 @@ class _Bridge(Coroutine[Any, Any, object]):
         """
         End the coroutine: its task is no more.
         """
-        self._coroutine.close()
+        self.coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, Any]:
         raise NotImplementedError("only a task can run this")

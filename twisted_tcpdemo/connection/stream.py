@@ -14,13 +14,14 @@ is that of the contracts.
 
 from __future__ import annotations
 
+from asyncio import AbstractEventLoop, Future
 from asyncio.events import _get_running_loop as runningLoop
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -42,6 +43,7 @@ from twisted_tcpdemo.connection.running import (
     Ready,
     Running,
     runner,
+    taskLoop,
 )
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.errors import (
@@ -83,10 +85,58 @@ class Reading(Answer[bytes]):
     with the bytes themselves, it has not fired, and can wait again.
     """
 
-    def __init__(self, forget: Callable[[object], None], want: Want) -> None:
-        super().__init__(forget)
+    _roused: Future[None] | None = None
+
+    def __init__(self, stream: Stream, want: Want) -> None:
+        super().__init__(stream._forget)
+        self._stream = stream
         self.want = want
         self.whole, self.number, self.isIteration = want[1:]
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        if runningLoop() is not None and self._roused is None and not self.called:
+            loop = taskLoop(bridged=True)
+            if loop is not None:
+                return self._byTask(loop)
+        return super().__await__()
+
+    def _byTask(self, loop: AbstractEventLoop) -> Generator[Any, Any, bytes]:
+        """
+        Wait in a task of asyncio.  It goes on in a later turn, and may be cancelled
+        before that.  So it is only roused, and has the bytes taken when it runs.
+        """
+        self.whole = wholeNothing
+        while not self.called:
+            self._roused = loop.create_future()
+            try:
+                yield from self._roused
+            except BaseException:
+                if not self.called:
+                    self._stream._forget(self)
+                    self.failWith(CancelledError())
+                raise
+            finally:
+                self._roused = None
+            if not self.called:
+                self._stream._unpark()
+        return (yield from super().__await__())
+
+    def rouse(self) -> bool:
+        """
+        Wake the task that waits.
+
+        @return: whether there is one, which then takes the bytes itself.
+        """
+        if self._roused is not None and not self._roused.done():
+            self._roused.set_result(None)
+        return self._roused is not None
+
+    def cancel(self) -> None:
+        """
+        See L{Deferred}.
+        """
+        super().cancel()
+        self.rouse()
 
 
 @implementer(IHandshakeListener)
@@ -211,7 +261,7 @@ class Stream(TCPDemoProtocol):
             found = self._now(want)
         except Exception as error:
             return _failed(error)
-        return Ready(found) if found is not None else self._waiting(Reading(self._forget, want))
+        return Ready(found) if found is not None else self._waiting(Reading(self, want))
 
     def _now(self, want: Want) -> bytes | None:
         """
@@ -274,6 +324,9 @@ class Stream(TCPDemoProtocol):
         """
         reader = self._reader
         if reader is None or self._isParked:
+            return
+        if reader.rouse():
+            self._isParked = True
             return
         try:
             found = self._found(reader.want)
@@ -604,7 +657,7 @@ class _Pieces:
         """
         Wait by another reading from now on: this one has fired.
         """
-        self._reading = Reading(self._stream._forget, self._want)
+        self._reading = Reading(self._stream, self._want)
 
 
 def _failed(error: Exception) -> Answer[Any]:
