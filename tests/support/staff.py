@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.task import LoopingCall
 from twisted.protocols.basic import LineReceiver
@@ -18,7 +19,7 @@ from tests.support.contexts import TwistedContexts
 from tests.support.crowds import Highest
 from tests.support.peers import Events, Peer
 from tests.support.waiting import until
-from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo import ServerEndpoint, Stream, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.values.report import WorkerReport
 
@@ -87,6 +88,25 @@ class Chatter(Telling):
         """
         if self.chat is not None:
             self.chat.stop()
+
+
+async def obey(stream: Stream) -> None:
+    """
+    Handle a stream as its client says.
+    """
+    stream.whenDraining().addCallbacks(lambda _: stream.write("draining\n"), lambda _: None)
+    async for line in stream.lines():
+        match line:
+            case b"pid":
+                await stream.write(f"{os.getpid()}\n")
+            case b"raise":
+                raise ZeroDivisionError
+            case b"stay":
+                with suppress(CancelledError):
+                    await Deferred()
+                await stream.read()
+            case b"quit":
+                break
 
 
 class Foreign(LineReceiver):

@@ -26,7 +26,7 @@ from tests.support.hygiene import LoggedErrors
 from tests.support.peers import connectTo
 from tests.support.places import PROJECT
 from tests.support.processes import Child, portOf, running, script, twistd
-from tests.support.staff import Chatter, Foreign, Telling, staffed
+from tests.support.staff import Chatter, Foreign, Telling, obey, staffed
 from tests.support.status import ask
 from tests.support.storm import said, storm
 from tests.support.waiting import until
@@ -236,6 +236,42 @@ async def test_raise(loggedErrors: LoggedErrors) -> None:
             found = await until(lambda: [e for e in events if "ZeroDivision" in formatEvent(e)])
     assert found[0]["worker"] in {1, 2}
     assert server.factory.report().closedBy[CloseReason.ERROR] == 1
+    loggedErrors.take()
+
+
+async def test_streams(loggedErrors: LoggedErrors) -> None:
+    """
+    A worker runs a coroutine for each stream: one that raises ends its connection alone,
+    with one traceback in the parent's log, and a drain tells the others and cancels at its
+    deadline those that stay.
+    """
+    with logEvents() as events:
+        async with staffed(TCPDemoFactory.forHandler(obey)) as server:
+            peers = [await server.connect() for _ in range(4)]
+            for peer in peers:
+                pid = int(await server.ask(peer, b"pid\n"))
+                assert pid in {worker.pid for worker in server.workers}
+            failing, leaving, open_, staying = peers
+            failing.transport.write(b"raise\n")
+            await failing.whenEnded()
+            leaving.transport.write(b"quit\n")
+            await leaving.whenEnded()
+            leaving.transport.loseConnection()
+            staying.transport.write(b"stay\n")
+            await until(lambda: server.factory.closedCount == 2)
+            drained = server.factory.drain(1.0)
+            for peer in (open_, staying):
+                await peer.when(lambda peer=peer: b"draining" in peer.received)  # type: ignore[misc]
+            open_.transport.loseConnection()
+            report = await drained
+            assert (report.finished, report.aborted) == (1, 1)
+            await staying.whenLost()
+            assert server.factory.conservation() == []
+            closed = server.factory.report().closedBy
+            assert (closed[CloseReason.ERROR], closed[CloseReason.DRAIN]) == (1, 1)
+            await until(lambda: [e for e in events if "ZeroDivision" in formatEvent(e)])
+    assert len([e for e in events if "ZeroDivision" in formatEvent(e)]) == 1
+    assert not [e for e in events if "Cancelled" in formatEvent(e)]
     loggedErrors.take()
 
 
@@ -498,6 +534,26 @@ async def test_story() -> None:
         child.signal(signal.SIGTERM)
         assert await child.whenEnded() == -signal.SIGTERM
         assert not any(map(isAlive, pids))
+
+
+async def test_handler() -> None:
+    """
+    C{--protocol} with the name of a coroutine function serves with workers, and C{SIGTERM}
+    tells the streams.
+    """
+    command = twistd(*LOCAL, "--workers", "2", "--protocol", "tests.support.staff.obey")
+    async with running(command, PYTHONPATH=str(PROJECT)) as child:
+        port = await portOf(child)
+        pids = await workersOf(child)
+        with connectTo(port) as client:
+            client.sendall(b"pid\n")
+            assert int(client.recv(100)) in pids
+            child.signal(signal.SIGTERM)
+            assert client.recv(100) == b"draining\n"
+            client.sendall(b"quit\n")
+            assert client.recv(100) == b""
+        assert await child.whenEnded() == -signal.SIGTERM
+        assert "Traceback" not in child.out + child.err
 
 
 async def test_parentKilled() -> None:

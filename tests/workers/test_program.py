@@ -4,15 +4,18 @@ Programs: what workers can import, and why not.
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import pytest
 from twisted.internet.protocol import Factory
 
-from tests.support.staff import Foreign, Telling
+from tests.support.staff import Foreign, Telling, obey
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol, hosted
-from twisted_tcpdemo.twistd.programs import reportWithin
+from twisted_tcpdemo.connection.stream import HandledStream, handled
+from twisted_tcpdemo.twistd.programs import reportWithin, showsWithin
 from twisted_tcpdemo.workers.program import Program, ProgramError, programFor, programOf
 
 
@@ -63,6 +66,20 @@ def test_partial() -> None:
     assert isinstance(program.load()(), TCPDemoProtocol)
 
 
+def test_handler() -> None:
+    """
+    A coroutine function that handles streams is found by its name, with the budget of its
+    log; the plain values of it all are enough.
+    """
+    for shows in (None, partial(showsWithin, rate=5)):
+        program = programOf(handled(obey) if shows is None else handled(obey, shows))
+        loaded = Program.told(json.loads(json.dumps(asdict(program)))).load()
+        assert isinstance(loaded, partial)
+        assert loaded.func is HandledStream and loaded.args[0] is obey
+        assert isinstance(loaded(), HandledStream)
+        assert loaded.args[1]("failed handlers") is True
+
+
 def local() -> object:
     """
     A class that has no name outside.
@@ -90,13 +107,14 @@ Script.__module__ = "__main__"
     [
         (local(), "is made inside a function"),
         (lambda: Telling, "is made inside a function"),
+        (handled(lambda stream: None), "is made inside a function"),
         (Script, "is in the script, not in a module"),
         (Before, "leads to something else"),
         (hosted(Factory()), "has no name in a module"),
         (partial(reportWithin, 5), "must be keywords with plain values"),
         (partial(reportWithin, rate=object()), "must be keywords with plain values"),
     ],
-    ids=["local", "lambda", "script", "renamed", "factory", "argument", "object"],
+    ids=["local", "lambda", "handler", "script", "renamed", "factory", "argument", "object"],
 )
 def test_refused(protocol: object, why: str) -> None:
     """

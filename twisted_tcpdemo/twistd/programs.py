@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from inspect import iscoroutinefunction, signature
 from typing import Final
 
@@ -18,7 +18,7 @@ from twisted.python.reflect import namedAny
 
 from twisted_tcpdemo.connection.hosting import hosted
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
-from twisted_tcpdemo.connection.stream import Handle, HandledStream, Stream
+from twisted_tcpdemo.connection.stream import Handle, HandledStream, Stream, handled
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
@@ -137,6 +137,15 @@ def reportWithin(rate: int | None, preview: int) -> ReportProtocol:
     return ReportProtocol(preview, _budgetOf(rate))
 
 
+def showsWithin(what: str, rate: int | None) -> bool:
+    """
+    Whether an event may have a line in the log of a worker.
+
+    @param rate: see L{LogBudget}.
+    """
+    return _budgetOf(rate).shows(what)
+
+
 class Echo(TCPDemoProtocol):
     """
     Sends back received bytes (RFC 862), and does not read while many wait to be
@@ -171,14 +180,19 @@ class StreamBuilder:
         """
         self._handle = handle
 
-    def __call__(self, budget: LogBudget | None = None, rate: int | None = None) -> Stream:
+    def __call__(self, budget: LogBudget | None = None) -> Stream:
         """
         Build one.
-
-        @param budget: the budget; L{None} in a worker, which has one of its own.
-        @param rate: see L{LogBudget}, for that.
         """
-        return HandledStream(self._handle, (budget or _budgetOf(rate)).shows)
+        return HandledStream(self._handle, (budget or _budgetOf(None)).shows)
+
+    def forWorkers(self, rate: int | None) -> Callable[[], Stream]:
+        """
+        What builds them in a worker, which has a budget of its own.
+
+        @param rate: see L{LogBudget}.
+        """
+        return handled(self._handle, partial(showsWithin, rate=rate))
 
 
 PROGRAMS: Final[dict[str, type[TCPDemoProtocol]]] = {

@@ -83,8 +83,10 @@ def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:
         else:
             protocol = partial(protocol, budget=logBudget, **settings)
     elif isinstance(protocol, StreamBuilder):
-        budget = {"rate": logBudget.rate} if options["workers"] else {"budget": logBudget}
-        protocol = partial(protocol, **budget)
+        if options["workers"]:
+            protocol = protocol.forWorkers(logBudget.rate)
+        else:
+            protocol = partial(protocol, logBudget)
     return TCPDemoFactory(
         protocol,
         pauseOnConnect=bool(options["pause-on-connect"]),

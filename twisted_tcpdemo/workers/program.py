@@ -36,10 +36,21 @@ class Program:
 
     @ivar name: its dotted name, with a colon after the module.
     @ivar arguments: the keywords to call it with; values of JSON.
+    @ivar parts: the programs of what to call it with before them, such as a coroutine
+        function that handles streams.
     """
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
+    parts: list[Program] = field(default_factory=list)
+
+    @classmethod
+    def told(cls, values: dict[str, Any]) -> Program:
+        """
+        The program that C{dataclasses.asdict} has made into plain values.
+        """
+        parts = [cls.told(part) for part in values["parts"]]
+        return cls(values["name"], values["arguments"], parts)
 
     def load(self) -> Callable[..., Any]:
         """
@@ -52,7 +63,9 @@ class Program:
         except (Exception, SystemExit) as error:  # a script that exits when it is imported
             why = " ".join(f"{type(error).__name__}: {error}".split())
             raise ProgramError(f"{self.name} cannot be imported: {why}") from error
-        return partial(built, **self.arguments) if self.arguments else built
+        if not self.arguments and not self.parts:
+            return built  # type: ignore[no-any-return]
+        return partial(built, *[part.load() for part in self.parts], **self.arguments)
 
 
 def programFor(factory: TCPDemoFactory) -> Program:
@@ -74,13 +87,15 @@ def programOf(protocol: object) -> Program:
     The program that builds the same protocols in another process.
 
     @param protocol: a class or a function in a module, or a C{functools.partial} of one
-        with keywords that JSON can hold; hosted or not.
+        with keywords that JSON can hold, and before them such programs; hosted or not.
     @raise ProgramError: for anything else.
     """
     if isinstance(protocol, HostedProtocol):
         return programOf(protocol.hosted)
     if isinstance(protocol, partial):
-        return Program(programOf(protocol.func).name, _plain(protocol))
+        plain = _plain(protocol)
+        parts = [programOf(part) for part in protocol.args]
+        return Program(programOf(protocol.func).name, plain, parts)
     module, path = getattr(protocol, "__module__", None), getattr(protocol, "__qualname__", None)
     if module is None or path is None:
         raise ProgramError(f"workers cannot import {protocol!r}: it has no name in a module")
@@ -115,7 +130,7 @@ def _plain(protocol: partial[Any]) -> dict[str, Any]:
         isPlain = json.loads(json.dumps(keywords)) == keywords
     except (TypeError, ValueError):
         isPlain = False
-    if protocol.args or not isPlain:
+    if not isPlain or not all(map(callable, protocol.args)):
         raise ProgramError(
             f"workers cannot have {protocol!r}: its arguments must be keywords with plain values"
         )

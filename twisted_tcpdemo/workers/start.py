@@ -70,7 +70,7 @@ class Start:
         )
         identifyFrom(settings["generation"] * RANGE + 1)
         try:
-            factory = factoryFrom(settings, Program(**settings["program"]).load())
+            factory = factoryFrom(settings, Program.told(settings["program"]).load())
             self._room = Room(factory, reactor, settings["interval"])
             for port in settings["ports"]:
                 self._room.open(*port)
