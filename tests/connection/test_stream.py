@@ -232,6 +232,26 @@ async def test_broken(stream: Stream) -> None:
     assert await everything[2] is CloseReason.RESET
 
 
+async def test_afterTheEnd(stream: Stream) -> None:
+    """
+    Nothing that is asked for after the end waits for ever.
+    """
+    stream.dataReceived(b"x")
+    assert await stream.read() == b"x"
+    stream.connectionLost(Failure(ConnectionLost()))
+    for call, error in (
+        (stream.read, EndOfStreamError),
+        (lambda: stream.write("x"), WriteFailedError),
+        (stream.whenWritable, WriteFailedError),
+        (stream.end, WriteFailedError),
+        (stream.whenDraining, EndOfStreamError),
+        (lambda: stream.startTLS(object()), EndOfStreamError),
+    ):
+        assert isinstance(await failureOf(call()), error)
+    assert await stream.close() is CloseReason.RESET
+    stream.abort()
+
+
 async def test_brokenIteration(stream: Stream) -> None:
     """
     An iteration over a connection that breaks fails, so that nothing looks complete.

@@ -4,6 +4,7 @@ Streams over every transport: reading, writing and the end, on both sides.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +12,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from tests.contract.test_contract import Serve
+from tests.support.contexts import PythonContexts, TwistedContexts
+from tests.support.peers import serving
+from tests.support.proxied import behind
+from tests.support.proxied import line as header
 from tests.support.waiting import failureOf, turn, until
-from twisted_tcpdemo import CloseReason, Stream
+from twisted_tcpdemo import ClientEndpoint, CloseReason, ServerEndpoint, Stream, TCPDemoFactory
 from twisted_tcpdemo.connection.stream import Handle, handled
 from twisted_tcpdemo.errors import EndOfStreamError, LimitExceededError, WriteFailedError
 
@@ -327,6 +332,106 @@ async def test_end(serve: Serve) -> None:
         peer.transport.loseConnection()
         await until(lambda: len(results) == 3)
         assert results == [WriteFailedError, b"answer", b""]
+
+
+@pytest.mark.parametrize("transport", ["tls", "fast-tls", "fast-ssl"])
+async def test_endEncrypted(serve: Serve) -> None:
+    """
+    Under TLS, whose halves end together, the end of this side is a close in order: all
+    that was written arrives, also before the handshake, and what has come can be read.
+    """
+    results: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        stream.write(bytes(A_LOT))
+        ended = stream.end()
+        results.append(type(await failureOf(stream.write("more"))))
+        results.append(await ended)
+        error = await failureOf(stream.readLine())
+        assert isinstance(error, EndOfStreamError)
+        results.append(error.reason)
+        results.append(type(await failureOf(stream.end())))
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: len(results) == 4)
+        assert len(peer.received) == A_LOT
+        assert results == [WriteFailedError, None, CloseReason.LOCAL_CLOSE, WriteFailedError]
+        assert server.factory.conservation() == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "fast", "unix", "fast-unix"])
+async def test_endWhilePending(serve: Serve) -> None:
+    """
+    After the end of this side no write is accepted, also while those before have not left.
+    The end waits for them, and a second one for nothing.
+    """
+    results: list[object] = []
+
+    async def handle(stream: Stream) -> None:
+        stream.write(bytes(A_LOT))
+        ended = stream.end()
+        results.append(type(await failureOf(stream.write("more"))))
+        results.append(ended.called)
+        results.append(await ended)
+        results.append(await stream.end())
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: len(results) == 4)
+        assert results == [WriteFailedError, False, None, None]
+        assert len(peer.received) == A_LOT
+
+
+@pytest.mark.parametrize("way", ["tcp", "twisted", "unix", "tls", "ssl", "proxy"])
+async def test_open(way: str, tmp_path: Path) -> None:
+    """
+    A client opens a stream by every way that leads to a server, with a line, the end and
+    the close reason of both sides.
+    """
+    from twisted.internet import reactor
+
+    seen: list[object] = []
+    where: Any = {"host": "127.0.0.1"}
+    tls: Any = {}
+    if way == "unix":
+        where = {"path": tmp_path / "socket"}
+    elif way in {"tls", "ssl"}:
+        contexts = TwistedContexts if way == "tls" else PythonContexts
+        where, tls = {"host": "localhost"}, {"tls": contexts.client()}
+
+    async def handle(stream: Stream) -> None:
+        async for line in stream.lines():
+            seen.append(stream.remoteAddress)
+            await stream.write(line.upper() + b"\n")
+
+    factory = TCPDemoFactory.forHandler(handle)
+    if way == "unix":
+        endpoint: Any = ServerEndpoint(reactor, path=where["path"])
+    elif way == "twisted":
+        endpoint = "tcp:0:interface=127.0.0.1"
+    elif way == "proxy":
+        endpoint = behind()
+    else:
+        endpoint = ServerEndpoint(reactor, 0, "127.0.0.1", tls=contexts.server() if tls else None)
+    async with serving(factory, endpoint) as server:
+        if way != "unix":
+            where["port"] = server.port
+        async with await ClientEndpoint(reactor, **where, **tls).open() as stream:
+            if way == "proxy":
+                await stream.write(header("192.0.2.7"))
+            await stream.write("hello\n")
+            assert await stream.readLine() == b"HELLO"
+            assert (stream.bytesPending, stream.bytesRead) == (0, 6)
+        assert stream.closeReason is CloseReason.LOCAL_CLOSE
+        await until(lambda: factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.PEER_CLOSED
+    assert seen == [{"proxy": "192.0.2.7", "unix": None}.get(way, "127.0.0.1")]
 
 
 async def test_halfOpen(serve: Serve, transport: str) -> None:

@@ -53,6 +53,7 @@ from twisted_tcpdemo.errors import (
     UnreadInputError,
     WriteFailedError,
 )
+from twisted_tcpdemo.transports.layers import isEncrypted
 from twisted_tcpdemo.values.checks import whole
 from twisted_tcpdemo.values.report import CloseReason
 
@@ -167,6 +168,7 @@ class Stream(TCPDemoProtocol):
     _endReason: CloseReason | None = None
     _over: CloseReason | None = None
     _draining = False
+    _isHalved = False
     _isFull = False
     _isHeld = False
     _isParked = False
@@ -414,10 +416,9 @@ class Stream(TCPDemoProtocol):
         return Answer.following(connection.whenWritable().addCallback(lambda _: self.bytesWritten))
 
     def _writeError(self) -> Exception:
-        reason = self.closeReason or self._over
-        if reason is None:
+        if self._connection is None:
             return NotConnectedError("write() before the connection was made")
-        return WriteFailedError(reason)
+        return WriteFailedError(self.closeReason or self._over or CloseReason.LOCAL_CLOSE)
 
     def whenWritable(self) -> Deferred[None]:
         """
@@ -439,21 +440,33 @@ class Stream(TCPDemoProtocol):
         """
         if self._inbox.held:
             raise UnreadInputError(len(self._inbox))
-        transport: Any = self.transport
-        transport.startTLS(context, **({} if hostname is None else {"hostname": hostname}))
-        return self._waiter(self._secured)
+        secured = self._waiter(self._secured)
+        if not secured.called:
+            transport: Any = self.transport
+            transport.startTLS(context, **({} if hostname is None else {"hostname": hostname}))
+        return secured
 
     # Ending.
 
     def end(self) -> Deferred[None]:
         """
-        End this side: the peer gets a FIN after all written bytes.  Reading goes on.
+        End this side: the peer gets a FIN after all written bytes.  Reading goes on, but
+        not under TLS: there it is a close in order, and only what has come can be read.
 
-        @return: fires when the FIN is on its way.  It fails with L{WriteFailedError
-            <twisted_tcpdemo.errors.WriteFailedError>} when the connection ends before.
+        @return: fires when the FIN is on its way, under TLS when the connection is over.
+            It fails with L{WriteFailedError<twisted_tcpdemo.errors.WriteFailedError>} when
+            the connection ends before.
         """
+        if self._isHalved:
+            return Ready(None)
+        if self.closeReason is not None or self._over is not None:
+            return _failed(self._writeError())
         waiter = self._waiter(self._halved)
-        self.transport.loseWriteConnection()
+        self._mayWrite = False  # the transport takes bytes until those before have left
+        if isEncrypted(self.transport):
+            self._established().close(CloseReason.LOCAL_CLOSE)
+        else:
+            self.transport.loseWriteConnection()
         return waiter
 
     def close(self) -> Deferred[CloseReason]:
@@ -559,6 +572,7 @@ class Stream(TCPDemoProtocol):
         """
         Tell that the FIN is on its way.
         """
+        self._isHalved = True
         _fire(self._halved)
 
     def handshakeCompleted(self) -> None:
@@ -583,8 +597,11 @@ class Stream(TCPDemoProtocol):
         self._serve()
         closeReason = self.closeReason
         assert closeReason is not None
-        for write in _taken(self._halved):
-            write.failWith(WriteFailedError(closeReason))
+        for half in _taken(self._halved):
+            if closeReason is CloseReason.LOCAL_CLOSE or closeReason is CloseReason.PEER_CLOSED:
+                half.fire(None)  # TLS, whose halves end together
+            else:
+                half.failWith(WriteFailedError(closeReason))
         for wait in [*_taken(self._secured), *_taken(self._drainers)]:
             wait.failWith(EndOfStreamError(reason=closeReason))
         for closed in _taken(self._closed):
@@ -602,11 +619,13 @@ class Stream(TCPDemoProtocol):
 
     def _waiter(self, waiters: list[Answer[T]]) -> Answer[T]:
         """
-        A new answer that waits with others.
+        A new answer that waits with others.  It has failed if there is nothing to wait for.
 
         @raise NotConnectedError: before there is a connection.
         """
         self._established()
+        if self.closeReason is not None:
+            return _failed(EndOfStreamError(reason=self.closeReason))
         answer: Answer[T] = Answer(lambda _: waiters.remove(answer) if answer in waiters else None)
         waiters.append(answer)
         return answer
