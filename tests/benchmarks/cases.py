@@ -12,13 +12,16 @@ ENTRANTS: Final = {
     "fast-ssl": "fast lane, counted, with an ssl.SSLContext",
     "fast-lines": "fast lane, counted, LineOnlyReceiver",
     "fast-stream": "fast lane, counted, a coroutine with a Stream",
+    "fast-stream-asyncio": "the same on the asyncio reactor",
     "fast-adopted": "fast lane, counted, socket of systemd",
     "fast-proxied": "fast lane, counted, behind PROXY v2",
     "over-twisted": "Twisted's transport, counted, with a limit",
     "twisted": "plain Twisted",
+    "twisted-lines": "plain Twisted, LineOnlyReceiver",
     "twisted-proxied": "plain Twisted, behind PROXY v2",
     "asyncio": "asyncio",
     "asyncio-streams": "asyncio, a coroutine with its streams",
+    "asyncio-streams-uvloop": "the same on uvloop",
     "aiofastnet": "aiofastnet on asyncio",
     "uvloop": "uvloop",
     "aiofastnet-uvloop": "aiofastnet on uvloop",
@@ -33,6 +36,10 @@ DOORS: Final = {"fast-adopted": "adopted", "fast-proxied": "proxy", "twisted-pro
 _PEERS = ("twisted", "asyncio", "aiofastnet", "uvloop", "aiofastnet-uvloop", "node")
 _TCP = ("fast", "fast-bare", "over-twisted", *_PEERS, "c")
 _TLS = ("fast", "fast-ssl", *_PEERS)
+_LINES = (
+    *("fast-lines", "fast-stream", "fast-stream-asyncio", "twisted-lines"),
+    *("asyncio-streams", "asyncio-streams-uvloop"),
+)
 _PROXY = ("fast", "fast-proxied", "twisted", "twisted-proxied")
 
 
@@ -60,7 +67,7 @@ CASES: Final = {
     "small": Case("64 bytes, 50 connections (us)", "server", "echo", 50, 64, _TCP),
     "line": Case(
         "line of 64 bytes, 50 connections (us)",
-        *("server", "echo", 50, 64, ("fast", "fast-lines", "fast-stream", "asyncio-streams")),
+        *("server", "echo", 50, 64, ("fast", *_LINES)),
     ),
     "many": Case("64 bytes, 1000 connections (us)", "server", "echo", 1000, 64, _TCP),
     "medium": Case("64 KiB, 10 connections (us)", "server", "echo", 10, 65536, _TCP),

@@ -125,6 +125,10 @@ def serveTwisted(place: Place) -> None:
     """
     Run one of the servers under Twisted.
     """
+    if place.name.endswith("asyncio"):
+        from twisted.internet import asyncioreactor
+
+        asyncioreactor.install()
     from twisted.internet import reactor
     from twisted.internet.protocol import Factory, Protocol
     from twisted.protocols.basic import LineOnlyReceiver
@@ -149,16 +153,21 @@ def serveTwisted(place: Place) -> None:
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(data)
 
-    class Lines(LineOnlyReceiver, TCPDemoProtocol):
+    class PlainLines(LineOnlyReceiver):
         """
         An echo of lines.
         """
 
-        transport: Any  # type: ignore[assignment]
+        transport: Any
         delimiter = b"\n"
 
         def lineReceived(self, line: bytes) -> None:
             self.transport.write(line + b"\n")
+
+    class Lines(PlainLines, TCPDemoProtocol):
+        """
+        The same as an application's protocol.
+        """
 
     async def echo(stream: Stream) -> None:
         async for line in stream.lines():
@@ -167,10 +176,10 @@ def serveTwisted(place: Place) -> None:
     Factory.noisy = False
     isPlain = place.name.startswith("twisted") or place.name == "fast-bare"
     factory: Any
-    if place.name == "fast-stream":
+    if place.name.startswith("fast-stream"):
         factory = TCPDemoFactory.forHandler(echo, maxConnections=100_000)
     elif isPlain:
-        factory = Factory.forProtocol(Plain)
+        factory = Factory.forProtocol(PlainLines if place.name == "twisted-lines" else Plain)
     else:
         protocol = Lines if place.name == "fast-lines" else Counted
         factory = TCPDemoFactory(protocol, maxConnections=100_000)
@@ -229,7 +238,7 @@ async def serveAsyncio(place: Place) -> None:
 
         aiofastnet.patch_loop(loop)
     context = sslContext(place)
-    if place.name == "asyncio-streams":
+    if place.name.startswith("asyncio-streams"):
         streams = await asyncio.start_server(echoLines, HOST, 0, backlog=511)
         tell(place, streams.sockets[0].getsockname()[1])
         await streams.serve_forever()

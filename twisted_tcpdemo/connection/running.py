@@ -115,9 +115,10 @@ class Ready(Answer[T]):
     An answer that has fired already.
     """
 
+    called = True
+
     def __init__(self, value: T) -> None:
         self._callbacks = []
-        self.called = True
         self.result = value
 
     def __await__(self) -> Generator[Any, Any, T]:
