@@ -323,6 +323,13 @@ async def each(stream, count):
     lines = stream.lines()
     return [await anext(lines) for _ in range(count)]
 
+async def work(stream, data, task):
+    stream.dataReceived(data)
+    task.cancel()
+
+def byTask(stream, data, task):
+    return Deferred.fromFuture(asyncio.ensure_future(work(stream, data, task)))
+
 async def handle(stream):
     tasks.append(asyncio.current_task())
     number.set(1)
@@ -339,18 +346,20 @@ async def main(reactor):
     stream = TCPDemoFactory.forHandler(handle).buildProtocol(None)
     stream.makeConnection(StringTransport())
     await rest()
-    stream.dataReceived(b"one\\n")
-    tasks[0].cancel()
+    await byTask(stream, b"one\\n", tasks[0])
     await rest()
     await rest()
     print("in a task of its own")
-    for work in (line(stream), each(stream, 1)):
-        task = asyncio.ensure_future(work)
+    for reading in (line(stream), each(stream, 1)):
+        task = asyncio.ensure_future(reading)
         await rest()
-        stream.dataReceived(b"two\\n")
-        task.cancel()
+        await byTask(stream, b"two\\n", task)
         await rest()
         print(await stream.readLine())
+    task = asyncio.ensure_future(line(stream))
+    await rest()
+    stream.dataReceived(b"at once\\n")
+    print(task.done(), task.cancel(), task.result())
     both = stream.readLine()
     task = asyncio.gather(line(stream), asyncio.wait_for(both, 10), return_exceptions=True)
     await rest()
@@ -382,9 +391,10 @@ react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
 
 async def test_races() -> None:
     """
-    A task that is cancelled in the turn in which its line comes takes nothing: the next
-    read has the line.  A read may end by its own timeout, its bytes may come before the
-    connection breaks, and it may be another's by mistake.
+    A task has its line at once, if no other is at work.  Otherwise it may be cancelled
+    before its turn: then it takes nothing, and the next read has the line.  A read may end
+    by its own timeout, its bytes may come before the connection breaks, and it may be
+    another's by mistake.
     """
     async with running([sys.executable, "-X", "dev", "-c", RACES]) as child:
         status = await child.whenEnded()
@@ -392,7 +402,7 @@ async def test_races() -> None:
         0,
         [
             *("cancelled", "None", "b'one' 1", "late", "in a task of its own"),
-            *("cancelled", "b'two'", "b'two'"),
+            *("cancelled", "b'two'", "b'two'", "True False b'at once'"),
             "('another read of this stream is waiting; one can at a time',) b'three'",
             *("[b'four']", "the end", "[b'123', 'reset'] 0"),
         ],

@@ -11,11 +11,12 @@ coroutine is a task of the loop: only in a task asyncio's own functions work
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future, Task, current_task
+from asyncio import AbstractEventLoop, Task, current_task
 from asyncio import CancelledError as TaskCancelledError
 from asyncio.events import _get_running_loop as runningLoop
 from collections.abc import Callable, Coroutine, Generator
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from functools import partial
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
 from sys import _getframe as frameAt
 from typing import Any, Protocol, TypeVar
@@ -40,13 +41,19 @@ class Answer(Deferred[T]):
     @ivar waiter: is resumed in place of a callback, by the value.
     """
 
-    waiter: _Run | None = None
+    waiter: _Run | Wakening | None = None
 
     def __await__(self) -> Generator[Any, Any, T]:
         if not self.called or self.paused:
             loop = taskLoop()
             if loop is not None:
-                value: T = yield from self.asFuture(loop).__await__()
+                wakening = Wakening(self, loop)
+                if self.called or self.waiter is not None:
+                    self.addCallbacks(wakening.resume, wakening.fail)
+                else:
+                    self.waiter = wakening
+                yield wakening
+                value: T = wakening.value
                 return value
             yield self
         result = self.result
@@ -128,15 +135,13 @@ class Ready(Answer[T]):
         return result  # type: ignore[return-value]  # as above
 
 
-def taskLoop(bridged: bool = False) -> AbstractEventLoop | None:
+def taskLoop() -> AbstractEventLoop | None:
     """
-    The running loop of asyncio, if a task itself resumes the coroutine that is about to
-    wait.  Between them may be another that takes Deferreds, such as Twisted's or a
-    L{_Bridge}.
+    The running loop of asyncio, if a task resumes the coroutine that is about to wait,
+    itself or by a L{_Bridge}.  Between them may be another that takes Deferreds, such as
+    Twisted's.
 
     It is asked by the C{__await__} of what the coroutine waits for.
-
-    @param bridged: whether a L{_Bridge} counts as the task.
     """
     loop = runningLoop()
     task = None if loop is None else current_task(loop)
@@ -146,7 +151,7 @@ def taskLoop(bridged: bool = False) -> AbstractEventLoop | None:
     while frame.f_back is not None and frame.f_back.f_code.co_flags & _AWAITING:
         frame = frame.f_back
     coroutine: Any = task.get_coro()
-    if bridged and isinstance(coroutine, _Bridge):
+    if isinstance(coroutine, _Bridge):
         coroutine = coroutine.coroutine
     outermost = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
     return loop if frame is outermost else None
@@ -297,28 +302,27 @@ class _Bridge(Coroutine[Any, Any, object]):
     def __init__(self, coroutine: Coroutine[Any, Any, object], loop: AbstractEventLoop) -> None:
         self.coroutine = coroutine
         self._loop = loop
-        self._failure: Failure | None = None
         self.error: BaseException | None = None
 
     def send(self, value: object) -> Any:
         """
         Resume the coroutine, which finds the result in the Deferred itself.
         """
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            return self._step(failure.throwExceptionIntoGenerator, self.coroutine)
-        return self._step(self.coroutine.send, value)
+        try:
+            awaited = self.coroutine.send(value)
+        except StopIteration:
+            raise
+        except BaseException as error:
+            self.error = error
+            raise StopIteration from None
+        return awaited if awaited.__class__ is Wakening else self._future(awaited)
 
-    def throw(self, *error: Any) -> Any:
+    def throw(self, *raised: Any) -> Any:
         """
         Resume the coroutine with an exception.
         """
-        self._failure = None
-        return self._step(self.coroutine.throw, *error)
-
-    def _step(self, resume: Callable[..., object], *arguments: Any) -> object:
         try:
-            awaited = resume(*arguments)
+            awaited = self.coroutine.throw(*raised)
         except StopIteration:
             raise
         except BaseException as error:
@@ -338,21 +342,101 @@ class _Bridge(Coroutine[Any, Any, object]):
     def _future(self, awaited: object) -> object:
         if not isinstance(awaited, Deferred):
             return awaited
-        future: Future[None] = self._loop.create_future()
+        wakening = Wakening(awaited, self._loop)
+        awaited.addCallbacks(wakening.resume, wakening.fail)
+        return wakening
 
-        def resume(result: object) -> object:
-            failure = result if isinstance(result, Failure) else None
-            if not future.done():  # otherwise the task was cancelled, and waits no more
-                self._failure = failure
-                future.set_result(None)
-            # The coroutine looks at it in a later turn; nobody logs it until then.
-            return None if failure else result
 
-        def passOn(future: Future[None]) -> None:
-            if future.cancelled():
-                awaited.cancel()
+class Wakening:
+    """
+    What a task waits for, in the shape of a future: the outcome of a Deferred.  A future
+    would resume the task in a later turn of the loop, and so take half as long again; and
+    a task that is cancelled between loses the outcome.  This resumes it at once, unless
+    another task is at work.
 
-        awaited.addBoth(resume)
-        future.add_done_callback(passOn)
-        future._asyncio_future_blocking = True  # as a future's own __await__ does
-        return future
+    @ivar value: the Deferred's.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_call",
+        "_context",
+        "_deferred",
+        "_error",
+        "_isDone",
+        "_loop",
+        "value",
+    )
+
+    def __init__(self, deferred: Deferred[Any], loop: AbstractEventLoop) -> None:
+        self._asyncio_future_blocking = True  # as a future's own __await__ does
+        self._deferred = deferred
+        self._loop = loop
+        self._isDone = False
+        self._error: Callable[[], object] | None = None
+        self.value: Any = None
+
+    def resume(self, value: T) -> T:
+        """
+        Resume the task.  The Deferred keeps its value.
+        """
+        if not self._isDone:
+            self.value = value
+            self._wake()
+        return value
+
+    def fail(self, failure: Failure) -> None:
+        """
+        Resume the task with a failure.
+        """
+        if not self._isDone:
+            self._error = failure.raiseException
+            self._wake()
+
+    def _wake(self) -> None:
+        self._isDone = True
+        if self.mustWait():
+            self._loop.call_soon(self._call, self, context=self._context)
+            return
+        try:
+            self._context.run(self._call, self)
+        except BaseException as error:  # what ends a loop, such as SystemExit
+            self._loop.call_soon(_raise, error)
+
+    def mustWait(self) -> bool:
+        """
+        Whether the task cannot be resumed now, as another is at work.
+        """
+        return current_task(self._loop) is not None
+
+    # What a task asks of a future, beside its C{_loop}.
+
+    def add_done_callback(self, call: Callable[[object], object], *, context: Context) -> None:
+        """
+        Have the task resumed by a call.
+        """
+        self._call = call
+        self._context = context
+
+    def result(self) -> None:
+        """
+        Raise what the task is to get, if anything.
+        """
+        if self._error is not None:
+            self._error()
+
+    def cancel(self, msg: object = None) -> bool:
+        """
+        Cancel the Deferred; the task is resumed in the next turn.
+        """
+        if self._isDone:
+            return False
+        self._isDone = True
+        self._error = partial(_raise, TaskCancelledError(*([] if msg is None else [msg])))
+        self._deferred.cancel()
+        self._loop.call_soon(self._call, self, context=self._context)
+        return True
+
+
+def _raise(error: BaseException) -> None:
+    raise error

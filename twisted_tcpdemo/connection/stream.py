@@ -14,14 +14,13 @@ is that of the contracts.
 
 from __future__ import annotations
 
-from asyncio import AbstractEventLoop, Future
 from asyncio.events import _get_running_loop as runningLoop
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from functools import partial
 from types import TracebackType, coroutine
 from typing import Any, Final, TypeAlias, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -42,8 +41,8 @@ from twisted_tcpdemo.connection.running import (
     Answer,
     Ready,
     Running,
+    Wakening,
     runner,
-    taskLoop,
 )
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.errors import (
@@ -86,58 +85,25 @@ class Reading(Answer[bytes]):
     with the bytes themselves, it has not fired, and can wait again.
     """
 
-    _roused: Future[None] | None = None
-
     def __init__(self, stream: Stream, want: Want) -> None:
         super().__init__(stream._forget)
-        self._stream = stream
         self.want = want
         self.whole, self.number, self.isIteration = want[1:]
 
     def __await__(self) -> Generator[Any, Any, bytes]:
-        if runningLoop() is not None and self._roused is None and not self.called:
-            loop = taskLoop(bridged=True)
-            if loop is not None:
-                return self._byTask(loop)
+        if runningLoop() is not None:
+            self.whole = self._wholeInTask
         return super().__await__()
 
-    def _byTask(self, loop: AbstractEventLoop) -> Generator[Any, Any, bytes]:
-        """
-        Wait in a task of asyncio.  It goes on in a later turn, and may be cancelled
-        before that.  So it is only roused, and has the bytes taken when it runs.
-        """
-        self.whole = wholeNothing
-        while not self.called:
-            self._roused = loop.create_future()
-            try:
-                yield from self._roused
-            except BaseException:
-                if not self.called:
-                    self._stream._forget(self)
-                    self.failWith(CancelledError())
-                raise
-            finally:
-                self._roused = None
-            if not self.called:
-                self._stream._unpark()
-        return (yield from super().__await__())
+    def _wholeInTask(self, data: bytes, number: int) -> bytes | None:
+        return None if self.mustWait() else self.want[1](data, number)
 
-    def rouse(self) -> bool:
+    def mustWait(self) -> bool:
         """
-        Wake the task that waits.
-
-        @return: whether there is one, which then takes the bytes itself.
+        Whether a task reads that cannot be resumed now, as another is at work.  If it had
+        the bytes and were cancelled before its turn, they would be lost.
         """
-        if self._roused is not None and not self._roused.done():
-            self._roused.set_result(None)
-        return self._roused is not None
-
-    def cancel(self) -> None:
-        """
-        See L{Deferred}.
-        """
-        super().cancel()
-        self.rouse()
+        return isinstance(self.waiter, Wakening) and self.waiter.mustWait()
 
 
 @implementer(IHandshakeListener)
@@ -294,11 +260,14 @@ class Stream(TCPDemoProtocol):
         self._reader = reader
         if self._atOnce:
             self._atOnce = 0
-            self._isParked = True
-            self._established().nextTurn(self._unpark)
+            self._park()
         elif self._isFull:
             self._flow()
         return reader
+
+    def _park(self) -> None:
+        self._isParked = True
+        self._established().nextTurn(self._unpark)
 
     def _found(self, want: Want) -> bytes | None:
         """
@@ -327,8 +296,8 @@ class Stream(TCPDemoProtocol):
         reader = self._reader
         if reader is None or self._isParked:
             return
-        if reader.rouse():
-            self._isParked = True
+        if reader.mustWait():
+            self._park()
             return
         try:
             found = self._found(reader.want)
