@@ -41,9 +41,9 @@ from twisted_tcpdemo.connection.running import (
     Answer,
     Ready,
     Running,
-    Wakening,
     runner,
 )
+from twisted_tcpdemo.connection.tasks import Wakening
 from twisted_tcpdemo.connection.writes import LOW_WATER
 from twisted_tcpdemo.errors import (
     ConcurrentReadError,
