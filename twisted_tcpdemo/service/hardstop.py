@@ -12,7 +12,7 @@ What works while something is stuck:
     needs nothing of the reactor, and ends the process by C{os._exit}.
   - I{C code that has let go of the interpreter lock}: the thread runs all the same.
   - I{C code that keeps the interpreter lock}: no Python code runs any more.  The timer
-    of L{faulthandler} is a thread of C's.  It shows what runs, and ends the process.
+    of C{faulthandler} is a thread of C's.  It shows what runs, and ends the process.
   - I{a pipe that nobody empties} stops whoever writes to the log.  So another thread
     writes the last lines, and has L{LAST_WORDS} seconds for it.
 
