@@ -25,6 +25,21 @@ def test_builtAndNeverConnected() -> None:
     assert factory.connections == [protocol]
 
 
+def test_peak() -> None:
+    """
+    The most connections at a time are kept; whoever asks for the most since the last time
+    does not change that.
+    """
+    factory = TCPDemoFactory()
+    protocols = [connected(factory)[0] for _ in range(3)]
+    for protocol in protocols[1:]:
+        protocol.connectionLost(DONE)
+    assert factory.peakCount == 3
+    assert [factory.takeCrest(), factory.takeCrest()] == [3, 1]
+    connected(factory)
+    assert (factory.takeCrest(), factory.peakCount) == (2, 3)
+
+
 def test_builtInTimeConnectedLate() -> None:
     """
     When two protocols are built for one slot, the second to connect is refused, and

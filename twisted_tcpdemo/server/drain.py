@@ -28,7 +28,7 @@ from twisted_tcpdemo.server.ledger import Ledger
 from twisted_tcpdemo.server.listeners import Listeners
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.deadlines import deadlinesOf
-from twisted_tcpdemo.values.report import CloseReason, DrainReport
+from twisted_tcpdemo.values.report import CloseReason, DrainProgress, DrainReport
 
 _log = Logger(namespace="tcpdemo")
 
@@ -97,6 +97,19 @@ class Drain:
         elif deadline is not None:
             self.visit(self._clock.seconds())
         return waiter
+
+    def progress(self) -> DrainProgress:
+        """
+        How far it is.
+        """
+        now = self._clock.seconds()
+        return DrainProgress(
+            left=len(self._left),
+            ended=self._ended,
+            aborted=len(self._aborted),
+            age=now - self._startedAt,
+            timeLeft=None if self._deadline is None else max(0.0, self._deadline - now),
+        )
 
     def _endWithin(self, deadline: float, spread: float) -> None:
         at = self._clock.seconds() + deadline

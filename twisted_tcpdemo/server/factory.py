@@ -64,7 +64,13 @@ from twisted_tcpdemo.transports.socketoptions import (
 from twisted_tcpdemo.values.addresses import Endpoint
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import flag, nonNegative, wholeOrNone
-from twisted_tcpdemo.values.report import DrainReport, Refusal, ServerReport, Totals
+from twisted_tcpdemo.values.report import (
+    DrainProgress,
+    DrainReport,
+    Refusal,
+    ServerReport,
+    Totals,
+)
 
 F = TypeVar("F", bound="TCPDemoFactory")
 Options = ParamSpec("Options")
@@ -505,6 +511,20 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         """
         return len(self._ledger.open)
 
+    @property
+    def peakCount(self) -> int:
+        """
+        The most connections that were open at a time, since the start.
+        """
+        return self._ledger.peak
+
+    def takeCrest(self) -> int:
+        """
+        The most connections that were open at a time since the last call, for the one who
+        keeps a history of the server: the status page.
+        """
+        return self._ledger.takeCrest()
+
     def getConnections(self) -> Deferred[int]:
         """
         L{connectionCount} as a Deferred that has fired, as Node's
@@ -770,6 +790,13 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         are waited for.  Listening again ends it for the factory.
         """
         return self._draining is not None and not self._listeners.open
+
+    @property
+    def drainProgress(self) -> DrainProgress | None:
+        """
+        How far the drain under way is; L{None} if the server does not drain.
+        """
+        return self._draining.progress() if self._draining and self.draining else None
 
     def close(self) -> Deferred[DrainReport]:
         """

@@ -31,15 +31,18 @@ class Ledger:
     @ivar refused: how many clients were refused.
     @ivar closedBy: ended connections by their reason.
     @ivar refusedBy: refusals by the name of the rule.
+    @ivar crest: the most connections that were open at a time, since L{takeCrest}.
     """
 
     __slots__ = (
         "_closedBytesRead",
         "_closedBytesWritten",
         "_emptyWaiters",
+        "_peak",
         "accepted",
         "closed",
         "closedBy",
+        "crest",
         "open",
         "refused",
         "refusedBy",
@@ -52,6 +55,7 @@ class Ledger:
         self.closedBy: Counter[CloseReason] = Counter()
         self.refusedBy: Counter[str] = Counter()
         self.open: dict[Connection, None] = {}
+        self.crest = self._peak = 0
         self._closedBytesRead = 0
         self._closedBytesWritten = 0
         self._emptyWaiters: list[Deferred[None]] = []
@@ -62,6 +66,7 @@ class Ledger:
         """
         self.open[connection] = None
         self.accepted += 1
+        self.crest = max(self.crest, len(self.open))
 
     def strike(self, connection: Connection) -> None:
         """
@@ -80,6 +85,22 @@ class Ledger:
         """
         self.refused += 1
         self.refusedBy[rule] += 1
+
+    @property
+    def peak(self) -> int:
+        """
+        The most connections that were open at a time, since the start.
+        """
+        return max(self._peak, self.crest)
+
+    def takeCrest(self) -> int:
+        """
+        The most connections that were open at a time since the last call, for the one who
+        keeps a history.
+        """
+        crest, self._peak = self.crest, self.peak
+        self.crest = len(self.open)
+        return crest
 
     @property
     def bytesRead(self) -> int:

@@ -274,6 +274,25 @@ DRAIN_SUMMARY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class DrainProgress:
+    """
+    A drain under way.
+
+    @ivar left: connections that it waits for.
+    @ivar ended: connections that it has waited for, and that have ended.
+    @ivar aborted: connections that the deadline has ended, or is about to.
+    @ivar age: seconds since its beginning.
+    @ivar timeLeft: seconds until the deadline; L{None} if it has none.
+    """
+
+    left: int
+    ended: int
+    aborted: int
+    age: float
+    timeLeft: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class DrainReport:
     """
     The end of a drain.
