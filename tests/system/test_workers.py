@@ -89,6 +89,27 @@ async def test_served() -> None:
         assert server.factory.conservation() == []
 
 
+async def test_roundTripTime() -> None:
+    """
+    The parent knows the round trip times of connections in workers, and adds the bytes of each
+    worker up as they are told.
+    """
+    async with staffed() as server:
+        peers = [await server.connect() for _ in range(3)]
+        for peer in peers:
+            await server.ask(peer, b"hello\n")
+        records = server.factory.records
+        await until(lambda: all(record.roundTripTime for record in records))
+        assert all(0 < (record.roundTripTime or 0) < 1 for record in records)
+        await until(lambda: sum(worker.bytesRead for worker in server.workers) == 18)
+        peers[0].transport.loseConnection()
+        await until(lambda: server.factory.connectionCount == 2)
+        assert [
+            sum(getattr(worker, name) for worker in server.workers)
+            for name in ("bytesRead", "bytesWritten")
+        ] == [18, 18]
+
+
 async def test_even() -> None:
     """
     Each client goes to the worker with the fewest.

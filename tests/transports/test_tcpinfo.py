@@ -22,7 +22,12 @@ from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.connection import facts as connectionFacts
 from twisted_tcpdemo.transports import tcpinfo
-from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf, parse, tcpInfoOf
+from twisted_tcpdemo.transports.tcpinfo import (
+    acceptQueueOf,
+    parse,
+    roundTripTimeOf,
+    tcpInfoOf,
+)
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 onLinux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has this TCP_INFO")
@@ -54,6 +59,19 @@ def structure(size: int = 240, **fields: tuple[str, int, int]) -> bytes:
     for kind, offset, value in fields.values():
         struct.pack_into(kind, raw, offset, value)
     return bytes(raw)
+
+
+@onLinux
+def test_roundTripTime(listener: socket.socket) -> None:
+    """
+    The round trip time alone is that of all figures; a socket that is closed has none.
+    """
+    with socket.create_connection(listener.getsockname()) as client:
+        info = tcpInfoOf(Holder(client))
+        assert info is not None
+        assert roundTripTimeOf(Holder(client)) == info.roundTripTime > 0
+    assert roundTripTimeOf(Holder(client)) is None
+    assert roundTripTimeOf(StringTransport()) is None
 
 
 def test_fields() -> None:

@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 
 from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.layers import descriptorOf, isReading
-from twisted_tcpdemo.transports.tcpinfo import tcpInfoOf
+from twisted_tcpdemo.transports.tcpinfo import roundTripTimeOf, tcpInfoOf
 from twisted_tcpdemo.values.readiness import isReadable
 from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, TCPInfo
 from twisted_tcpdemo.values.sendqueue import queuedBytes
@@ -128,6 +128,14 @@ class Facts:
         Bytes that the kernel has taken and the peer has not.
         """
         return queuedBytes(descriptorOf(self.transport)) or 0
+
+    @property
+    def roundTripTime(self) -> float | None:
+        """
+        Seconds that a segment takes to the peer and back, as the kernel estimates; L{None}
+        where it has no estimate.
+        """
+        return roundTripTimeOf(self.transport) if self.closeReason is None else None
 
     @property
     def hasInput(self) -> bool:

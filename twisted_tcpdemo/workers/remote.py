@@ -45,7 +45,7 @@ class RemoteTransport:
 
     __slots__ = (
         *("bytesPending", "bytesRead", "bytesWritten", "lastActivity"),
-        *("_host", "_peer", "budgets", "proxied", "reactor", "watcher"),
+        *("_host", "_peer", "budgets", "proxied", "reactor", "roundTripTime", "watcher"),
     )
 
     handshaking = False
@@ -59,6 +59,7 @@ class RemoteTransport:
         self.budgets = NO_BUDGETS
         self.watcher: ITransportWatcher | None = None
         self.lastActivity = 0.0
+        self.roundTripTime: float | None = None
         self._host = host
         self._peer = peer
         self.count(0, 0, 0)
@@ -138,6 +139,13 @@ class Remote(Connection):
         Whether its protocol can be told of anything: the messages keep their order.
         """
         return True
+
+    @property
+    def roundTripTime(self) -> float | None:
+        """
+        What the worker told last, which asks the kernel about a few connections at a time.
+        """
+        return self.transport.roundTripTime
 
     def attach(self) -> None:
         """

@@ -27,6 +27,7 @@ from twisted_tcpdemo.fast.reactor import FastReactor
 from twisted_tcpdemo.fast.unix import UNIXPort
 from twisted_tcpdemo.server.drain import IdleCloser
 from twisted_tcpdemo.server.factory import TCPDemoFactory
+from twisted_tcpdemo.server.rounds import Rounds
 from twisted_tcpdemo.shapes import AnyReactor, Clock
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
@@ -44,6 +45,9 @@ _log = Logger(namespace="tcpdemo")
 
 ROWS: Final = 400
 """Connections in one message about counts."""
+
+ASKED: Final = 25
+"""Connections about which one report asks the kernel, each in its turn: 0.1 ms."""
 
 SHARE: Final = 0.02
 """The share of its time that a worker spends on telling counts, at the most."""
@@ -117,6 +121,7 @@ class Room:
         self._interval = interval
         self._ports: dict[int, AcceptingPort] = {}
         self._counts: dict[int, tuple[float, int, int]] = {}
+        self._rounds = Rounds(self._factory.numbered.values)
         self._expected = 0.0
         self._wire: Wire | None = None
         self._words: dict[str, Callable[..., object]] = {
@@ -237,9 +242,17 @@ class Room:
         rows = self._changes()
         for start in range(0, len(rows), ROWS):
             self._send(["counts", rows[start : start + ROWS]])
+        times = self._roundTripTimes()
+        if times:
+            self._send(["times", times])
         lateness = round(max(0.0, began - self._expected), 4)
         self._send(["state", lateness, round(time.process_time(), 4), descriptorsLeft()])
         self._reportLater((self._clock.seconds() - began) / SHARE)
+
+    def _roundTripTimes(self) -> list[list[Any]]:
+        asked = self._rounds.next(ASKED)
+        times = ((c.connectionID, c.roundTripTime) for c in asked)
+        return [[number, round(time, 6)] for number, time in times if time is not None]
 
     def _changes(self) -> list[list[Any]]:
         rows, known = [], self._counts
