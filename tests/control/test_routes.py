@@ -43,7 +43,10 @@ async def test_status(tmp_path: Path) -> None:
     assert 0 <= status["uptime"] < 60
     assert status["time"] > 1_600_000_000
     where = {"address": "127.0.0.1", "port": control.server.port, "family": "IPv4"}
-    assert status["listeners"] == [where]
+    [listener] = status["listeners"]
+    assert {name: listener[name] for name in where} == where
+    assert (listener["queue"], listener["tls"], listener["proxy"]) == (0, False, False)
+    assert (status["drain"], status["peakCount"]) == (None, 1)
     counts = ("connectionCount", "effectiveLimit", "acceptedCount", "refusedCount", "closedCount")
     assert [status[name] for name in counts] == [1, 1, 1, 1, 0]
     assert (status["bytesRead"], status["bytesWritten"]) == (5, 5)

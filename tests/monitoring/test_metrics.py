@@ -14,12 +14,15 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.openmetrics import exposition, parser
 from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.admission.policy import Admission
-from twisted_tcpdemo.admission.rules import PerPeerLimit
+from twisted_tcpdemo.admission.rate import PeerRate
+from twisted_tcpdemo.admission.rules import DeniedNetworks, PerPeerLimit
 from twisted_tcpdemo.monitoring.metrics import TCPDemoCollector, collectorFor
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.report import CloseReason
@@ -192,6 +195,56 @@ def test_zeros(idle: Scraper) -> None:
     assert idle("connections_refused_total", rule="maxConnections") == 0
 
 
+def test_configuredRules() -> None:
+    """
+    Each rule of the policy, in any depth, has its series before it has refused anybody.
+    """
+    inner = Admission(PerPeerLimit(1, name="few"), dryRun=True)
+    policy = Admission(PeerRate(1.0), DeniedNetworks("10.0.0.0/8"), inner)
+    scrape = Scraper(TCPDemoFactory(Discard, admission=policy))
+    for rule in ("peerRate", "deniedNetworks", "few", "maxConnections"):
+        assert scrape("connections_refused_total", rule=rule) == 0
+    alone = Scraper(TCPDemoFactory(Discard, admission=PeerRate(1.0)))
+    assert alone("connections_refused_total", rule="peerRate") == 0
+
+
+def test_build(idle: Scraper) -> None:
+    """
+    The versions of what runs are told.
+    """
+    assert re.search(r'tcpdemo_build_info\{.*twisted="\d.*version="\d', idle.text)
+
+
+async def test_roundTripTimes() -> None:
+    """
+    Each scrape asks the kernel about open connections.
+    """
+    factory = TCPDemoFactory(Echo)
+    scrape = Scraper(factory)
+    async with serving(factory) as server:
+        await server.connect()
+        await until(lambda: factory.connectionCount)
+        before = scrape("round_trip_time_seconds_count") or 0
+        assert (scrape("round_trip_time_seconds_count") or 0) > before
+        assert scrape("round_trip_time_seconds_bucket", le="1.0")
+
+
+def test_drainDeadline() -> None:
+    """
+    The time that a drain has left is told; infinity if there is none.
+    """
+    clock = Clock()
+    factory = TCPDemoFactory(Discard, clock=clock)
+    scrape = Scraper(factory)
+    factory.buildProtocol(None).makeConnection(StringTransport())
+    assert scrape("drain_deadline_seconds") == float("inf")
+    factory.drain(30)
+    clock.advance(10)
+    assert scrape("drain_deadline_seconds") == 20
+    factory.connections[0].connectionLost()
+    assert scrape("drain_deadline_seconds") == float("inf")
+
+
 def test_durations() -> None:
     """
     A duration is counted in its bucket and all above; a bound belongs to its
@@ -200,7 +253,7 @@ def test_durations() -> None:
     factory = TCPDemoFactory(Discard)
     scrape = Scraper(factory, durations=(1, 60))
     for seconds in (0.5, 1.0, 59.0, 3600.0):
-        observer: Any = scrape.collector._durations
+        observer: Any = scrape.collector.distributions
         observer.connectionClosed(Lasted(seconds))
     name = "connection_duration_seconds"
     assert [scrape(f"{name}_bucket", le=le) for le in ("1.0", "60.0", "+Inf")] == [2, 3, 4]
@@ -255,6 +308,8 @@ def test_conventions(idle: Scraper) -> None:
         assert re.fullmatch(r"tcpdemo(_[a-z]+)+", family.name)
         assert family.documentation.endswith(".")
         assert family.type not in family.name
+        if family.name == "tcpdemo_build_info":
+            continue  # facts as labels, and a value that is always 1
         assert not re.search(r"_(count|sum|bucket|info|total)$", family.name)
         for sample in family.samples:
             assert set(sample.labels) <= {"rule", "reason", "direction", "listener", "le"}

@@ -168,6 +168,16 @@ class Admission:
                 self.adopted(peer)
 
 
+def ruleNames(policy: AdmissionPolicy | None) -> list[str]:
+    """
+    The names of all rules of a policy that say theirs, in their order.
+    """
+    name = getattr(policy, "name", None)
+    rules = policy.rules if isinstance(policy, Admission) else ()
+    own = [name] if isinstance(name, str) else []
+    return [*own, *(name for rule in rules for name in ruleNames(rule))]
+
+
 def wouldRefuseBy(policy: AdmissionPolicy | None) -> dict[str, int]:
     """
     Connections admitted only because of a dry run, of a policy or of one of its

@@ -1,8 +1,8 @@
 """
 A server's figures for Prometheus (extra: C{metrics}).
 
-Each scrape reads them from the factory.  Between two scrapes only the histogram
-costs anything: one look-up for each connection that ends.
+Each scrape reads them from the factory.  Between two scrapes only the histogram of
+durations costs anything: one look-up for each connection that ends.
 
 No figure is labelled by peer.  A peer that could choose the value of a label could
 make any number of time series.  Rules, reasons and listeners are few.
@@ -10,33 +10,31 @@ make any number of time series.  Rules, reasons and listeners are few.
 
 from __future__ import annotations
 
+import platform
 import time
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from math import inf
-from typing import Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     HistogramMetricFamily,
+    InfoMetricFamily,
     Metric,
 )
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
-from twisted_tcpdemo.admission.policy import wouldRefuseBy
+from twisted import __version__ as twistedVersion
+from twisted_tcpdemo.admission.policy import ruleNames, wouldRefuseBy
 from twisted_tcpdemo.interfaces import IHandOver
+from twisted_tcpdemo.monitoring.distributions import DURATIONS, Distribution, Distributions
+from twisted_tcpdemo.monitoring.snapshot import packageVersion
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.server.observers import ConnectionObserver
 from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf
 from twisted_tcpdemo.values.addresses import endpointOf
-from twisted_tcpdemo.values.report import CloseReason, ConnectionReport, Totals
-
-DURATIONS: Final = (0.01, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
-"""Upper bounds of the histogram's buckets, in seconds: from a health check to
-a connection that is kept for a day."""
+from twisted_tcpdemo.values.report import CloseReason, Totals
 
 
 def collectorFor(
@@ -52,41 +50,6 @@ def collectorFor(
     return TCPDemoCollector(factory, durations)
 
 
-class Durations(ConnectionObserver):
-    """
-    The durations of ended connections, in buckets.
-    """
-
-    def __init__(self, bounds: Iterable[float]) -> None:
-        """
-        @param bounds: upper bounds of the buckets, in seconds; a last bucket
-            without a bound comes after them.
-        @raise ValueError: if they are not positive and rising.
-        """
-        self._bounds = tuple(bounds)
-        rising = all(a < b for a, b in zip((0, *self._bounds), self._bounds, strict=False))
-        if not self._bounds or not rising or self._bounds[-1] == inf:
-            raise ValueError(f"durations must be positive and rising, not {self._bounds!r}")
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def connectionClosed(self, report: ConnectionReport) -> None:
-        """
-        Count the duration of a connection that has ended.
-        """
-        self._counts[bisect_left(self._bounds, report.age)] += 1
-        self._sum += report.age
-
-    def family(self, name: str, text: str) -> HistogramMetricFamily:
-        """
-        The histogram in the form of Prometheus: each bucket includes those below
-        it.
-        """
-        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
-        return HistogramMetricFamily(name, text, buckets=buckets, sum_value=self._sum)
-
-
 class TCPDemoCollector(Collector):
     """
     The figures of one factory.
@@ -97,14 +60,13 @@ class TCPDemoCollector(Collector):
         @param durations: see L{collectorFor}.
         """
         self._factory = factory
-        self._durations = Durations(durations)
-        factory.addObserver(self._durations)
+        self.distributions = Distributions(factory, durations)
 
     def detach(self) -> None:
         """
-        Stop measuring durations.
+        Measure no more.
         """
-        self._factory.removeObserver(self._durations)
+        self.distributions.detach()
 
     def collect(self) -> Iterator[Metric]:
         """
@@ -124,6 +86,7 @@ class TCPDemoCollector(Collector):
         @param totals: the bytes of all connections.
         """
         yield from self._connections(totals)
+        yield from self._distributions()
         yield from self._bytes(totals)
         yield from self._queues()
         yield from self._states()
@@ -143,7 +106,8 @@ class TCPDemoCollector(Collector):
         )
         refused = _counter("connections_refused", "Connections refused, by rule.", label="rule")
         # From the first scrape on: a series that begins at one has no rate.
-        for rule, count in {"maxConnections": 0, **report.refusedBy}.items():
+        known = dict.fromkeys(["maxConnections", *ruleNames(self._factory.admission)], 0)
+        for rule, count in {**known, **report.refusedBy}.items():
             refused.add_metric([rule], count)
         yield refused
         tried = _counter(
@@ -158,9 +122,18 @@ class TCPDemoCollector(Collector):
         for reason in CloseReason:
             closed.add_metric([reason.value], report.closedBy.get(reason, 0))
         yield closed
-        yield self._durations.family(
-            "tcpdemo_connection_duration_seconds",
+
+    def _distributions(self) -> Iterator[Metric]:
+        self.distributions.ask()
+        yield _histogram(
+            "connection_duration_seconds",
             "How long connections that have ended had lasted, since this is measured.",
+            self.distributions.durations,
+        )
+        yield _histogram(
+            "round_trip_time_seconds",
+            "The kernel's round trip times of open connections, a few of them asked at a time.",
+            self.distributions.roundTripTimes,
         )
 
     def _bytes(self, totals: Totals) -> Iterator[Metric]:
@@ -227,6 +200,28 @@ class TCPDemoCollector(Collector):
         yield _gauge("listening", "1 while it listens, suspended or not.", factory.listening)
         yield _gauge("suspended", "1 while it was told to accept nobody.", factory.suspended)
         yield _gauge("draining", "1 while it waits for connections to end.", factory.draining)
+        progress = factory.drainProgress
+        left = None if progress is None else progress.timeLeft
+        yield _gauge(
+            "drain_deadline_seconds",
+            "Seconds until a drain aborts what is left; +Inf: no drain, or none with a deadline.",
+            inf if left is None else left,
+        )
+        versions = {
+            "version": packageVersion(),
+            "twisted": twistedVersion,
+            "python": platform.python_version(),
+        }
+        yield InfoMetricFamily("tcpdemo_build", "What runs here.", value=versions)
+
+
+def _histogram(name: str, text: str, values: Distribution) -> HistogramMetricFamily:
+    """
+    A distribution in the form of Prometheus: each bucket includes those below it.
+    """
+    bounds = [*map(floatToGoString, values.bounds), "+Inf"]
+    buckets = list(zip(bounds, accumulate(values.counts), strict=True))
+    return HistogramMetricFamily(f"tcpdemo_{name}", text, buckets=buckets, sum_value=values.sum)
 
 
 def _gauge(

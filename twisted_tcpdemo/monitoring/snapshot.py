@@ -8,16 +8,32 @@ none changes its meaning as long as L{VERSION} stays the same.
 from __future__ import annotations
 
 import os
+import socket
 from dataclasses import asdict
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from twisted_tcpdemo.admission.policy import wouldRefuseBy
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.shapes import ListeningPort
+from twisted_tcpdemo.transports.tcpinfo import acceptQueueOf
+from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.values.report import Totals
 
 VERSION: Final = 1
+
+
+@cache
+def packageVersion() -> str:
+    """
+    The version of this package, as it is installed.
+    """
+    try:
+        return version("twisted-tcpdemo")
+    except PackageNotFoundError:
+        return "unknown"
 
 
 def stateOf(factory: TCPDemoFactory) -> str:
@@ -51,9 +67,16 @@ def statusOf(
         "time": round(now, 3),
         "uptime": round(uptime, 3),
         "pid": os.getpid(),
+        "hostName": socket.gethostname(),
+        "packageVersion": packageVersion(),
         "state": stateOf(factory),
-        "listeners": [end._asdict() for end in factory.addresses()],
+        "drain": _drainOf(factory),
+        "listeners": [
+            _listenerOf(port, end)
+            for port, end in zip(factory.ports, factory.addresses(), strict=False)
+        ],
         "connectionCount": report.connectionCount,
+        "peakCount": factory.peakCount,
         "maxConnections": report.maxConnections,
         "effectiveLimit": factory.effectiveLimit,
         "overflow": factory.overflow,
@@ -66,6 +89,52 @@ def statusOf(
         "wouldRefuseBy": wouldRefuseBy(factory.admission),
         "closedBy": {reason.value: count for reason, count in report.closedBy.items()},
     }
+
+
+def _drainOf(factory: TCPDemoFactory) -> dict[str, object] | None:
+    """
+    The drain under way.
+    """
+    progress = factory.drainProgress
+    if progress is None:
+        return None
+    rounded = {"age": round(progress.age, 3)}
+    if progress.timeLeft is not None:
+        rounded["timeLeft"] = round(progress.timeLeft, 3)
+    return {**asdict(progress), **rounded}
+
+
+_TLS: Final = "twisted.protocols.tls"
+_PROXY: Final = "twisted.protocols.haproxy"
+
+
+def _listenerOf(port: ListeningPort, end: Endpoint) -> dict[str, object]:
+    """
+    A listener: its address, the kernel's queue of clients that nobody has accepted, and what
+    its clients begin with.
+    """
+    queue = acceptQueueOf(port)
+    wrappers = _wrappersOf(port)
+    return {
+        **end._asdict(),
+        "queue": None if queue is None else queue[0],
+        "backlog": None if queue is None else queue[1],
+        "tls": getattr(port, "engineMaker", None) is not None or _TLS in wrappers,
+        "proxy": getattr(port, "stage", None) is not None or _PROXY in wrappers,
+    }
+
+
+def _wrappersOf(port: ListeningPort) -> set[str]:
+    """
+    The modules of the factories that wrap the server's own, such as Twisted's for TLS.  To
+    import these modules, for C{isinstance}, would take pyOpenSSL.
+    """
+    modules = set()
+    factory = getattr(port, "factory", None)
+    while factory is not None:
+        modules.add(type(factory).__module__.removesuffix("._wrapper"))
+        factory = getattr(factory, "wrappedFactory", None)
+    return modules
 
 
 def _workersOf(factory: TCPDemoFactory) -> dict[str, object]:
