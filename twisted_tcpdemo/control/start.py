@@ -9,7 +9,7 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.shapes import AnyReactor
-from twisted_tcpdemo.web.access import accessFor
+from twisted_tcpdemo.web.access import AccessError, accessFor, tokenFrom
 
 
 def companionFor(
@@ -29,3 +29,21 @@ def companionFor(
         giveUp(f"--control {where!r} is no UNIX socket, and so needs --control-token-file")
     site = ControlSite(factory, reactor, access.token)
     return Companion("control", where, access.endpoint, site, reactor)
+
+
+def steeringFor(
+    reactor: AnyReactor, factory: TCPDemoFactory, tokenFile: str
+) -> tuple[ControlSite, bytes]:
+    """
+    Build what carries out the actions of the status page, for who has the token of
+    control.
+
+    @param tokenFile: the path of the file with the token.
+    @return: the routes of control, and the token.
+    @raise StartError: if the token is unusable.
+    """
+    try:
+        token = tokenFrom(tokenFile)
+    except AccessError as error:
+        giveUp(f"--control-token-file {tokenFile!r}: {error}")
+    return ControlSite(factory, reactor, token), token
