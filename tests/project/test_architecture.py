@@ -62,6 +62,7 @@ ELSEWHERE = {
     "errors": "connection/test_writes.py",
     "values.report": "connection/test_facts.py",
     "monitoring.snapshot": "status/test_snapshot.py",
+    "monitoring.ends": "status/test_query.py",
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
     "clock": "transports/test_clock.py",
@@ -83,6 +84,7 @@ ELSEWHERE = {
     "workers.workers": "system/test_workers.py",
     "control.start": "control/test_routes.py",
     "status.metrics": "status/test_site.py",
+    "status.tables": "status/test_site.py",
     "web.answer": "web/test_visit.py",
 }
 """Modules without a file of tests of the same name, and the file that has their

@@ -13,26 +13,12 @@ from twisted.internet.testing import StringTransport
 
 from tests.support.status import ask, connected, showing
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.status import query
 from twisted_tcpdemo.status.query import Query, QueryError
 from twisted_tcpdemo.twistd.programs import Echo
 
 T = TypeVar("T")
-
-
-def test_roundTripTime() -> None:
-    """
-    The round trip time is that of the connection's report, if it has one.
-    """
-
-    class Known:
-        tcpInfo = type("", (), {"roundTripTime": 0.025})
-
-    record = type("", (), {"report": lambda self: Known})()
-    assert query.roundTripTime(record) == 0.025
-    factory = TCPDemoFactory(Echo)
-    connected(factory)
-    assert query.roundTripTime(factory.records[0]) is None
 
 
 def finished(steps: Generator[None, None, T]) -> T:
@@ -92,7 +78,7 @@ def test_orderByRoundTripTime(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(record)
         return times[record]
 
-    monkeypatch.setattr(query, "roundTripTime", roundTripTime)
+    monkeypatch.setattr(Connection, "roundTripTime", property(roundTripTime), raising=False)
     monkeypatch.setattr(query, "ASKED_AT_ONCE", 2)
     for look in range(1, 4):
         order = chosen(factory, sort="-roundTripTime")

@@ -5,17 +5,21 @@ The status page, as programs see it: its answers, and who gets them.
 from __future__ import annotations
 
 import configparser
+import csv
 import subprocess
 import sys
+from datetime import datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import (
     serverFromString,
 )
+from twisted.internet.testing import StringTransport
 
 from tests.support.examples import portOf, running
 from tests.support.peers import rawConnection, serving
@@ -23,6 +27,7 @@ from tests.support.places import PACKAGE, PROJECT
 from tests.support.status import ask, connected, showing
 from tests.support.waiting import turn
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.monitoring.distributions import Distributions
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.status import StatusService
 from twisted_tcpdemo.status import site as statusSite
@@ -229,6 +234,8 @@ async def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     class Collector:
+        distributions = Distributions(TCPDemoFactory(Echo))
+
         def figures(self, totals: Totals) -> Any:
             """
             One metric.
@@ -248,6 +255,7 @@ async def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         answer = await ask(port, "/metrics")
         assert answer.headers["content-type"].startswith("text/plain")
         assert b"tcpdemo_open 3.0\n" in answer.body and b"python_info" not in answer.body
+        assert b"\nprocess_cpu_seconds_total " in answer.body
         accept = "Accept: application/openmetrics-text\r\n"
         answer = await ask(port, "/metrics", headers=accept)
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
@@ -265,6 +273,60 @@ async def test_ownMetrics() -> None:
         lines = (await ask(port, "/metrics")).body.decode().splitlines()
     values = [line.split()[-1] for line in lines if not line.startswith("#")]
     assert "3.0" in values and "7.0" in values
+
+
+# Tables.
+
+
+async def test_connectionsTable() -> None:
+    """
+    /connections.csv has the connections that a query chooses, a line each.
+    """
+    factory = TCPDemoFactory(Echo)
+    protocols = connected(factory, 120)
+    protocols[7].dataReceived(b"hello")
+    async with showing(factory) as port:
+        answer = await ask(port, "/connections.csv?sort=-bytesRead&limit=100")
+        wrong = await ask(port, "/connections.csv?sort=beauty")
+    head, first, *rest = csv.reader(answer.body.decode().splitlines())
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == 'attachment; filename="connections.csv"'
+    assert len(rest) == 99
+    row = dict(zip(head, first, strict=True))
+    assert row["id"] == str(protocols[7].connectionID)
+    assert (row["bytesRead"], row["bytesWritten"], row["roundTripTime"]) == ("5", "5", "")
+    assert wrong.code == 400
+
+
+async def test_formula() -> None:
+    """
+    A peer that has chosen a formula for its address, in a header that Twisted believes, runs
+    nothing in a spreadsheet.
+    """
+    factory = TCPDemoFactory(Echo)
+    peer = IPv4Address("TCP", '=HYPERLINK("http://x","y")', 1)
+    factory.buildProtocol(peer).makeConnection(StringTransport(peerAddress=peer))
+    async with showing(factory) as port:
+        answer = await ask(port, "/connections.csv")
+    _, row = csv.reader(answer.body.decode().splitlines())
+    assert row[1] == '\'=HYPERLINK("http://x","y"):1'
+
+
+async def test_historyTable() -> None:
+    """
+    /history.csv has what was measured, a moment a line.
+    """
+    factory = TCPDemoFactory(Echo, maxConnections=9)
+    connected(factory, 4)
+    async with showing(factory) as port:
+        await ask(port)
+        answer = await ask(port, "/history.csv?range=300")
+        wrong = await ask(port, "/history.csv?range=1")
+    head, first, *_ = csv.reader(answer.body.decode().splitlines())
+    row = dict(zip(head, first, strict=True))
+    assert datetime.fromisoformat(row["time"]).tzinfo is not None
+    assert (row["connections"], row["peak"], row["limit"]) == ("4", "4", "9")
+    assert wrong.code == 400
 
 
 # Starting and stopping.
@@ -360,7 +422,11 @@ def test_packageData() -> None:
     config.read(PROJECT / "setup.cfg")
     patterns = config["options.package_data"]["twisted_tcpdemo.status"].split()
     folder = PACKAGE / "status"
-    files = {p.name for p in folder.iterdir() if p.is_file() and p.suffix not in (".py", ".pyc")}
+    files = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in files)
     assert {name for name, _ in statusSite._FILES.values()} == files
 
@@ -371,8 +437,8 @@ def test_nothingFromElsewhere() -> None:
     never makes markup of text.
     """
     folder = PACKAGE / "status"
-    for path in [*folder.glob("*.html"), *folder.glob("*.js"), *folder.glob("*.css")]:
-        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+    for path in [*folder.glob("*.html"), *folder.rglob("*.js"), *folder.rglob("*.css")]:
+        text = path.read_text().replace("https://github.com/leeoniya/uPlot", "")
         for word in ("://", "innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "<style"):
             assert word not in text, (path.name, word)
         assert ' style="' not in text and " onclick" not in text, path.name

@@ -77,16 +77,18 @@ def _unchunked(content: bytes) -> bytes:
 
 @asynccontextmanager
 async def showing(
-    factory: TCPDemoFactory, endpoint: str = "tcp:0:interface=127.0.0.1"
+    factory: TCPDemoFactory, endpoint: str = "tcp:0:interface=127.0.0.1", **options: Any
 ) -> AsyncGenerator[int]:
     """
     Show a factory's status as long as the block lasts.
 
+    @param options: those of the service.
     @return: the port of the page.
     """
     from twisted.internet import reactor
 
-    service = StatusService(factory, endpoint, serverFromString(reactor, endpoint), reactor)
+    where = serverFromString(reactor, endpoint)
+    service = StatusService(factory, endpoint, where, reactor, **options)
     service.startService()
     try:
         yield getattr(service.address, "port", 0)

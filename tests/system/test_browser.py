@@ -13,14 +13,18 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import LoopingCall
 from twisted.internet.testing import StringTransport
 
 from tests.support.browser import Browser, browsing, missing
-from tests.support.peers import serving
+from tests.support.peers import Server, rawConnection, serving
 from tests.support.staff import staffed
-from tests.support.waiting import until
+from tests.support.waiting import turn, until
 from twisted_tcpdemo import TCPDemoFactory
+from twisted_tcpdemo.control.routes import ControlSite
+from twisted_tcpdemo.monitoring.snapshot import packageVersion
 from twisted_tcpdemo.status import StatusService
+from twisted_tcpdemo.status.actions import Control
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 pytestmark = [
@@ -43,7 +47,7 @@ def chromium() -> Generator[Browser]:
 
 @asynccontextmanager
 async def watching(
-    factory: TCPDemoFactory, browser: Browser, query: str = ""
+    factory: TCPDemoFactory, browser: Browser, query: str = "", **options: Any
 ) -> AsyncGenerator[StatusService]:
     """
     Watch the page of a factory as long as the block lasts; the browser must not
@@ -52,7 +56,7 @@ async def watching(
     from twisted.internet import reactor
 
     endpoint = serverFromString(reactor, "tcp:0:interface=127.0.0.1")
-    service = StatusService(factory, "page", endpoint, reactor)
+    service = StatusService(factory, "page", endpoint, reactor, **options)
     service.startService()
     try:
         await browser.look(1280, 900)
@@ -66,6 +70,13 @@ async def watching(
             await browser.open("about:blank")
         finally:
             await service.stopService()
+
+
+def title(count: int) -> str:
+    """
+    The title of the page, by which its tab is known.
+    """
+    return f"{count} · {socket.gethostname()} · tcpdemo {packageVersion()}"
 
 
 async def cells(browser: Browser, column: str) -> list[str]:
@@ -117,7 +128,7 @@ async def test_followsConnections(chromium: Browser) -> None:
         peers[0].transport.loseConnection()
         await chromium.wait(f"{ROWS}.length === 1")
         await chromium.wait("document.getElementById('closedBy').textContent === 'peer closed1'")
-        assert await chromium.run("return document.title") == "1 · tcpdemo"
+        assert await chromium.run("return document.title") == title(1)
 
 
 async def test_rowsAreKept(chromium: Browser) -> None:
@@ -141,27 +152,225 @@ async def test_rowsAreKept(chromium: Browser) -> None:
         assert words[:3] == selected.split()[:3]
 
 
+PIXELS = """
+    const [place, name] = arguments;
+    const probe = document.createElement("i");
+    probe.className = "key";
+    probe.dataset.colour = name;
+    document.body.append(probe);
+    const wanted = getComputedStyle(probe).backgroundColor.match(/\\d+/g).map(Number);
+    probe.remove();
+    const canvas = document.querySelector(`#${place} canvas`);
+    const copy = document.createElement("canvas");
+    [copy.width, copy.height] = [canvas.width, canvas.height];
+    const drawing = copy.getContext("2d", { willReadFrequently: true });
+    drawing.drawImage(canvas, 0, 0);
+    const { data } = drawing.getImageData(0, 0, canvas.width, canvas.height);
+    let found = 0;
+    for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] === 255 && wanted.every((part, i) => Math.abs(part - data[at + i]) < 8)) {
+            found += 1;
+        }
+    }
+    return found;
+"""
+"""How many points of a plot have the colour of a series."""
+
+
 async def test_plotsDraw(chromium: Browser) -> None:
     """
-    Both plots draw a curve from the first seconds on, and show the value under the
-    pointer.
+    The plots draw a curve from the first seconds on, in light and in dark, and show the value
+    under the pointer.
     """
-    factory = TCPDemoFactory(Echo)
+    factory = TCPDemoFactory(Echo, maxConnections=2)
     async with serving(factory) as server, watching(factory, chromium):
         peer = await server.connect()
         peer.transport.write(b"x" * 50000)
-        for plot, lines in (("countPlot", 1), ("bytesPlot", 2)):
-            await chromium.wait(
-                f"[...document.querySelectorAll('#{plot} .line')]"
-                f".filter((line) => line.getTotalLength() > 5).length === {lines}"
-            )
-        await chromium.wait("document.querySelector('#countReadout b').textContent === '1'")
+        await chromium.wait("document.querySelector('.empty').hidden")
+        for dark in (False, True):
+            await chromium.look(1280, 900, dark)
+            for place, colours in (
+                ("countPlot", ("in", "bad")),
+                ("bytesPlot", ("in", "out")),
+                ("clientsPlot", ("good", "bad")),
+            ):
+                for colour in colours:
+                    while await chromium.run(PIXELS, place, colour) < 20:
+                        await turn()
+        shown = "[...document.querySelectorAll('#countReadout b')].map((b) => b.textContent).join()"
+        await chromium.wait(f"{shown} === '1,1,2'")
         await chromium.run(
-            "const svg = document.getElementById('bytesPlot'), box = svg.getBoundingClientRect();"
-            "svg.dispatchEvent(new PointerEvent('pointermove', {clientX: box.left + 90}));"
+            "const over = document.querySelector('#bytesPlot .u-over');"
+            "const { left, top } = over.getBoundingClientRect();"
+            "const at = { clientX: left + 250, clientY: top + 50, bubbles: true };"
+            "over.dispatchEvent(new MouseEvent('mouseenter', at));"
+            "over.dispatchEvent(new MouseEvent('mousemove', at));"
         )
-        readout = await chromium.run(f"return {TEXT}", "bytesReadout")
-        assert "s ago" in readout and "in" in readout and "out" in readout
+        await chromium.wait(
+            "document.querySelector('#bytesPlot .when').textContent.includes('ago')"
+        )
+
+
+async def test_oneRate(chromium: Browser) -> None:
+    """
+    The card, the legend and the plot have the same rate: that of the last second.
+    """
+    factory = TCPDemoFactory(Echo)
+    same = """(() => {
+        const card = inRate.textContent + " " + inUnit.textContent;
+        const legend = document.querySelector("#bytesReadout b").textContent;
+        return /^[1-9]/.test(card) && card === legend;
+    })()"""
+    async with serving(factory) as server, watching(factory, chromium):
+        peer = await server.connect()
+        sending = LoopingCall(peer.transport.write, b"x" * 999)
+        sending.start(0.05)
+        for seconds in ("300", "3600", "86400"):
+            await chromium.run(
+                "document.querySelector(`input[value='${arguments[0]}']`).click()", seconds
+            )
+            await chromium.wait(same)
+        assert "range=86400" in await chromium.run("return location.search")
+        sending.stop()
+
+
+async def test_peersFilter(chromium: Browser) -> None:
+    """
+    A click on a peer shows its connections alone, and another one shows all again.
+    """
+    factory = TCPDemoFactory(Discard)
+    for number in (1, 1, 2):
+        peer = IPv4Address("TCP", f"192.0.2.{number}", 4000)
+        factory.buildProtocol(peer).makeConnection(StringTransport(peerAddress=peer))
+    async with watching(factory, chromium):
+        await chromium.wait("document.querySelectorAll('#peers button').length === 2")
+        await chromium.run("document.querySelector('#peers button').click()")
+        await chromium.wait(f"{ROWS}.length === 2")
+        assert await chromium.run("return filter.value") == "peer:192.0.2.1"
+        await chromium.run("document.querySelector('#peers button').click()")
+        await chromium.wait(f"{ROWS}.length === 3")
+
+
+async def test_listeners(chromium: Browser) -> None:
+    """
+    Each listener has a row, with its queue and its backlog.
+    """
+    factory = TCPDemoFactory(Discard)
+    endpoint = "tcp:0:backlog=9:interface=127.0.0.1"
+    row = "[...listeners.rows[0].cells].map((cell) => cell.textContent).join(' ')"
+    async with serving(factory, endpoint) as server, watching(factory, chromium):
+        where = f"127.0.0.1:{server.port}"
+        await chromium.wait(f"{row} === arguments[0]", f"{where} plain 0 9")
+        factory.suspend()
+        with rawConnection(server.port):
+            await chromium.wait(f"{row} === arguments[0]", f"{where} plain 1 9")
+            factory.resume()
+            await until(lambda: factory.connectionCount)
+    await factory.whenEmpty()
+
+
+async def test_foldedOnAPhone(chromium: Browser) -> None:
+    """
+    On a phone ten connections are shown, and the others when they are asked for.
+    """
+    factory = TCPDemoFactory(Discard)
+    inMemory(factory, 25)
+    visible = f"[...{ROWS}].filter((row) => row.checkVisibility()).length"
+    async with watching(factory, chromium):
+        await chromium.wait(f"{visible} === 25")
+        await chromium.look(390, 900)
+        await chromium.wait(f"{visible} === 10")
+        assert await chromium.run(f"return {TEXT}", "unfold") == "Show all 25"
+        await chromium.run("unfold.click()")
+        await chromium.wait(f"{visible} === 25")
+        await chromium.wait(f"{TEXT} === 'Show the first 10'", "unfold")
+
+
+PRESS = "document.getElementById(arguments[0]).click()"
+FILL = "document.getElementById(arguments[0]).value = arguments[1]"
+
+
+@asynccontextmanager
+async def steering(browser: Browser, factory: TCPDemoFactory) -> AsyncGenerator[Server]:
+    """
+    Watch a page whose actions have been unlocked, first with a wrong token.
+    """
+    from twisted.internet import reactor
+
+    control = Control(ControlSite(factory, reactor, b"secret"), b"secret")  # type: ignore[arg-type]
+    async with serving(factory) as server, watching(factory, browser, control=control):
+        for _ in range(2):
+            await server.connect()
+        await browser.wait(f"{ROWS}.length === 2")
+        assert await browser.run("return actions.hidden && !unlock.hidden")
+        button = "document.querySelector('#rows .end')"
+        assert not await browser.run(f"return {button}.checkVisibility()")
+        await browser.run(PRESS, "unlock")
+        await browser.run(FILL, "token", "wrong")
+        await browser.run(PRESS, "enter")
+        await browser.wait(f"{TEXT} === 'the token of control is needed'", "wrong")
+        assert all("401" in line for line in await browser.complaints())
+        await browser.run(FILL, "token", "secret")
+        await browser.run(PRESS, "enter")
+        await browser.wait("!actions.hidden && unlock.hidden && !asking.open")
+        assert await browser.run("return token.value") == ""
+        yield server
+
+
+async def test_noActions(chromium: Browser) -> None:
+    """
+    A page without control shows no actions.
+    """
+    async with watching(TCPDemoFactory(Echo), chromium):
+        assert await chromium.run("return unlock.hidden && actions.hidden")
+
+
+async def test_closeOne(chromium: Browser) -> None:
+    """
+    Whoever gives the token of control closes a connection, until the page is locked again.
+    """
+    factory = TCPDemoFactory(Echo)
+    async with steering(chromium, factory) as server:
+        await chromium.run("document.querySelector('#rows .end button').click()")
+        peer = server.peers[1]
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await chromium.wait(f"{ROWS}.length === 1")
+        await chromium.run(PRESS, "lock")
+        await chromium.wait("actions.hidden && !unlock.hidden")
+
+
+async def test_steer(chromium: Browser) -> None:
+    """
+    Whoever gives the token of control suspends and resumes, changes the limit, and drains
+    when asked twice.
+    """
+    factory = TCPDemoFactory(Echo, maxConnections=5)
+    async with steering(chromium, factory) as server:
+        assert await chromium.run("return newLimit.value") == "5"
+        await chromium.run(PRESS, "suspend")
+        await chromium.wait(f"{TEXT} === 'Resume'", "suspend")
+        assert factory.suspended
+        await chromium.run(PRESS, "suspend")
+        await until(lambda: not factory.suspended)
+        await chromium.run(FILL, "newLimit", "9")
+        await chromium.run(PRESS, "setLimit")
+        await until(lambda: factory.maxConnections == 9)
+        await chromium.run(FILL, "newLimit", "-3")
+        await chromium.run(PRESS, "setLimit")
+        await chromium.wait(f"{TEXT}.includes('whole number')", "outcome")
+        assert all("400" in line for line in await chromium.complaints())
+        await chromium.run(FILL, "deadline", "")
+        await chromium.run("window.confirm = () => false")
+        await chromium.run(PRESS, "drain")
+        assert not factory.draining
+        await chromium.run("window.confirm = () => true")
+        await chromium.run(PRESS, "drain")
+        await until(lambda: factory.draining)
+        await chromium.wait("!draining.hidden")
+        for peer in server.peers:
+            peer.transport.loseConnection()
+        await factory.whenEmpty()
 
 
 async def test_hostileText(chromium: Browser, tmp_path: Path) -> None:
@@ -180,9 +389,11 @@ async def test_hostileText(chromium: Browser, tmp_path: Path) -> None:
             async with watching(factory, chromium, query):
                 await chromium.wait(f"{ROWS}.length === 1")
                 assert await cells(chromium, "peer") == [f"unix:\\x00{attack}"]
-                elements = "return document.querySelectorAll('#rows *:not(tr):not(td)').length"
+                elements = (
+                    "return document.querySelectorAll('#rows *:not(tr, td, .end > button)').length"
+                )
                 assert await chromium.run(elements) == 0
-                assert await chromium.run("return document.title") == "1 · tcpdemo"
+                assert await chromium.run("return document.title") == title(1)
                 log = await chromium.complaints()
                 assert all("400" in line for line in log)  # the order that the link asks for
 
@@ -296,16 +507,24 @@ async def test_fullAndSuspended(chromium: Browser) -> None:
         refused = await server.connect()
         await refused.whenEnded()
         await chromium.wait(f"{TEXT} === 'full: more clients are refused'", "use")
-        await chromium.wait(f"{TEXT} === 'maxConnections1'", "refusedBy")
+        await chromium.wait(f"{TEXT} === 'the server was full1'", "refusedBy")
         factory.suspend()
         await chromium.wait(f"{TEXT} === 'suspended'", "state")
+        assert "new clients wait" in await chromium.run(f"return {TEXT}", "use")
         factory.resume()
         await chromium.wait(f"{TEXT} === 'accepting'", "state")
         drained = factory.drain()
         await chromium.wait(f"{TEXT} === 'draining'", "state")
+        assert await chromium.run(f"return {TEXT}", "use") == "draining: nobody is accepted"
+        assert await chromium.run(f"return {TEXT}", "drainLeft") == "1 of 1 connections left"
+        assert "no deadline" in await chromium.run(f"return {TEXT}", "drainDeadline")
+        factory.drain(90, spread=90)
+        await chromium.wait(f"{TEXT}.startsWith('the rest is aborted in 1 min')", "drainDeadline")
         server.peers[0].transport.loseConnection()
         await drained
         await chromium.wait(f"{TEXT} === 'stopped'", "state")
+        assert await chromium.run("return document.getElementById('draining').hidden")
+        assert await chromium.run(f"return {TEXT}", "use") == "stopped: nobody is accepted"
 
 
 async def test_serverGone(chromium: Browser) -> None:

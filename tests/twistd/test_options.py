@@ -112,7 +112,7 @@ RULES = "--allow or --deny or --max-per-peer or --peer-rate"
         (["--peer-burst", "10"], "--peer-rate"),
         (["--exempt", "127.0.0.1"], RULES),
         (["--dry-run"], RULES),
-        (["--control-token-file", "/x"], "--control"),
+        (["--control-token-file", "/x"], "--control or --status"),
     ],
 )
 def test_alone(arguments: list[str], needed: str) -> None:

@@ -1,5 +1,5 @@
 """
-The status page: a read-only view of a running server, for people, programs and
+The status page: a view of a running server, for people, programs and
 load balancers.
 
 It may import monitoring, service, and all below them, and twisted.web; so it is

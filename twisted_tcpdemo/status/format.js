@@ -52,3 +52,46 @@ export function milliseconds(seconds) {
   if (value >= 1000) return `${seconds.toFixed(1)} s`;
   return `${value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0)} ms`;
 }
+
+// The same in one short word, for the bounds of a distribution: "15 s", "4 h".
+export function bound(seconds) {
+  for (const [name, size] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+    if (seconds >= size) return `${seconds / size} ${name}`;
+  }
+  return seconds >= 0.001 ? `${+(seconds * 1000).toPrecision(3)} ms` : `${+(seconds * 1e6).toPrecision(3)} µs`;
+}
+
+const withSeconds = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const withoutSeconds = new Intl.DateTimeFormat("en", { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+
+// A moment, in seconds since 1970, by the clock of the viewer.
+export function clockTime(moment, seconds) {
+  return (seconds ? withSeconds : withoutSeconds).format(new Date(moment * 1000));
+}
+
+export function ago(seconds) {
+  return `${duration(seconds)} ago`;
+}
+
+const RULES = {
+  maxConnections: "the server was full",
+  descriptorLimit: "no descriptors were left",
+  allowedNetworks: "not in an allowed network",
+  deniedNetworks: "in a denied network",
+  perPeerLimit: "too many connections of one peer",
+  peerRate: "one peer came too often",
+  admissionFailed: "a rule has failed",
+  proxyUntrusted: "not a trusted proxy",
+  proxyTimeout: "PROXY header came too late",
+  proxyHeader: "PROXY header was wrong",
+  proxyStopped: "the server had stopped",
+};
+
+// The name of a rule in words; that of a rule of the application's as it can be read.
+export function rule(name) {
+  return Object.hasOwn(RULES, name) ? RULES[name] : name.replace(/([a-z])([A-Z])/g, "$1 $2");
+}
+
+export function percent(share) {
+  return `${Math.round(share * 100)} %`;
+}

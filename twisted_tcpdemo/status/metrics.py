@@ -5,24 +5,34 @@ C{/metrics} of the status page (extra: C{metrics}).
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 
 if TYPE_CHECKING:
+    from prometheus_client import ProcessCollector
     from prometheus_client.core import Metric
 
+    from twisted_tcpdemo.monitoring.distributions import Distributions
     from twisted_tcpdemo.monitoring.metrics import TCPDemoCollector
 
 
 class Metrics:
     """
-    The figures of a server in a format of Prometheus.
+    The figures of a server and of its process in a format of Prometheus.
     """
 
     def __init__(self, factory: TCPDemoFactory, collector: TCPDemoCollector) -> None:
         self._factory = factory
         self._collector = collector
+
+    @property
+    def distributions(self) -> Distributions:
+        """
+        The distributions of the server.
+        """
+        return self._collector.distributions
 
     def exposed(self, accept: str) -> Generator[None, None, tuple[bytes, bytes]]:
         """
@@ -35,6 +45,9 @@ class Metrics:
 
         totals = yield from self._factory.totalling()
         metrics = list(self._collector.figures(totals))
+        yield
+        metrics += _process().collect()
+        yield
         try:
             encode, contentType = choose_encoder(accept)
         except Exception:
@@ -42,6 +55,17 @@ class Metrics:
             encode, contentType = choose_encoder("")
         text: bytes = encode(_Collected(metrics))
         return text, contentType.encode()
+
+
+@cache
+def _process() -> ProcessCollector:
+    """
+    CPU time, memory and descriptors of this process, under the names that all programs have
+    for them.
+    """
+    from prometheus_client import ProcessCollector
+
+    return ProcessCollector(registry=None)
 
 
 class _Collected:

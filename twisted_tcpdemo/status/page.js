@@ -2,45 +2,27 @@
 //
 // A hidden page asks for nothing.  A slow server is asked less often.
 
-import { bytes, bytesInParts, count, duration, rate, roundBytes } from "./format.js";
-import { Plot } from "./plot.js";
+import { end, prepare, showActions } from "./actions.js";
+import { count, duration } from "./format.js";
+import { byId, showServer, write } from "./panels.js";
 import { Table } from "./table.js";
 
 const INTERVAL = 1000;
 const PATIENCE = 10000;
-const AVERAGED = 3; // samples in a rate
+const FOLDED = 10; // connections on a narrow page, until more are asked for
 
-const OVERFLOW = { refuse: "refused", reset: "reset", wait: "left waiting" };
+const table = new Table(byId("rows"), end);
 
-const byId = (id) => document.getElementById(id);
-const countPlot = new Plot(
-  byId("countPlot"),
-  byId("countReadout"),
-  [{ name: "", className: "connections", sign: 1 }],
-  count,
-);
-const bytesPlot = new Plot(
-  byId("bytesPlot"),
-  byId("bytesReadout"),
-  // Back to back, because an echo server's lines would hide each other.
-  [{ name: "in", className: "in", sign: 1 }, { name: "out", className: "out", sign: -1 }],
-  (number) => `${bytes(number)}/s`,
-  roundBytes,
-);
-const table = new Table(byId("rows"));
-
-// The order and the filter are part of the address, so that they survive a reload.
+// What is chosen is part of the address, so that it survives a reload.
 const wanted = new URLSearchParams(location.search);
-let order = wanted.get("sort") || "-id";
+const DEFAULTS = { sort: "-id", filter: "", range: "300", peers: "connections" };
+let order = wanted.get("sort") || DEFAULTS.sort;
 let timer = null;
 let asking = null;
 let lastSeen = null;
-let before = []; // of the same process, the oldest first
 
-function write(id, text) {
-  const node = byId(id);
-  if (node.textContent !== text) node.textContent = text;
-}
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+const choices = () => ({ sort: order, filter: byId("filter").value, range: chosen("range"), peers: chosen("peers") });
 
 // Asking.
 
@@ -51,10 +33,9 @@ async function ask() {
   const began = performance.now();
   const late = setTimeout(() => mine.abort(), PATIENCE);
   try {
-    const query = new URLSearchParams({ sort: order, filter: byId("filter").value });
-    const response = await fetch(`status.json?${query}`, { signal: mine.signal });
-    if (response.status === 400 && order !== "-id") {
-      setOrder("-id"); // the address names no known order
+    const response = await fetch(`status.json?${new URLSearchParams(choices())}`, { signal: mine.signal });
+    if (response.status === 400 && order !== DEFAULTS.sort) {
+      setOrder(DEFAULTS.sort); // the address names no known order
       return;
     }
     if (!response.ok) throw new Error(`the server answers ${response.status}`);
@@ -89,124 +70,10 @@ function setLost(error) {
 // Showing.
 
 function show(status) {
-  if (before.length && before.at(-1).pid !== status.pid) before = [];
-  before = [...before, status].slice(-AVERAGED - 1);
-  showHead(status);
-  showCards(status);
-  const { interval, connections, bytesRead, bytesWritten } = status.history;
-  countPlot.show([connections], interval, status.effectiveLimit);
-  bytesPlot.show([bytesRead, bytesWritten].map((values) => values.map((value) => value / interval)), interval);
-  tally("closedBy", "closedNone", status.closedBy);
-  tally("refusedBy", "refusedNone", status.refusedBy);
+  showServer(status);
+  showActions(status);
   table.show(status.connections);
-  showWorkers(status);
   showShown(status);
-}
-
-function showHead(status) {
-  write("state", status.state);
-  byId("state").dataset.state = status.state;
-  write("uptime", duration(status.uptime));
-  write("pid", String(status.pid));
-  write("live", "live");
-  document.title = `${count(status.connectionCount)} · tcpdemo`;
-  const names = status.listeners.map(({ address, port, family }) =>
-    port === null ? `${(family || "").toLowerCase()}:${address}` : family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`,
-  );
-  const list = byId("listeners");
-  if (list.dataset.names === names.join("\n")) return;
-  list.dataset.names = names.join("\n");
-  list.replaceChildren(
-    ...names.map((name) => {
-      const item = document.createElement("li");
-      item.textContent = name;
-      return item;
-    }),
-  );
-}
-
-function showWorkers({ workers = [], parentCPU = 0 }) {
-  byId("workers").hidden = !workers.length;
-  write("parentCPU", percent(parentCPU));
-  byId("workerRows").replaceChildren(
-    ...workers.map((worker) => {
-      const row = document.createElement("tr");
-      for (const text of [
-        worker.number, worker.pid, worker.state, count(worker.connectionCount), percent(worker.share),
-        bytes(worker.bytesRead), bytes(worker.bytesWritten), percent(worker.cpu),
-        `${Math.round(worker.lateness * 1000)} ms`,
-      ]) {
-        row.insertCell().textContent = String(text);
-      }
-      return row;
-    }),
-  );
-}
-
-const percent = (share) => `${Math.round(share * 100)} %`;
-
-function showCards(status) {
-  const limit = status.effectiveLimit;
-  write("count", count(status.connectionCount));
-  write("limit", limit === null ? "" : `of ${count(limit)}`);
-  const bar = byId("bar");
-  bar.hidden = limit === null;
-  if (limit === null) {
-    write("use", "no limit");
-  } else {
-    const use = limit ? Math.min(status.connectionCount / limit, 1) : 1;
-    const full = status.connectionCount >= limit;
-    bar.dataset.level = full ? "full" : use >= 0.8 ? "high" : "low";
-    bar.setAttribute("aria-valuemax", limit);
-    bar.setAttribute("aria-valuenow", Math.min(status.connectionCount, limit));
-    byId("fill").style.width = `${(use * 100).toFixed(1)}%`;
-    const more = OVERFLOW[status.overflow] || status.overflow;
-    write("use", full ? `full: more clients are ${more}` : `${count(limit - status.connectionCount)} free`);
-  }
-  const first = before[0];
-  const seconds = status.uptime - first.uptime;
-  write("acceptRate", seconds > 0 ? rate((status.acceptedCount - first.acceptedCount) / seconds) : "–");
-  write("accepted", count(status.acceptedCount));
-  write("closed", count(status.closedCount));
-  write("refused", count(status.refusedCount));
-  for (const [name, field] of [["in", "bytesRead"], ["out", "bytesWritten"]]) {
-    const [figure, unit] = seconds > 0 ? bytesInParts((status[field] - first[field]) / seconds) : ["–", "B"];
-    write(`${name}Rate`, figure);
-    write(`${name}Unit`, `${unit}/s`);
-    write(`${name}Total`, bytes(status[field]));
-  }
-  write("pending", bytes(status.bytesPending));
-}
-
-// Counts by name, the greatest first, as bars.
-function tally(id, noneId, counts) {
-  const list = byId(id);
-  const entries = Object.entries(counts).filter(([, number]) => number > 0);
-  byId(noneId).hidden = entries.length > 0;
-  const total = entries.reduce((sum, [, number]) => sum + number, 0);
-  const items = new Map([...list.children].map((item) => [item.dataset.name, item]));
-  for (const [name, item] of items) if (!counts[name]) item.remove();
-  entries.sort((one, other) => other[1] - one[1]);
-  entries.forEach(([name, number], index) => {
-    const item = items.get(name) || tallyItem(name);
-    const [, value, bar] = item.children;
-    const text = count(number);
-    if (value.textContent !== text) value.textContent = text;
-    bar.firstElementChild.style.width = `${((number / total) * 100).toFixed(1)}%`;
-    if (list.children[index] !== item) list.insertBefore(item, list.children[index] || null);
-  });
-}
-
-function tallyItem(name) {
-  const item = document.createElement("li");
-  item.dataset.name = name;
-  const label = document.createElement("span");
-  label.textContent = name;
-  const value = document.createElement("b");
-  const bar = document.createElement("div");
-  bar.append(document.createElement("div"));
-  item.append(label, value, bar);
-  return item;
 }
 
 function showShown(status) {
@@ -216,9 +83,12 @@ function showShown(status) {
   write("shown", filtered ? `${part} that match, of ${count(all)}` : all ? part : "");
   byId("none").hidden = shown > 0;
   write("none", filtered && all ? "None matches the filter." : "Nobody is connected.");
+  byId("unfold").hidden = shown <= FOLDED;
+  const isUnfolded = document.body.classList.contains("unfolded");
+  write("unfold", isUnfolded ? `Show the first ${FOLDED}` : `Show all ${count(shown)}`);
 }
 
-// The order and the filter.
+// Choosing.
 
 function setOrder(value) {
   order = value;
@@ -227,17 +97,22 @@ function setOrder(value) {
     if (mine) header.setAttribute("aria-sort", order.startsWith("-") ? "descending" : "ascending");
     else header.removeAttribute("aria-sort");
   }
-  const select = byId("order");
-  select.value = order;
+  byId("order").value = order;
+  remember();
+  ask();
+}
+
+function setFilter(text) {
+  byId("filter").value = text;
   remember();
   ask();
 }
 
 function remember() {
-  const kept = new URLSearchParams();
-  if (order !== "-id") kept.set("sort", order);
-  if (byId("filter").value) kept.set("filter", byId("filter").value);
+  const kept = new URLSearchParams(Object.entries(choices()).filter(([name, value]) => value !== DEFAULTS[name]));
   history.replaceState(null, "", kept.size ? `?${kept}` : location.pathname);
+  const { sort, filter } = choices();
+  byId("connectionsTable").href = `connections.csv?${new URLSearchParams({ sort, filter, limit: 1000 })}`;
 }
 
 for (const header of document.querySelectorAll("th[data-column]")) {
@@ -248,6 +123,19 @@ for (const header of document.querySelectorAll("th[data-column]")) {
     setOrder(order === first ? second : first);
   });
 }
+for (const name of ["range", "peers"]) {
+  for (const input of document.querySelectorAll(`input[name=${name}]`)) {
+    input.checked = input.value === (wanted.get(name) || DEFAULTS[name]);
+    input.addEventListener("change", () => {
+      remember();
+      ask();
+    });
+  }
+  // The address may name what there is not.
+  if (!document.querySelector(`input[name=${name}]:checked`)) {
+    document.querySelector(`input[name=${name}]`).checked = true;
+  }
+}
 byId("order").addEventListener("change", (event) => setOrder(event.target.value));
 byId("filter").value = wanted.get("filter") || "";
 byId("filter").addEventListener("input", () => {
@@ -255,5 +143,15 @@ byId("filter").addEventListener("input", () => {
   clearTimeout(timer);
   timer = setTimeout(ask, 150);
 });
+byId("peers").addEventListener("click", ({ target }) => {
+  if (target.tagName !== "BUTTON") return;
+  const filter = `peer:${target.textContent}`;
+  setFilter(byId("filter").value === filter ? "" : filter);
+});
+byId("unfold").addEventListener("click", () => {
+  document.body.classList.toggle("unfolded");
+  ask();
+});
 document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : ask()));
+prepare(ask);
 setOrder(order);

@@ -5,20 +5,16 @@ that ten thousand connections are neither sent nor drawn.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from operator import itemgetter
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
-
-from twisted.internet.interfaces import IAddress
 
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.errors import TCPDemoError
-from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
+from twisted_tcpdemo.monitoring.ends import endsOf
 
 _ROUND_TRIP_TIME: Final = "roundTripTime"
 
@@ -28,6 +24,9 @@ MOST: Final = 1000
 
 LONGEST_FILTER: Final = 100
 
+OF_PEER: Final = "peer:"
+"""Before the whole address of a peer, in a filter."""
+
 
 class QueryError(TCPDemoError, ValueError):
     """
@@ -35,60 +34,9 @@ class QueryError(TCPDemoError, ValueError):
     """
 
 
-def roundTripTime(connection: Connection) -> float | None:
-    """
-    The round trip time of a connection in seconds, as the kernel estimates it;
-    L{None} where the kernel has no estimate.
-    """
-    known = getattr(connection.report(), "tcpInfo", None)
-    time: float | None = getattr(known, "roundTripTime", None)
-    return time
-
-
-class _Ends(NamedTuple):
-    """
-    The two ends of a connection, prepared for sorting and filtering.
-    """
-
-    peer: IAddress
-    host: IAddress
-    text: str
-    peerKey: tuple[str, bytes, int]
-    hostKey: tuple[str, bytes, int]
-
-
-_ends: WeakKeyDictionary[Connection, _Ends] = WeakKeyDictionary()
-"""The prepared ends.  To translate addresses is most of the cost of a look at many
-connections (90 ms for ten thousand, each second), and they hardly ever change."""
-
-
-def _endsOf(connection: Connection) -> _Ends:
-    peer, host = connection.peer, connection.host
-    ends = _ends.get(connection)
-    if ends is None or ends.peer is not peer or ends.host is not host:
-        remote, local = endpointOf(peer), endpointOf(host)
-        text = f"{remote}\n{local}".casefold()
-        ends = _Ends(peer, host, text, _addressKey(remote), _addressKey(local))
-        _ends[connection] = ends
-    return ends
-
-
-def _addressKey(end: Endpoint) -> tuple[str, bytes, int]:
-    """
-    A key that sorts addresses by their numbers: 10.0.0.9 before 10.0.0.10.
-    """
-    address = end.address or ""
-    family = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}.get(end.family or "")
-    packed = address.encode("utf-8", "backslashreplace")
-    if family is not None:
-        with suppress(OSError, ValueError):  # the latter for a NUL
-            packed = socket.inet_pton(family, address.partition("%")[0])
-    return end.family or "", packed, end.port or 0
-
-
 ASKED_AT_ONCE: Final = 500
 """The most connections about which one sorting asks the kernel.  One question takes
-18 us, measured; ten thousand questions would hold the server up for too long."""
+4 us, measured; ten thousand questions would hold the server up for too long."""
 
 AT_ONCE: Final = 250
 """Connections to look at in one step: about a millisecond."""
@@ -135,7 +83,7 @@ def _byRoundTripTime(most: int, connections: list[Connection], descending: bool)
         ASKED_AT_ONCE, connections, lambda c: _asked.get(c, unknown)[0], False
     )
     for number, connection in enumerate(oldest, 1):
-        _asked[connection] = look, roundTripTime(connection) or 0.0
+        _asked[connection] = look, connection.roundTripTime or 0.0
         if number % ASKED_IN_A_STEP == 0:
             yield
     chosen = yield from _first(most, connections, lambda c: _asked.get(c, unknown)[1], descending)
@@ -144,14 +92,21 @@ def _byRoundTripTime(most: int, connections: list[Connection], descending: bool)
 
 _KEYS: Final[dict[str, Key]] = {
     "id": lambda c: c.connectionID,
-    "peer": lambda c: _endsOf(c).peerKey,
-    "host": lambda c: _endsOf(c).hostKey,
+    "peer": lambda c: endsOf(c).peerKey,
+    "host": lambda c: endsOf(c).hostKey,
     "age": lambda c: -c.openedAt,
     "idle": lambda c: -c.counts.lastActivity,
     "bytesRead": lambda c: c.counts.bytesRead,
     "bytesWritten": lambda c: c.counts.bytesWritten,
     "bytesPending": lambda c: c.counts.bytesPending,
 }
+
+
+def textOf(arguments: Mapping[bytes, Sequence[bytes]], name: bytes, default: str) -> str:
+    """
+    An argument of a request.
+    """
+    return arguments.get(name, [default.encode()])[-1].decode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +118,8 @@ class Query:
     @ivar sort: the name of a column.
     @ivar descending: whether the greatest come first.
     @ivar filter: part of the peer or of the host, without regard to case, or the
-        whole number of a connection.  Empty for all.
+        whole number of a connection, or C{peer:} and the whole address of a peer.
+        Empty for all.
     """
 
     limit: int = DEFAULT_LIMIT
@@ -179,14 +135,10 @@ class Query:
 
         @raise QueryError: if C{limit} or C{sort} is wrong.
         """
-
-        def text(name: bytes, default: str) -> str:
-            return arguments.get(name, [default.encode()])[-1].decode("utf-8", "replace")
-
-        limit = text(b"limit", str(DEFAULT_LIMIT))
+        limit = textOf(arguments, b"limit", str(DEFAULT_LIMIT))
         if not (limit.isascii() and limit.isdigit() and len(limit) < 10):
             raise QueryError(f"limit must be a whole number, 0 to {MOST}")
-        sort = text(b"sort", "-id")
+        sort = textOf(arguments, b"sort", "-id")
         columns = [*_KEYS, _ROUND_TRIP_TIME]
         if sort.removeprefix("-") not in columns:
             raise QueryError(f"sort must be one of {', '.join(columns)}, or one with - in front")
@@ -194,7 +146,7 @@ class Query:
             limit=min(int(limit), MOST),
             sort=sort.removeprefix("-"),
             descending=sort.startswith("-"),
-            filter=text(b"filter", "")[:LONGEST_FILTER].strip().casefold(),
+            filter=textOf(arguments, b"filter", "")[:LONGEST_FILTER].strip().casefold(),
         )
 
     def choosing(
@@ -229,6 +181,6 @@ class Query:
         return matching
 
     def _matches(self, connection: Connection) -> bool:
-        return self.filter in _endsOf(connection).text or self.filter == str(
-            connection.connectionID
-        )
+        if self.filter.startswith(OF_PEER):
+            return endsOf(connection).name.casefold() == self.filter.removeprefix(OF_PEER)
+        return self.filter in endsOf(connection).text or self.filter == str(connection.connectionID)

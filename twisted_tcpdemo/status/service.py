@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
+from twisted_tcpdemo.status.actions import Control
 from twisted_tcpdemo.status.site import StatusSite
 from twisted_tcpdemo.web.access import accessFor
 
@@ -28,6 +29,7 @@ class StatusService(Companion):
         reactor: AnyReactor,
         *,
         token: bytes | None = None,
+        control: Control | None = None,
         privileged: bool | None = None,
     ) -> None:
         """
@@ -35,9 +37,10 @@ class StatusService(Companion):
         @param where: the endpoint in its user's words, for messages.
         @param endpoint: the endpoint.
         @param token: the token that requests must bear, or L{None}.
+        @param control: carries out the actions of the page; L{None} if it has none.
         @param privileged: see L{Companion}; L{None} for what the endpoint says.
         """
-        site = StatusSite(factory, reactor, token)
+        site = StatusSite(factory, reactor, token, control)
         server = cast(IStreamServerEndpoint, endpoint)
         if privileged is None:
             privileged = not getattr(endpoint, "belongsToUser", False)
@@ -52,7 +55,11 @@ class StatusService(Companion):
 
 
 def companionFor(
-    reactor: AnyReactor, factory: TCPDemoFactory, where: str, tokenFile: str | None
+    reactor: AnyReactor,
+    factory: TCPDemoFactory,
+    where: str,
+    tokenFile: str | None,
+    control: Control | None = None,
 ) -> StatusService:
     """
     Build the companion that C{--status} asks for.  Without a token it does not start on
@@ -61,6 +68,7 @@ def companionFor(
     @param factory: the server to show.
     @param where: see L{privateEndpoint<twisted_tcpdemo.web.access.privateEndpoint>}.
     @param tokenFile: the path of the file with the token, or L{None}.
+    @param control: carries out the actions of the page; L{None} if it has none.
     @raise StartError: if the endpoint or the token is unusable.
     """
     access = accessFor("status", reactor, where, tokenFile)
@@ -70,6 +78,7 @@ def companionFor(
         access.endpoint,
         reactor,
         token=access.token,
+        control=control,
         privileged=not access.isPrivate,
     )
     if access.token is None:

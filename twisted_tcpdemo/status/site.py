@@ -11,22 +11,28 @@ Text that a peer has chosen leaves as JSON, is declared as JSON, and becomes tex
 nodes only.  If markup came through all the same, the Content-Security-Policy would
 let it run nothing.
 
-The methods are GET and HEAD; no request changes anything.
+The methods are GET and HEAD; no request changes anything, but those for L{Actions}, which
+need a token of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
+from twisted_tcpdemo.monitoring.distributions import Distributions
 from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.shapes import AnyReactor
+from twisted_tcpdemo.status.actions import Actions, Control
+from twisted_tcpdemo.status.history import RANGES
 from twisted_tcpdemo.status.metrics import metricsOf
-from twisted_tcpdemo.status.query import Query, QueryError
+from twisted_tcpdemo.status.peers import ORDERS
+from twisted_tcpdemo.status.query import Query, QueryError, textOf
 from twisted_tcpdemo.status.snapshot import Snapshots
+from twisted_tcpdemo.status.tables import connectionsTable, historyTable
 from twisted_tcpdemo.values.addresses import endpointOf, isLoopback
 from twisted_tcpdemo.web.answer import JSON, Answer, Work, whole
 from twisted_tcpdemo.web.door import SideDoor
@@ -53,13 +59,19 @@ _FILES: Final = {
     b"page.js": ("page.js", b"text/javascript; charset=utf-8"),
     b"format.js": ("format.js", b"text/javascript; charset=utf-8"),
     b"plot.js": ("plot.js", b"text/javascript; charset=utf-8"),
+    b"bars.js": ("bars.js", b"text/javascript; charset=utf-8"),
+    b"panels.js": ("panels.js", b"text/javascript; charset=utf-8"),
     b"table.js": ("table.js", b"text/javascript; charset=utf-8"),
+    b"actions.js": ("actions.js", b"text/javascript; charset=utf-8"),
+    b"uplot/uPlot.iife.min.js": ("uplot/uPlot.iife.min.js", b"text/javascript; charset=utf-8"),
+    b"uplot/uPlot.min.css": ("uplot/uPlot.min.css", b"text/css; charset=utf-8"),
+    b"uplot/LICENSE": ("uplot/LICENSE", b"text/plain; charset=utf-8"),
     b"icon.svg": ("icon.svg", b"image/svg+xml"),
 }
 
 
 _WRONG_METHOD = b"The status page is read-only: GET and HEAD.\n"
-_NOT_FOUND = b"There are /, /status.json, /metrics and /healthz.\n"
+_NOT_FOUND = b"There are /, /status.json, /connections.csv, /history.csv, /metrics and /healthz.\n"
 _MISDIRECTED = (
     b"On a loopback address the status page answers only to localhost, 127.0.0.1 and [::1], so "
     b"that no web site reaches it by a name of its own. A proxy in front must set Host.\n"
@@ -77,18 +89,28 @@ class StatusSite(SideDoor):
     schemes = ("bearer", "basic")
 
     def __init__(
-        self, factory: TCPDemoFactory, reactor: AnyReactor, token: bytes | None = None
+        self,
+        factory: TCPDemoFactory,
+        reactor: AnyReactor,
+        token: bytes | None = None,
+        control: Control | None = None,
     ) -> None:
         """
         @param factory: the server to show.
         @param reactor: the source of time.
         @param token: the token that requests must bear, or L{None}.
+        @param control: carries out the actions of the page; L{None} if it has none.
         """
         super().__init__(reactor, token)
-        self.snapshots = Snapshots(factory, reactor)
         self._factory = factory
         # Now and not at the first request: the figures are measured from here on.
         self._metrics = metricsOf(factory)
+        distributions = self._metrics.distributions if self._metrics else Distributions(factory)
+        self.snapshots = Snapshots(factory, reactor, self.turns.cooperate, distributions)
+        self._actions = None if control is None else Actions(control)
+        self.snapshots.hasActions = control is not None
+        if self._actions is not None:
+            self.maxBody = self._actions.maxBody
         folder = files(__package__)
         self._files = {
             path: ((folder / name).read_bytes(), contentType)
@@ -96,15 +118,30 @@ class StatusSite(SideDoor):
         }
         self._routes: dict[bytes, Callable[[Visit], Work]] = {
             b"status.json": self._status,
+            b"connections.csv": self._connectionsTable,
+            b"history.csv": self._historyTable,
             b"metrics": self._showMetrics,
             b"healthz": self._health,
         }
 
+    def startFactory(self) -> None:
+        """
+        Begin the history.
+        """
+        self.snapshots.history.start()
+
     def stopFactory(self) -> None:
         """
-        Stop sampling for the history.
+        End the history.
         """
         self.snapshots.history.stop()
+
+    def knows(self, visit: Visit) -> bool:
+        """
+        Whether a request bears the token, of the page or of control.
+        """
+        isKnown = super().knows(visit)
+        return isKnown or (self._actions is not None and self._actions.knows(visit))
 
     def denial(self) -> Answer:
         """
@@ -121,6 +158,9 @@ class StatusSite(SideDoor):
             visit.setHeader(name, value)
         if not _meantForUs(visit):
             return whole(421, [_MISDIRECTED])
+        if self._actions is not None and self._actions.isMeantBy(visit):
+            answer = yield from self._actions.answer(visit)
+            return answer
         if visit.method not in (b"GET", b"HEAD"):
             return whole(405, [_WRONG_METHOD], headers={b"Allow": b"GET, HEAD"})
         path = unquote_to_bytes(visit.path.removeprefix(b"/"))
@@ -136,12 +176,38 @@ class StatusSite(SideDoor):
         """
         C{/status.json}: a snapshot, or 400 for a wrong query.
         """
+        arguments = visit.args or {}
+        try:
+            query = Query.fromArguments(arguments)
+            seconds = int(_oneOf(arguments, b"range", [str(known) for known in RANGES]))
+            peers = _oneOf(arguments, b"peers", ["", *ORDERS]) or None
+        except QueryError as error:
+            return whole(400, [f"{error}\n".encode()])
+        pieces = yield from self.snapshots.take(query, seconds, peers)
+        return whole(200, pieces, JSON)
+
+    def _connectionsTable(self, visit: Visit) -> Work:
+        """
+        C{/connections.csv}: the chosen connections, or 400 for a wrong query.
+        """
         try:
             query = Query.fromArguments(visit.args or {})
         except QueryError as error:
             return whole(400, [f"{error}\n".encode()])
-        pieces = yield from self.snapshots.take(query)
-        return whole(200, pieces, JSON)
+        chosen, _ = yield from query.choosing(self._factory.records)
+        return connectionsTable(chosen)
+
+    def _historyTable(self, visit: Visit) -> Work:
+        """
+        C{/history.csv}: the marks of a day, or those of a shorter range.
+        """
+        yield from ()
+        try:
+            ranges = [str(known) for known in sorted(RANGES, reverse=True)]
+            seconds = int(_oneOf(visit.args or {}, b"range", ranges))
+        except QueryError as error:
+            return whole(400, [f"{error}\n".encode()])
+        return historyTable(self.snapshots.history.points(seconds, finest=True))
 
     def _health(self, visit: Visit) -> Work:
         """
@@ -161,6 +227,19 @@ class StatusSite(SideDoor):
             return whole(404, [_NO_METRICS])
         text, contentType = yield from self._metrics.exposed(visit.header(b"accept"))
         return whole(200, [text], contentType)
+
+
+def _oneOf(arguments: Mapping[bytes, Sequence[bytes]], name: bytes, known: list[str]) -> str:
+    """
+    An argument of a request that is one of a few words; the first unless it is there.
+
+    @raise QueryError: if it is another.
+    """
+    text = textOf(arguments, name, known[0])
+    if text not in known:
+        words = ", ".join(word for word in known if word)
+        raise QueryError(f"{name.decode()} must be one of {words}")
+    return text
 
 
 def _meantForUs(request: Visit) -> bool:

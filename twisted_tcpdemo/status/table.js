@@ -31,6 +31,13 @@ class Row {
       this.element.append(cell);
       return cell;
     });
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Close";
+    const cell = document.createElement("td");
+    cell.className = "end";
+    cell.append(button);
+    this.element.append(cell);
     this.texts = [];
     this.show(connection);
   }
@@ -48,8 +55,12 @@ class Row {
 }
 
 export class Table {
-  constructor(body) {
+  // end: is called with the number of a connection whose button was pressed.
+  constructor(body, end) {
     this.body = body;
+    body.addEventListener("click", ({ target }) => {
+      if (target.tagName === "BUTTON") end(Number(target.closest("tr").dataset.id));
+    });
     this.rows = new Map();
     this.filled = false;
     this.newest = 0;

@@ -194,12 +194,12 @@ OPERATING: Final = (
                help="Log lines a second about connections; 0: no limit."),
     ),
     Option("status", takes=str,
-           help="UNIX socket or server endpoint of a read-only status page."),
+           help="UNIX socket or server endpoint of a status page."),
     Option("status-token-file", takes=str, needs=("status",),
            help="File with the token for --status; all but loopback and UNIX sockets needs one."),
     Option("control", takes=str, help="UNIX socket or server endpoint for control of the server."),
-    Option("control-token-file", takes=str, needs=("control",),
-           help="File with the token for --control; TCP needs one."),
+    Option("control-token-file", takes=str, needs=("control", "status"),
+           help="File with the token for --control, which TCP needs, and for actions on the page."),
 )
 """Options for the operator: draining, the log, the status page and control."""
 # fmt: on

@@ -149,6 +149,18 @@ def _endpoint(reactor: Any, option: str, text: str, proxy: Proxy | None = None) 
         giveUp(f"--{option} {text!r} is no endpoint: {error}")
 
 
+def _actions(reactor: Any, options: Options, factory: TCPDemoFactory) -> Any:
+    """
+    What carries out the actions of the status page; L{None} without a token for them.
+    """
+    if options["control-token-file"] is None:
+        return None
+    from twisted_tcpdemo.control.start import steeringFor
+    from twisted_tcpdemo.status.actions import Control
+
+    return Control(*steeringFor(reactor, factory, options["control-token-file"]))
+
+
 def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
     """
     The status page and control; each is imported only if it is asked for.
@@ -158,7 +170,8 @@ def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list
         from twisted_tcpdemo.status.service import companionFor as pageFor
 
         where, tokenFile = options["status"], options["status-token-file"]
-        companions.append(pageFor(reactor, factory, where, tokenFile))
+        control = _actions(reactor, options, factory)
+        companions.append(pageFor(reactor, factory, where, tokenFile, control))
     if options["control"] is not None:
         from twisted_tcpdemo.control.start import companionFor
 

@@ -4,7 +4,7 @@ request.
 
 The mode of a UNIX socket protects it, from before it listens.  Any other endpoint
 can be reached by more people than its owner thinks of, so it takes a token.  The status
-page, which changes nothing, does without one on a loopback address.
+page does without one on a loopback address: to change anything takes that of control.
 """
 
 from __future__ import annotations
