@@ -66,6 +66,7 @@ async def test_connections(tmp_path: Path) -> None:
         protocol = await control.server.protocol()
     [shown] = reply.value
     assert shown.pop("age") >= shown.pop("idle") >= 0
+    assert 0 < shown.pop("roundTripTime") < 10
     assert shown == {
         "id": protocol.connectionID,
         "peer": f"127.0.0.1:{protocol.remotePort}",

@@ -34,7 +34,7 @@ _log = Logger(namespace="tcpdemo")
 MAX_BODY = 4096
 """The most bytes of a request's body to keep."""
 
-LISTED_AT_ONCE: Final = 100
+LISTED_AT_ONCE: Final = 50
 """Connections in one piece of the list: about a millisecond."""
 
 

@@ -85,6 +85,7 @@ def statusOf(
         "closedCount": report.closedCount,
         "bytesRead": report.bytesRead,
         "bytesWritten": report.bytesWritten,
+        "bytesPending": totals.bytesPending,
         "refusedBy": dict(report.refusedBy),
         "wouldRefuseBy": wouldRefuseBy(factory.admission),
         "closedBy": {reason.value: count for reason, count in report.closedBy.items()},
@@ -164,7 +165,7 @@ def connectionOf(connection: Connection) -> dict[str, object]:
     """
     The facts of an open connection.
     """
-    counts = connection.counts
+    counts, time = connection.counts, connection.roundTripTime
     return {
         "id": connection.connectionID,
         "peer": str(endpointOf(connection.peer)),
@@ -174,4 +175,5 @@ def connectionOf(connection: Connection) -> dict[str, object]:
         "bytesRead": counts.bytesRead,
         "bytesWritten": counts.bytesWritten,
         "bytesPending": counts.bytesPending,
+        "roundTripTime": None if time is None else round(time, 6),
     }

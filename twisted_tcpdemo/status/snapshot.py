@@ -15,7 +15,6 @@ from typing import Final
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_tcpdemo.clock import steady
-from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.monitoring.distributions import Distribution, Distributions
 from twisted_tcpdemo.monitoring.snapshot import connectionOf, statusOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
@@ -74,7 +73,7 @@ class Choice:
         chosen, self.matching = yield from query.choosing(factory.records)
         self.shown = len(chosen)
         for start in range(0, len(chosen), ROWS_AT_ONCE):
-            described = map(_row, chosen[start : start + ROWS_AT_ONCE])
+            described = map(connectionOf, chosen[start : start + ROWS_AT_ONCE])
             self.rows.append((b"," if start else b"") + b",".join(map(encoded, described)))
             yield
         self.isMade = True
@@ -128,7 +127,6 @@ class Snapshots:
         status = {
             **statusOf(self.factory, time.time(), uptime, choice.totals),
             "actions": self.hasActions,
-            "bytesPending": choice.totals.bytesPending,
             "highest": self.history.highest,
             "durations": _shown(self._distributions.durations),
             "roundTripTimes": _shown(self._distributions.recentRoundTripTimes()),
@@ -162,9 +160,3 @@ class Snapshots:
 
 def _shown(distribution: Distribution) -> dict[str, object]:
     return {"bounds": distribution.bounds, "counts": distribution.counts}
-
-
-def _row(connection: Connection) -> dict[str, object]:
-    time = connection.roundTripTime
-    shown = None if time is None else round(time, 6)
-    return {**connectionOf(connection), "roundTripTime": shown}

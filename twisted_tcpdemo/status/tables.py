@@ -38,8 +38,7 @@ def connectionsTable(connections: list[Connection]) -> Answer:
     """
     Connections, a row each.
     """
-    described = ({**connectionOf(c), "roundTripTime": c.roundTripTime} for c in connections)
-    rows = ([facts[name] for name in CONNECTION] for facts in described)
+    rows = ([facts[name] for name in CONNECTION] for facts in map(connectionOf, connections))
     return _table("connections", CONNECTION, rows)
 
 
