@@ -4,10 +4,16 @@ The arguments of the command line client.
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 
+from tests.support.places import DOCS
 from twisted_tcpdemo.cli import main
+from twisted_tcpdemo.cli.arguments import parser
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
+
+COMMANDS = ("connect", "status", "control")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,8 @@ from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
         "status http://x:99999",
         "status http://user@x",
         "status http://x/\u20ac",
+        "status /x --sort nothing",
+        "control /x limit --sort id",
         "status /x --interval 0",
         "status /x --token-file /nowhere/at/all",
         "control /x",
@@ -89,7 +97,7 @@ def test_whereTo(where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> N
     assert hint in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", [[], ["connect"], ["status"], ["control"]])
+@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])
 def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """
     --help tells every exit status, and has examples.
@@ -100,3 +108,31 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert all(f"{status.value:>3}  {meaning}" in shown for status, meaning in MEANINGS.items())
     assert not command or f"tcpdemo {command[0]} " in shown.partition("examples:")[2]
+
+
+def test_pageOfTheDocumentation() -> None:
+    """
+    The page on the client explains every command and every option.
+    """
+    page = (DOCS / "client-cli.md").read_text()
+    for name, command in parser().commands().items():
+        assert f"\n## {name}\n" in page
+        section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        parsers = [command, *command.commands().values()]
+        options = {o for p in parsers for a in p.arguments for o in a.option_strings}
+        common = {"-h", "--help", "-q", "-v", "-c", "-r", "-s", "-m", "-d", "-n", "-w", "-a", "-k"}
+        for option in options - common:
+            assert f"`{option}" in section, f"{name} {option}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_examples(name: str) -> None:
+    """
+    The examples of a command can be parsed.
+    """
+    command = parser().commands()[name]
+    examples = (command.epilog or "").partition("exit status:")[0].splitlines()[1:]
+    assert len(examples) >= 3
+    for line in filter(None, examples):
+        words = shlex.split(line.rpartition("tcpdemo ")[2].partition(" <")[0].partition(" >")[0])
+        assert parser().parse_args(words).command == name

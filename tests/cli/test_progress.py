@@ -36,4 +36,4 @@ async def test_progress(tmp_path: Path) -> None:
     assert status == Outcome.DONE
     assert "1.0 MB sent (" in shown
     assert "100 % of the input" in shown
-    assert "\r\x1b[Ktcpdemo: 127.0.0.1:" in shown
+    assert "\x1b[2Ktcpdemo: 127.0.0.1:" in shown

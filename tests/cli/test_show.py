@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +26,13 @@ from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.show import statusFrom
 from twisted_tcpdemo.cli.web import Client
 from twisted_tcpdemo.twistd.programs import Echo
+
+
+def withoutStyle(text: str) -> str:
+    """
+    Text without the sequences for colours and the cursor.
+    """
+    return re.sub(r"\x1b\[[?0-9;]*[mhl]", "", text)
 
 
 async def test_statusOfADryRun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,7 +68,7 @@ async def test_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "connections  1 of 1, refuse beyond\n" in shown
     assert "refused      1 (maxConnections: 1)\nclosed" in shown
     assert shown.splitlines()[-2].split() == [
-        *("id", "peer", "host", "age", "idle", "read", "written", "pending")
+        *("id", "peer", "host", "age", "idle", "read", "written", "pending", "rtt")
     ]
     assert "2.0 kB   2.0 kB      0 B" in shown
 
@@ -106,7 +114,7 @@ async def test_statusOnATerminal() -> None:
             via = f'LINES=24 "$@" > {os.ttyname(theirs)}'
             async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
                 status, _, err = await ended(child)
-        lines = os.read(ours, 65536).decode().splitlines()
+        lines = withoutStyle(os.read(ours, 65536).decode()).splitlines()
     finally:
         os.close(ours)
         os.close(theirs)
@@ -141,7 +149,7 @@ async def test_watchOnATerminal(tmp_path: Path) -> None:
             watching = ("status", tmp_path / "control", "--watch", "--interval", "0.05")
             async with client(*watching, via=via) as child:
                 shown = b""
-                while shown.count(b"\x1b[H") < 3:
+                while shown.count(b"\x1b[1A") < 3 * 10:  # up, over the lines before
                     shown += await deferToThread(os.read, ours, 65536)
                 child.signal(signal.SIGINT)
                 status, _, err = await ended(child)
@@ -152,9 +160,9 @@ async def test_watchOnATerminal(tmp_path: Path) -> None:
         os.close(ours)
         os.close(theirs)
     assert (status, err) == (Outcome.INTERRUPTED, "")
-    assert b"state        accepting" in shown
-    assert b"\x1b[K" in shown
-    assert shown.endswith(b"\n")
+    assert "state        accepting" in withoutStyle(shown.decode())
+    assert b"\x1b[2K" in shown
+    assert withoutStyle(shown.decode()).endswith("\n")
 
 
 def test_hostileServer(capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,3 +199,72 @@ def test_statusPage() -> None:
     for path in ("", "/", "/status.json", "/below/status.json"):
         with answering(response({"connectionCount": 3})) as url:
             assert statusFrom(Client(url + path, 5, None)) == {"connectionCount": 3}
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        ((), [5, 4, 3, 2, 1]),
+        (("--reverse",), [1, 2, 3, 4, 5]),
+        (("--sort", "read"), [3, 5, 1, 4, 2]),
+        (("--sort", "read", "-r"), [2, 4, 1, 5, 3]),
+        (("--sort", "age"), [1, 2, 3, 4, 5]),
+        (("--filter", "127.0.0."), [5, 4, 3, 2, 1]),
+        (("--filter", "peer:127.0.0.1"), [5, 4, 3, 2, 1]),
+        (("--filter", "peer:127.0.0."), []),
+        (("--filter", "192.0.2."), []),
+    ],
+)
+async def test_sameOrder(
+    options: tuple[str, ...],
+    shown: list[int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    Order, filter, columns and rows are the same from the status page and from control.
+    """
+    factory = TCPDemoFactory(Echo)
+    async with controlled(tmp_path, factory) as control, showing(factory) as port:
+        numbers = []
+        for size in (300, 100, 500, 200, 400):
+            peer = await control.server.connect()
+            peer.transport.write(bytes(size))
+            await peer.whenReceived(size)
+            numbers.append(factory.connections[-1].connectionID)
+        pages = []
+        for server in (f"http://127.0.0.1:{port}", tmp_path / "control"):
+            assert await command("status", server, "--json", *options) == Outcome.DONE
+            rows = json.loads(capsys.readouterr().out)["connections"]
+            assert [row["id"] for row in rows] == [numbers[n - 1] for n in shown]
+            assert await command("status", server, *options) == Outcome.DONE
+            lines = capsys.readouterr().out.splitlines()
+            pages.append([line.split()[:3] for line in lines if "process" not in line])
+        assert await command("control", tmp_path / "control", "connections", *options) == 0
+        table = [line.split()[:3] for line in capsys.readouterr().out.splitlines()]
+    assert pages[0] == pages[1]
+    assert pages[0][-len(table) :] == table
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+async def test_narrowTerminal(columns: int) -> None:
+    """
+    On a narrow terminal no line of the table is wider than that, and colours are only for
+    a terminal that wants them.
+    """
+    factory = TCPDemoFactory(Echo)
+    connected(factory, 3)
+    for colour in ("", "NO_COLOR=1"):
+        ours, theirs = os.openpty()
+        try:
+            async with showing(factory) as port:
+                via = f'{colour} TERM=xterm COLUMNS={columns} LINES=30 "$@" > {os.ttyname(theirs)}'
+                async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
+                    status, _, _ = await ended(child)
+            shown = os.read(ours, 65536).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        assert status == Outcome.DONE
+        assert all(len(line) <= columns for line in withoutStyle(shown).splitlines())
+        assert bool(re.search(r"\x1b\[3\dm", shown)) is (not colour)

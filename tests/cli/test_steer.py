@@ -4,7 +4,9 @@ C{tcpdemo control}.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +41,7 @@ async def test_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert await told("suspend") == "suspended, 2 connected"
         assert await told("resume") == "accepting, 2 connected"
         table = (await told("connections")).splitlines()
-        assert [line.split()[0] for line in table] == ["id", str(first), str(second)]
+        assert [line.split()[0] for line in table] == ["id", str(second), str(first)]
         assert await told("close", first) == f"connection {first}: closing"
         await peers[0].whenEnded()
         assert await told("abort", second) == f"connection {second}: aborted"
@@ -50,6 +52,27 @@ async def test_control(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         assert await command("control", path, "resume") == Outcome.FAILED
         assert "does not listen any more" in capsys.readouterr().err
         assert await told("drain", 0)
+
+
+async def test_controlForPrograms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    With --json every verb prints what the server has said.
+    """
+    async with controlled(tmp_path) as control:
+        await control.server.connect()
+        number = (await control.server.protocol()).connectionID
+
+        async def told(*arguments: object) -> Any:
+            assert await command("control", tmp_path / "control", *arguments, "--json") == 0
+            return json.loads(capsys.readouterr().out)
+
+        assert (await told("limit", 9))["maxConnections"] == 9
+        assert (await told("overflow", "wait"))["overflow"] == "wait"
+        assert (await told("suspend"))["state"] == "suspended"
+        assert (await told("resume"))["state"] == "accepting"
+        assert [row["id"] for row in await told("connections")] == [number]
+        assert await told("abort", number) == {"id": number, "state": "aborted"}
+        assert (await told("drain", 0))["state"] in {"draining", "stopped"}
 
 
 async def test_controlWithToken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,47 +9,15 @@ from typing import Any
 import pytest
 
 from tests.support.cli import HOSTILE
-from twisted_tcpdemo.cli.table import connections, count, duration, limit, size, summary
+from twisted_tcpdemo.cli.display import Part, Table
+from twisted_tcpdemo.cli.table import connections, limit, summary
 
 
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (999_400, "999.4 kB"),
-        (999_999, "1.0 MB"),
-        (12_345_678_901, "12.3 GB"),
-        (None, "-"),
-        (10**40, "-"),
-    ],
-)
-def test_size(value: object, shown: str) -> None:
+def lines(*parts: Part) -> list[str]:
     """
-    Bytes are shown with about three digits.
+    Parts as plain text.
     """
-    assert size(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0, "0.0s"),
-        (59.9, "59.9s"),
-        (125, "2m05s"),
-        (12_000, "3h20m"),
-        (352_800, "4d02h"),
-        ("x", "-"),
-        (-1, "-"),
-        (float("nan"), "-"),
-    ],
-)
-def test_duration(value: object, shown: str) -> None:
-    """
-    Times are shown with their two largest units.
-    """
-    assert duration(value) == shown
+    return [line for p in parts for line in (p.lines() if isinstance(p, Table) else [p])]
 
 
 def test_rates() -> None:
@@ -58,11 +26,10 @@ def test_rates() -> None:
     """
     before = {"time": 10, "acceptedCount": 5, "bytesRead": 0}
     now = {"time": 12, "acceptedCount": 10, "bytesRead": 5000, "connectionCount": 1}
-    lines = summary(now, before)
-    assert "accepted     10 (2.5/s)" in lines
-    assert "read         5.0 kB (2.5 kB/s)" in lines
-    assert "accepted     5" in summary(before, now)
-    assert count(1234567) == "1,234,567"
+    shown = lines(summary(now, before))
+    assert "accepted     10 (2.5/s)" in shown
+    assert "read         5.0 kB (2.5 kB/s)" in shown
+    assert "accepted     5" in lines(summary(before, now))
 
 
 @pytest.mark.parametrize(
@@ -83,8 +50,8 @@ def test_limit(status: dict[str, Any], shown: str) -> None:
     only the limit that was set.
     """
     assert limit(status) == shown
-    assert f"connections  3 of {shown.removeprefix('limit ')}, wait beyond" in summary(
-        {**status, "connectionCount": 3, "overflow": "wait"}
+    assert f"connections  3 of {shown.removeprefix('limit ')}, wait beyond" in lines(
+        summary({**status, "connectionCount": 3, "overflow": "wait"})
     )
 
 
@@ -93,11 +60,11 @@ def test_manyConnections() -> None:
     A table that does not fit counts the connections left out.
     """
     values = [{"id": n, "peer": "x"} for n in range(1000)]
-    assert len(connections(values)) == 1001
-    lines = connections(values, 10)
-    assert len(lines) == 10
-    assert lines[-1] == "... and 992 more (--all)"
-    assert connections([]) == connections(None) == ["no connections"]
+    assert len(lines(*connections(values))) == 1001
+    shown = lines(*connections(values, (80, 10)))
+    assert len(shown) == 10
+    assert shown[-1] == "... and 992 more (--all)"
+    assert connections([]) == ["no connections"]
 
 
 def test_connectionsNotTold() -> None:
@@ -106,8 +73,34 @@ def test_connectionsNotTold() -> None:
     is recommended only where it helps.
     """
     values = [{"id": n, "peer": "x"} for n in range(20)]
-    assert connections(values, 10, 339)[-1] == "... and 331 more (--all)"
-    assert connections(values, 100, 339)[-1] == "... and 319 more (--all)"
-    assert connections(values, None, 339)[-1] == "... and 319 more (control lists all)"
-    assert connections(values, None, 20) == connections(values)
-    assert connections(values, None, HOSTILE) == connections(values)
+    assert connections(values, (80, 10), 339)[-1] == "... and 331 more (--all)"
+    assert connections(values, (80, 100), 339)[-1] == "... and 319 more (--all)"
+    assert connections(values, (80, None), 339)[-1] == "... and 319 more (control lists all)"
+    assert connections(values, (80, None), 20) == connections(values)
+    assert connections(values, (80, None), HOSTILE) == connections(values)
+
+
+FULL = {
+    "id": 7, "peer": "192.0.2.100:54321", "host": "192.0.2.1:18001", "age": 60, "idle": 1,
+    "bytesRead": 5000, "bytesWritten": 5000, "bytesPending": 0, "roundTripTime": 0.02,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("width", "heads"),
+    [
+        (120, ["id", "peer", "host", "age", "idle", "read", "written", "pending", "rtt"]),
+        (68, ["id", "peer", "age", "idle", "read", "written", "rtt"]),
+        (50, ["id", "peer", "age", "read", "written"]),
+        (38, ["id", "peer", "read", "written"]),
+        (10, ["id", "peer"]),
+    ],
+)
+def test_columnsThatFit(width: int, heads: list[str]) -> None:
+    """
+    On a narrow terminal the columns that say least are left out, and no line is wider.
+    """
+    [table] = connections([FULL], (width, None))
+    assert isinstance(table, Table)
+    assert list(table.heads) == heads
+    assert all(len(line) <= max(width, 21) for line in table.lines())

@@ -20,6 +20,8 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.cli.arguments import parser
+from twisted_tcpdemo.cli.columns import COLUMNS, Choice
+from twisted_tcpdemo.cli.display import Table
 from twisted_tcpdemo.cli.outcome import CommandError
 from twisted_tcpdemo.cli.table import connections, summary
 from twisted_tcpdemo.cli.web import Answer
@@ -165,8 +167,12 @@ def answer(data: bytes) -> None:
     told = Answer(500, data)
     lines = [told.error]
     if isinstance(told.value, dict):
-        lines += summary(told.value, told.value)
-        lines += connections(told.value.get("connections"), 20, told.value.get("filtered"))
+        lines += summary(told.value, told.value).lines()
+        found = told.value.get("connections")
+        for column in COLUMNS:
+            chosen = Choice(column.name, filter="1").of(found if isinstance(found, list) else [])
+            for part in connections(chosen, (80, 20), told.value.get("filtered")):
+                lines += part.lines() if isinstance(part, Table) else [part]
     assert all(map(_isSafe, lines)), lines
 
 

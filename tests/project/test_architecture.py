@@ -86,6 +86,9 @@ ELSEWHERE = {
     "status.metrics": "status/test_site.py",
     "status.tables": "status/test_site.py",
     "web.answer": "web/test_visit.py",
+    # These show only in a whole command line.
+    "cli.serverarguments": "cli/test_arguments.py",
+    "cli.socketarguments": "cli/test_arguments.py",
 }
 """Modules without a file of tests of the same name, and the file that has their
 tests."""

@@ -1,5 +1,6 @@
 """
-The command line client, C{tcpdemo}: connect, show a status, control a server.
+The command line client, C{tcpdemo}: connect, show its
+status, control it.
 
 It may import client, and all below.  Its commands for a server reach it over HTTP.
 """

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _fillStandardFiles()
     try:
-        options = parser().parse_args(arguments)
+        options = parser().parse_args(sys.argv[1:] if arguments is None else arguments)
         try:
             status = _run(options)
         finally:

@@ -11,12 +11,12 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from twisted_tcpdemo.cli.table import duration, size
+from twisted_tcpdemo.cli.display import displayOn
+from twisted_tcpdemo.cli.words import duration, size
 from twisted_tcpdemo.clock import steady
 
-ON_TERMINAL, IN_FILE = 0.5, 5.0
-"""Seconds between two lines: on a terminal, where each line replaces the last,
-and elsewhere."""
+REPLACED, ADDED = 0.5, 5.0
+"""Seconds between two lines: where each replaces the last, and elsewhere."""
 
 
 class Transfer(Protocol):
@@ -64,7 +64,7 @@ class Progress:
         @param reactor: the source of time.
         """
         self._transfer = transfer
-        self._onTerminal = sys.stderr.isatty()
+        self._display = displayOn(sys.stderr)
         self._clock = steady(reactor)
         self._last = (self._clock.seconds(), 0, 0)
         self._loop = LoopingCall(self._tell)
@@ -75,20 +75,20 @@ class Progress:
         Begin.  The first line comes after one interval.
         """
         self._last = (self._clock.seconds(), 0, 0)
-        self._loop.start(ON_TERMINAL if self._onTerminal else IN_FILE, now=False)
+        self._loop.start(REPLACED if self._display.replaces else ADDED, now=False)
 
     def stop(self) -> None:
         """
-        Stop, and clear the line of a terminal.
+        Stop, and clear a line that others have replaced.
         """
         if self._loop.running:
             self._loop.stop()
-            if self._onTerminal:
-                _write("\r\x1b[K")
+            with suppress(OSError):
+                self._display.close(keep=False)
 
     def _tell(self) -> None:
-        line = self.line()
-        _write(f"\r{line}\x1b[K" if self._onTerminal else f"{line}\n")
+        with suppress(OSError):
+            self._display.update([self.line()])
 
     def line(self) -> str:
         """
@@ -110,9 +110,3 @@ class Progress:
             if outRate and total > sent:
                 line += f", {duration((total - sent) / outRate)} left"
         return line
-
-
-def _write(text: str) -> None:
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()

@@ -4,11 +4,16 @@ C{tcpdemo control}.
 
 from __future__ import annotations
 
+import json
+import sys
 from argparse import Namespace
 
+from twisted_tcpdemo.cli.columns import Choice
+from twisted_tcpdemo.cli.display import Part, displayOn
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.cli.table import connections, count, limit, text
+from twisted_tcpdemo.cli.table import connections, limit
 from twisted_tcpdemo.cli.web import Client
+from twisted_tcpdemo.cli.words import count, text
 
 
 def steer(options: Namespace) -> int:
@@ -20,7 +25,16 @@ def steer(options: Namespace) -> int:
     answer = client.ask(method, path, body)
     if answer.status >= 300:
         raise CommandError(Outcome.FAILED, f"the server says: {answer.error}")
-    print("\n".join(_told(answer.value)))
+    value = answer.value
+    if isinstance(value, list) and options.verb == "connections":
+        value = Choice(options.sort, options.reverse, options.filter).of(value)
+    display = displayOn(sys.stdout)
+    size = display.size()
+    told = _told(value, size and size[0])
+    if options.json:
+        print(json.dumps(value))
+    else:
+        display.show(told)
     return Outcome.DONE
 
 
@@ -46,12 +60,12 @@ def requestFor(options: Namespace) -> tuple[str, str, dict[str, object] | None]:
             return ("GET", shows[verb], None) if verb in shows else ("POST", f"/{verb}", None)
 
 
-def _told(value: object) -> list[str]:
+def _told(value: object, width: int | None) -> list[Part]:
     """
-    The lines that show an answer.
+    What shows an answer.
     """
     if isinstance(value, list):
-        return connections(value)
+        return connections([row for row in value if isinstance(row, dict)], (width, None))
     if not isinstance(value, dict):
         raise CommandError(Outcome.FAILED, "the server answers, but not in the language of control")
     if "id" in value:

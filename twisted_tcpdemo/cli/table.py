@@ -1,5 +1,5 @@
 """
-Status and connections as text for a terminal.
+Status and connections as tables.
 
 All text of a server is made safe first: a hostile peer may have chosen it, or the
 server may be hostile itself.
@@ -9,66 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from twisted_tcpdemo.values.text import printable
+from twisted_tcpdemo.cli.columns import COLUMNS, Column, Row
+from twisted_tcpdemo.cli.display import Part, Table, styled
+from twisted_tcpdemo.cli.words import count, duration, numberIn, size, text
 
-_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+STYLES = {
+    "accepting": "green",
+    "suspended": "yellow",
+    "waiting": "yellow",
+    "draining": "yellow",
+    "stopped": "red",
+}
+"""How the states of a server look."""
 
-COLUMNS = ("id", "peer", "host", "age", "idle", "read", "written", "pending", "rtt")
-
-
-def size(value: object) -> str:
-    """
-    A number of bytes in words: C{12.3 MB}.
-    """
-    number = _number(value)
-    if number is None:
-        return "-"
-    unit = 0
-    while abs(number) >= 999.5 and unit < len(_UNITS) - 1:
-        number /= 1000
-        unit += 1
-    return f"{number:.0f} B" if not unit else f"{number:.1f} {_UNITS[unit]}"
-
-
-def duration(value: object) -> str:
-    """
-    A duration in words: C{0.3s}, C{2m05s}, C{3h20m}, C{4d02h}.
-    """
-    seconds = _number(value)
-    if seconds is None or not 0 <= seconds < 1e12:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}m{rest:02}s"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours}h{minutes:02}m"
-    return f"{hours // 24}d{hours % 24:02}h"
-
-
-def count(value: object) -> str:
-    """
-    A whole number, in groups of three digits.
-    """
-    if value is None:
-        return "none"
-    number = _number(value)
-    return text(value) if number is None else f"{number:,.0f}"
-
-
-def text(value: object) -> str:
-    """
-    Any other value in words, safe and not too long.
-    """
-    return "-" if value is None else printable(str(value), 120)
-
-
-def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e30:
-        return None
-    return float(value)
+GAP = 2
+"""Columns of a terminal between two cells."""
 
 
 def limit(status: Mapping[str, object]) -> str:
@@ -82,16 +37,16 @@ def limit(status: Mapping[str, object]) -> str:
     return f"limit {count(holds)}{'' if holds == given else ' (descriptors)'}"
 
 
-def summary(status: Mapping[str, object], before: Mapping[str, object] | None = None) -> list[str]:
+def summary(status: Mapping[str, object], before: Mapping[str, object] | None = None) -> Table:
     """
-    The counters, one a line.
+    The counters, one a row.
 
     @param before: an earlier status, for rates.
     """
     get = status.get
     where = ", ".join(map(_listener, _list(get("listeners")))) or "nowhere"
     rows = [
-        ("state", f"{text(get('state'))}, listening on {where}"),
+        ("state", styled(f"{text(get('state'))}, listening on {where}", _styleOf(get("state")))),
         ("process", f"{text(get('pid'))}, up {duration(get('uptime'))}"),
         (
             "connections",
@@ -108,7 +63,11 @@ def summary(status: Mapping[str, object], before: Mapping[str, object] | None = 
         rows.insert(5, ("would refuse", _sum(dryRun) + _parts(dryRun)))
     if "bytesPending" in status:
         rows.append(("pending", size(get("bytesPending"))))
-    return [f"{name:<12} {value}" for name, value in rows]
+    return Table([[styled(f"{name:<12}", "bold"), value] for name, value in rows], gap=1)
+
+
+def _styleOf(state: object) -> str:
+    return STYLES.get(state, "") if isinstance(state, str) else ""
 
 
 def _listener(value: object) -> str:
@@ -127,66 +86,82 @@ def _parts(by: object) -> str:
 
 
 def _sum(by: object) -> str:
-    return count(sum(_number(n) or 0 for n in by.values()) if isinstance(by, dict) else by)
+    return count(sum(numberIn(n) or 0 for n in by.values()) if isinstance(by, dict) else by)
 
 
 def _rate(status: Mapping[str, object], before: Mapping[str, object] | None, name: str) -> str:
     if before is None:
         return ""
-    now, then = _number(status.get(name)), _number(before.get(name))
-    end, start = _number(status.get("time")), _number(before.get("time"))
+    now, then = numberIn(status.get(name)), numberIn(before.get(name))
+    end, start = numberIn(status.get("time")), numberIn(before.get("time"))
     if now is None or then is None or end is None or start is None or end <= start or now < then:
         return ""
     perSecond = (now - then) / (end - start)
     return f" ({size(perSecond) if name.startswith('bytes') else f'{perSecond:,.1f}'}/s)"
 
 
-def connections(values: object, room: int | None = None, matching: object = None) -> list[str]:
+def connections(
+    rows: Sequence[Row],
+    space: tuple[int | None, int | None] = (None, None),
+    matching: object = None,
+) -> list[Part]:
     """
-    A table of connections, one a line.
+    A table of connections, and how many it leaves out.
 
-    @param room: the most lines of the table; L{None} for no limit.
-    @param matching: the number of all connections, where C{values} may hold fewer.
+    @param space: the columns and lines of the terminal that it may fill; L{None} for
+        no limit.
+    @param matching: the number of all connections, where C{rows} may hold fewer.
     """
-    rows = [_row(value) for value in _list(values) if isinstance(value, dict)]
-    total = max(len(rows), int(_number(matching) or 0))
-    if room is not None and total + 1 > room:
-        rows = rows[: max(0, room - 2)]
+    total = max(len(rows), int(numberIn(matching) or 0))
     if not total:
         return ["no connections"]
-    used = [i for i in range(len(COLUMNS)) if any(row[i] != "-" for row in rows) or i < 2]
-    widths = {i: max(len(COLUMNS[i]), *(len(row[i]) for row in rows), 0) for i in used}
-    lines = [_aligned([COLUMNS[i] for i in used], used, widths)]
-    lines += [_aligned([row[i] for i in used], used, widths) for row in rows]
-    if len(rows) < total:
-        how = "control lists all" if room is None else "--all"
-        lines.append(f"... and {total - len(rows):,} more ({how})")
-    return lines
+    width, room = space
+    shown = rows
+    if room is not None and total + 1 > room:
+        shown = rows[: max(0, room - 2)]
+    table = _fitting([[_cell(c, row) for c in COLUMNS] for row in shown], width)
+    if len(shown) == total:
+        return [table]
+    how = "control lists all" if room is None else "--all"
+    return [table, styled(f"... and {total - len(shown):,} more ({how})", "dim")]
 
 
-def _row(value: Mapping[str, object]) -> list[str]:
-    get = value.get
-    trip = _number(get("roundTripTime"))
-    return [
-        text(get("id")),
-        text(get("peer")),
-        text(get("host")),
-        duration(get("age")),
-        duration(get("idle")),
-        size(get("bytesRead")),
-        size(get("bytesWritten")),
-        size(get("bytesPending")),
-        "-" if trip is None else f"{trip * 1000:.1f} ms",
+def _fitting(cells: list[list[str]], width: int | None) -> Table:
+    """
+    A table with the columns that have values and fit.
+    """
+    used = [
+        number
+        for number, column in enumerate(COLUMNS)
+        if column.rank == 0 or any(row[number] != "-" for row in cells)
     ]
+    widths = {n: max(len(COLUMNS[n].name), *(len(row[n]) for row in cells), 0) for n in used}
+
+    def ranked(number: int) -> tuple[int, int]:
+        return COLUMNS[number].rank, number
+
+    while width is not None and sum(widths[n] + GAP for n in used) - GAP > width:
+        least = max(used, key=ranked)
+        if COLUMNS[least].rank == 0:
+            break
+        used.remove(least)
+    heads = [COLUMNS[n].name for n in used]
+    left = frozenset(i for i, head in enumerate(heads) if head in ("peer", "host"))
+    return Table([[row[n] for n in used] for row in cells], heads, left)
 
 
-def _aligned(cells: Sequence[str], used: Sequence[int], widths: Mapping[int, int]) -> str:
-    """
-    Text to the left, numbers to the right.
-    """
-    pairs = zip(cells, used, strict=True)
-    parts = [f"{c:<{widths[i]}}" if i in (1, 2) else f"{c:>{widths[i]}}" for c, i in pairs]
-    return "  ".join(parts).rstrip()
+def _cell(column: Column, row: Row) -> str:
+    value = row.get(column.field)
+    match column.name:
+        case "age" | "idle":
+            return duration(value)
+        case "read" | "written" | "pending":
+            return size(value)
+        case "rtt":
+            trip = numberIn(value)
+            return "-" if trip is None else f"{trip * 1000:.1f} ms"
+        case _:
+            return text(value)
 
 
 def _list(value: object) -> list[object]:

@@ -1,0 +1,78 @@
+"""
+The kinds of values on the command line: from a word to a value, or an error that says
+what the word must be.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from twisted_tcpdemo.values.checks import number
+
+N = TypeVar("N", int, float)
+
+
+class Commands(Protocol):
+    """
+    The result of C{add_subparsers}; its class has no public name.
+    """
+
+    def add_parser(
+        self, name: str, *, help: str, description: str, epilog: str
+    ) -> argparse.ArgumentParser:
+        """
+        Add a command.
+        """
+
+
+def _value(text: str, kind: Callable[[str], N], low: float, high: float, what: str) -> N:
+    try:
+        value = kind(text)
+        number("it", value, low, high)
+    except ValueError:
+        raise _wrong(text, what) from None
+    return value
+
+
+def _wrong(text: str, what: str) -> argparse.ArgumentTypeError:
+    # The text is of our own: argparse puts the argument's name before it.
+    return argparse.ArgumentTypeError(f"it must be {what}, not {text!r}")
+
+
+def port(text: str) -> int:
+    """
+    A port to connect to.
+    """
+    return _value(text, int, 1, 65535, "a port, 1 to 65535")
+
+
+def seconds(text: str) -> float:
+    """
+    A time, or none.
+    """
+    return _value(text, float, 0, 10**9, "a number of seconds, 0 or more")
+
+
+def interval(text: str) -> float:
+    """
+    A time that passes.
+    """
+    return _value(text, float, 0.05, 10**6, "a number of seconds, 0.05 or more")
+
+
+def identity(text: str) -> int:
+    """
+    The number of a connection.
+    """
+    return _value(text, int, 1, 2**63, "the number of a connection")
+
+
+def limit(text: str) -> int | None:
+    """
+    A limit of connections, or none.
+    """
+    if text == "none":
+        return None
+    return _value(text, int, 0, 2**31 - 1, "none or a whole number, 0 or more")
