@@ -4,32 +4,33 @@ C{tcpdemo connect}: the places it connects to, and the failures.
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import struct
 from pathlib import Path
-from socket import gaierror
+from typing import Any
 
 import pytest
-from twisted.internet.defer import CancelledError
-from twisted.internet.error import (
-    ConnectError,
-    ConnectionLost,
-    ConnectionRefusedError,
-    DNSLookupError,
-    NoRouteError,
-    TCPTimedOutError,
-)
 
 from tests.support.certificates import pemFile
 from tests.support.cli import Greeter, accepted, client, ended, rawServer
 from tests.support.peers import serving
-from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.cli.connect import explained
+from tests.support.proxied import behind
+from tests.support.secure import serverOf
+from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.outcome import Outcome
-from twisted_tcpdemo.client.failures import failed
-from twisted_tcpdemo.errors import NoAddressError
 from twisted_tcpdemo.twistd.programs import Echo
+
+
+def theReactor() -> Any:
+    """
+    The installed reactor.
+    """
+    from twisted.internet import reactor
+
+    return reactor
 
 
 @pytest.mark.deadline(30)
@@ -139,62 +140,6 @@ async def test_interruptedWhileConnecting() -> None:
     assert (status, out, err) == (Outcome.INTERRUPTED, "", "")
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [
-        (ConnectionRefusedError(111), Outcome.REFUSED),
-        (ConnectError(2), Outcome.REFUSED),
-        (TCPTimedOutError(), Outcome.TIMED_OUT),
-        (CancelledError(), Outcome.TIMED_OUT),
-        (DNSLookupError(), Outcome.NO_SUCH_NAME),
-        (DNSLookupError("odd \x1b"), Outcome.NO_SUCH_NAME),
-        (NoAddressError("example.test", "odd \x1b"), Outcome.NO_SUCH_NAME),
-        (NoRouteError(), Outcome.UNREACHABLE),
-        (ConnectError(101), Outcome.UNREACHABLE),
-        (ConnectionLost(), Outcome.RESET),
-        (ConnectError(13), Outcome.FAILED),
-        (ValueError("odd \x1b"), Outcome.FAILED),
-        (ValueError(), Outcome.FAILED),
-    ],
-)
-def test_explained(error: BaseException, outcome: Outcome) -> None:
-    """
-    Each failure to connect has its status, and words that are safe to print.
-    """
-    found, why = explained(error)
-    assert found == outcome
-    assert why and why.isprintable()
-
-
-def test_untrusted() -> None:
-    """
-    An untrusted certificate has its own status.
-    """
-    from OpenSSL.SSL import Error
-
-    assert explained(Error([("SSL", "", "certificate verify failed")]))[0] == Outcome.TLS_FAILED
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (NoAddressError("x.test", "temporary failure in name resolution"),
-         "temporary failure in name resolution"),
-        (NoAddressError("x.test"), "no address was found for x.test"),
-        (NoAddressError("x.test", family="IPv6"), "no IPv6 address was found for x.test"),
-        (DNSLookupError("nothing known"), "nothing known"),
-        (DNSLookupError(), "the name has no address"),
-        (failed("[::1%nope]:80", gaierror(-2, "Name or service not known")),
-         "connection to [::1%nope]:80 failed: there is no network interface of this name"),
-    ],
-)  # fmt: skip
-def test_resolversWords(error: BaseException, words: str) -> None:
-    """
-    What the resolver said of a name is told.
-    """
-    assert explained(error)[1] == words
-
-
 @pytest.mark.deadline(30)
 async def test_noName() -> None:
     """
@@ -208,3 +153,189 @@ async def test_noName() -> None:
     words = words[:1].lower() + words[1:]
     expected = f"tcpdemo: cannot connect to name.invalid:80: {words}\n"
     assert (status, out, err) == (Outcome.NO_SUCH_NAME, "", expected)
+
+
+class Whom(TCPDemoProtocol):
+    """
+    Tells the client who it is, and ends with it.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Tell it.
+        """
+        self.write(f"{self.remoteAddress} {self.proxied is not None}\n")
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize(
+    ("options", "source"),
+    [
+        (("-4",), "127.0.0.1"),
+        (("--source", "127.0.0.9"), "127.0.0.9"),
+        (("-4", "--source", "127.0.0.9"), "127.0.0.9"),
+    ],
+)
+async def test_source(options: tuple[str, ...], source: str) -> None:
+    """
+    The client connects by the family, and from the address, that it is given.
+    """
+    async with serving(TCPDemoFactory(Whom)) as server:
+        command = ("connect", *options, "localhost", server.port)
+        async with client(*command, via='"$@" < /dev/null') as child:
+            status, out, _ = await ended(child)
+    assert (status, out) == (Outcome.DONE, f"{source} False\n")
+
+
+@pytest.mark.deadline(30)
+async def test_sourcePort() -> None:
+    """
+    The client connects from a port that it is given.
+    """
+    with rawServer() as (_, free):
+        pass
+    async with serving(TCPDemoFactory(Greeter)) as server:
+        command = ("connect", "--source", f"127.0.0.1:{free}", "127.0.0.1", server.port)
+        async with client(*command, via='"$@" < /dev/null') as child:
+            status, _, err = await ended(child)
+    assert (status, err.startswith(f"tcpdemo: 127.0.0.1:{free} to ")) == (Outcome.DONE, True)
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("options", [(), ("--proxy-client", "192.0.2.7"), ("--tls",)])
+async def test_proxyProtocol(options: tuple[str, ...]) -> None:
+    """
+    A listener behind a proxy sees the client that the header names, under TLS too.
+    """
+    tls = serverOf("standard") if "--tls" in options else None
+    async with serving(TCPDemoFactory(Whom), behind(tls=tls)) as server:
+        trust = ("--cafile", pemFile()) if tls else ()
+        command = ("connect", "--proxy-protocol", *options, *trust, "localhost", server.port, "-4")
+        linger = ("--linger", "1") if tls else ()
+        async with client(*command, *linger, via='"$@" < /dev/null') as child:
+            status, out, _ = await ended(child)
+    address = "192.0.2.7" if "192.0.2.7" in options else "127.0.0.1"
+    assert (status, out) == (Outcome.DONE, f"{address} True\n")
+
+
+@pytest.mark.deadline(30)
+async def test_proxyProtocolUntrusted() -> None:
+    """
+    After a PROXY header, too, an untrusted certificate is refused with a sentence.
+    """
+    async with serving(TCPDemoFactory(Whom), behind(tls=serverOf("standard"))) as server:
+        command = ("connect", "--proxy-protocol", "--tls", "localhost", server.port, "-4")
+        async with client(*command, via='"$@" < /dev/null') as child:
+            status, out, err = await ended(child)
+    assert (status, out) == (Outcome.TLS_FAILED, "")
+    assert "tcpdemo: TLS: the certificate is not trusted: self-signed certificate; --cafile" in err
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize(
+    ("where", "options", "said"),
+    [
+        ("localhost", ("--tls",), "the certificate is not trusted: self-signed certificate; "),
+        ("tls:localhost:{}", (), "the certificate is not trusted: self-signed certificate; "),
+        ("127.0.0.2", ("--cafile", "{pem}"),
+         "the certificate is not trusted: IP address mismatch, certificate is not valid for"),
+        ("tls:localhost:{}:trustRoots=/usr", (),
+         "the certificate is not trusted: nobody whom this client trusts vouches for it"),
+    ],
+)  # fmt: skip
+async def test_tlsSentences(where: str, options: tuple[str, ...], said: str) -> None:
+    """
+    Why a certificate is not trusted is told in a sentence, and nothing is sent.
+    """
+    factory, pem = TCPDemoFactory(Echo), str(pemFile())
+    endpoint = ServerEndpoint(theReactor(), 0, "", tls=serverOf("standard"))
+    async with serving(factory, endpoint) as server:
+        place = [where.format(server.port)] if ":" in where else [where, server.port]
+        given = [option.format(pem=pem) for option in options]
+        async with client("connect", *given, *place, via='printf x | "$@"') as child:
+            status, out, err = await ended(child)
+        assert factory.bytesRead == 0
+    assert (status, out) == (Outcome.TLS_FAILED, "")
+    assert err.startswith("tcpdemo: cannot connect to ") and f": TLS: {said}" in err, err
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--cafile", "{pem}"), "certificate of localhost, by localhost, until "),
+        (("--insecure",), "a certificate that was not verified, SHA-256 "),
+        (("ssl:",), "tcpdemo: ssl: does not check the server's certificate; tls:HOST:PORT does\n"),
+    ],
+)
+async def test_tlsTold(options: tuple[str, ...], said: str) -> None:
+    """
+    With -v the client tells of TLS: version, cipher, certificate, and whether nobody has
+    verified it; of an ssl: string it says so always.
+    """
+    endpoint = ServerEndpoint(theReactor(), 0, "127.0.0.1", tls=serverOf("standard"))
+    async with serving(TCPDemoFactory(Echo), endpoint) as server:
+        given = [option.format(pem=pemFile()) for option in options if option != "ssl:"]
+        place = (
+            [f"ssl:localhost:{server.port}"] if "ssl:" in options else ["localhost", server.port]
+        )
+        command = ("connect", "-v", "--linger", "1", *given, *place)
+        async with client(*command, via='printf abc | "$@"') as child:
+            status, out, err = await ended(child)
+    assert (status, out) == (Outcome.DONE, "abc"), err
+    assert said in err and "\ntcpdemo: TLSv1.3, TLS_" in err
+    assert "tcpdemo: the input has ended\n" in err
+
+
+@pytest.mark.deadline(30)
+async def test_crlf() -> None:
+    """
+    With --crlf each newline of the input is sent as CR LF.
+    """
+    async with serving(TCPDemoFactory(Echo, allowHalfOpen=True)) as server:
+        command = ("connect", "--crlf", "--linger", "1", "127.0.0.1", server.port)
+        async with client(*command, via='printf "a\nb\r\n" | "$@"') as child:
+            await child.whenOut(6)
+            status, out, _ = await ended(child)
+    assert (status, out) == (Outcome.DONE, "a\r\nb\r\n")
+
+
+@pytest.mark.deadline(30)
+async def test_jsonAtTheEnd() -> None:
+    """
+    With --json the line at the end is for programs.
+    """
+    async with (
+        serving(TCPDemoFactory(Greeter)) as server,
+        client("connect", "--json", "127.0.0.1", server.port) as child,
+    ):
+        status, out, err = await ended(child)
+    told = json.loads(err)
+    assert (status, out) == (Outcome.DONE, "hello\n")
+    assert told["remote"] == f"127.0.0.1:{server.port}"
+    assert (told["bytesRead"], told["closeReason"], told["status"]) == (6, "peer closed", 0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-6 127.0.0.1 80", "-6 does not go with the host 127.0.0.1"),
+        ("-4 ::1 80", "-4 does not go with the host ::1"),
+        ("-4 --source ::1 localhost 80", "-4 does not go with --source ::1"),
+        ("-4 -6 localhost 80", "not allowed with argument -4"),
+        ("-4 /a/path", "go with HOST PORT"),
+        ("--source 127.0.0.1 unix:/a/path", "go with HOST PORT"),
+        ("--insecure tls:localhost:1:trustRoots=/x", "go with HOST PORT"),
+        ("--insecure --cafile /x localhost 80", "give one of them"),
+        ("--cafile /nowhere localhost 80", "--cafile '/nowhere': No such file"),
+        ("--cafile /dev/null localhost 80", "there is no PEM in it that can be used"),
+        ("--proxy-client 192.0.2.1 localhost 80", "--proxy-client goes with --proxy-protocol"),
+        ("--proxy-protocol ssl:localhost:80", "--proxy-protocol goes with HOST PORT, or a path"),
+    ],
+)
+def test_refusedTogether(words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Options that do not go together are refused, with the reason.
+    """
+    assert main(["connect", *words.split()]) == Outcome.BAD_INPUT
+    assert said in capsys.readouterr().err

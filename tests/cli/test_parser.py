@@ -30,7 +30,7 @@ from twisted_tcpdemo.cli.outcome import Outcome
         ("--versio", "there is no option --versio; the nearest is --version (see tcpdemo --help)"),
         ("--json status /x", "there is no option --json (see tcpdemo --help)"),
         ("connect --timeout", "argument --timeout: expected one argument (see tcpdemo connect"),
-        ("connect --timeout -1 localhost 80", "argument --timeout:"),
+        ("connect --timeout -1 localhost 80", "argument --timeout: expected one argument"),
         ("status /x --sort peers", "argument --sort: invalid choice: 'peers'"),
     ],
 )  # fmt: skip
@@ -47,7 +47,7 @@ def test_mistakes(line: str, said: str, capsys: pytest.CaptureFixture[str]) -> N
     "words",
     [
         ["connect", "--timeout", "0.1", "--", "-x"],
-        ["connect", "-q", "--timeout=0.1", "-"],
+        ["connect", "-qv", "--timeout=0.1", "-"],
         ["control", "limit", "limit", "5"],
         ["status", "--filter", "status", "x"],
         ["control", "--token-file", "limit", "x", "suspend"],

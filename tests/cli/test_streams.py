@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.waiting import until
-from twisted_tcpdemo.cli.streams import PIECE, PIECES, Sink, Source
+from twisted_tcpdemo.cli.streams import PIECE, PIECES, NoSource, Sink, Source
 
 DATA = bytes(range(256)) * 20_000
 
@@ -205,6 +205,33 @@ async def test_pauseFile(tmp_path: Path) -> None:
         reading.source.resume()
         await until(lambda: reading.ends)
         assert not reading.source.hasMore()
+
+
+async def test_hasMoreLosesNothing(tmp_path: Path, pipe: tuple[int, int]) -> None:
+    """
+    To ask whether there is more takes nothing away, from a file or from a pipe.
+    """
+    (tmp_path / "file").write_bytes(b"abc")
+    os.write(pipe[1], b"abc")
+    os.close(pipe[1])
+    with open(tmp_path / "file", "rb") as file:
+        both = [Input(number) for number in (file.fileno(), pipe[0])]
+        for reading in both:
+            assert reading.source.hasMore() and reading.source.hasMore()
+            reading.source.resume()
+        await until(lambda: all(reading.ends for reading in both))
+        assert [reading.received for reading in both] == [b"abc", b"abc"]
+
+
+def test_noSource() -> None:
+    """
+    No input at all has nothing to give, and no end.
+    """
+    source = NoSource()
+    source.resume()
+    source.pause()
+    source.stop()
+    assert (source.hasMore(), source.open, source.size) == (False, False, None)
 
 
 async def test_stopFile(tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from twisted_tcpdemo.values.checks import number
 
 N = TypeVar("N", int, float)
+
+Address = tuple[str, int]
+"""An IP address and a port; C{0} stands for no port."""
 
 
 class Commands(Protocol):
@@ -48,6 +52,13 @@ def port(text: str) -> int:
     return _value(text, int, 1, 65535, "a port, 1 to 65535")
 
 
+def listeningPort(text: str) -> int:
+    """
+    A port to listen on.
+    """
+    return _value(text, int, 0, 65535, "a port, 0 to 65535")
+
+
 def seconds(text: str) -> float:
     """
     A time, or none.
@@ -60,6 +71,13 @@ def interval(text: str) -> float:
     A time that passes.
     """
     return _value(text, float, 0.05, 10**6, "a number of seconds, 0.05 or more")
+
+
+def positive(text: str) -> int:
+    """
+    How many.
+    """
+    return _value(text, int, 1, 10**9, "a whole number, 1 or more")
 
 
 def identity(text: str) -> int:
@@ -76,3 +94,19 @@ def limit(text: str) -> int | None:
     if text == "none":
         return None
     return _value(text, int, 0, 2**31 - 1, "none or a whole number, 0 or more")
+
+
+def address(text: str) -> Address:
+    """
+    An IP address, with a port or without: C{192.0.2.1}, C{192.0.2.1:80}, C{::1},
+    C{[::1]:80}.
+    """
+    host, separator, tail = text.rpartition(":")
+    if not separator or text.endswith("]") or (":" in host and not host.endswith("]")):
+        host, separator = text, ""
+    try:
+        ip_address(host.strip("[]"))
+        number("port", int(tail) if separator else 0, 0, 65535)
+    except ValueError:
+        raise _wrong(text, "ADDRESS or ADDRESS:PORT") from None
+    return host.strip("[]"), int(tail) if separator else 0

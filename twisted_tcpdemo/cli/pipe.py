@@ -8,22 +8,29 @@ either direction.
 
 from __future__ import annotations
 
+from argparse import Namespace
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from twisted_tcpdemo.cli.crlf import ToCRLF
 from twisted_tcpdemo.cli.outcome import Outcome
-from twisted_tcpdemo.cli.streams import PIECE, Sink, Source
+from twisted_tcpdemo.cli.streams import PIECE, NoSource, Sink, Source
+from twisted_tcpdemo.cli.telling import say, secured
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.writes import LOW_WATER
-from twisted_tcpdemo.shapes import Reactor
+from twisted_tcpdemo.shapes import Reactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf, isEncrypted
 from twisted_tcpdemo.values.report import CloseReason
 
 _OUTCOMES = {
     CloseReason.PEER_CLOSED: Outcome.DONE,
+    CloseReason.PROBE: Outcome.DONE,
     CloseReason.LOCAL_CLOSE: Outcome.DONE,
     CloseReason.RESET: Outcome.RESET,
     CloseReason.IDLE: Outcome.TIMED_OUT,
@@ -32,12 +39,15 @@ _OUTCOMES = {
 }
 
 
+@implementer(IHandshakeListener)
 class Pipe(TCPDemoProtocol):
     """
     Sends standard input to the peer, and writes received bytes to standard output.
 
     @ivar done: fires with the L{Outcome} when the connection is over and no byte
         waits for standard output.
+    @ivar inputEnded: whether the input is over.
+    @ivar failure: the error with which the connection was lost.
     @ivar trouble: the error of standard input or output in words, or L{None}.
     """
 
@@ -45,14 +55,18 @@ class Pipe(TCPDemoProtocol):
         self,
         reactor: Reactor,
         *,
-        input: int = 0,
+        input: int | None = 0,
         output: int = 1,
         idle: float = 0.0,
         linger: float | None = None,
         keepSending: bool = False,
+        preface: Callable[[Transport], None] | None = None,
+        translate: Callable[[bytes], bytes] = bytes,
+        tell: Callable[[str], object] = str,
     ) -> None:
         """
-        @param input: the descriptor of standard input.
+        @param input: the descriptor of standard input; L{None} for no input, and no
+            end of one.
         @param output: the descriptor of standard output.
         @param idle: seconds without a byte in either direction, after which the
             connection is aborted; C{0} for no limit.
@@ -60,14 +74,24 @@ class Pipe(TCPDemoProtocol):
             connection; L{None} to wait for the peer.
         @param keepSending: whether to send the rest of the input after the peer's
             end.
+        @param preface: what begins the connection.
+        @param translate: what makes of each piece of the input the bytes to send.
+        @param tell: is told in words what happens.
         """
         self.allowHalfOpen = keepSending
         self.done: Deferred[Outcome] = Deferred()
         self.trouble: str | None = None
-        self.source = Source(reactor, input, self._inputReceived, self._inputEnded)
+        self.inputEnded = False
+        self.failure: BaseException | None = None
+        self.source: Source | NoSource = NoSource()
+        if input is not None:
+            self.source = Source(reactor, input, self._inputReceived, self._inputEnded)
         self.inputSize = self.source.size
         self.sink = Sink(reactor, output, self._outputEmptied, self._outputFailed)
         self._reactor = reactor
+        self._preface = preface
+        self._translate = translate
+        self._tell = tell
         self._idle = idle
         self._linger = linger
         self._farewell: IDelayedCall | None = None
@@ -78,6 +102,9 @@ class Pipe(TCPDemoProtocol):
         """
         Begin to read the input.
         """
+        self._tell(f"connected: {self.report().local} to {self.report().remote}")
+        if self._preface is not None:
+            self._preface(self.transport)
         bottom = bottomOf(self.transport)
         if hasattr(bottom, "bufferSize"):
             bottom.bufferSize = PIECE
@@ -85,10 +112,16 @@ class Pipe(TCPDemoProtocol):
             self.setTimeout(self._idle)
         self.source.resume()
 
+    def handshakeCompleted(self) -> None:
+        """
+        Tell of TLS.
+        """
+        self._tell(secured(self.transport))
+
     # From the input to the socket.
 
     def _inputReceived(self, data: bytes) -> None:
-        self.transport.write(data)
+        self.transport.write(self._translate(data))
         if self.bytesPending > LOW_WATER:
             self.source.pause()
             self.whenWritable().addCallbacks(lambda _: self.source.resume(), lambda _: None)
@@ -102,6 +135,8 @@ class Pipe(TCPDemoProtocol):
             self._farewell = steady(self._reactor).callLater(
                 self._linger, self.transport.loseConnection
             )
+        self.inputEnded = True
+        self._tell("the input has ended")
         if self._linger != 0 and not isEncrypted(self.transport):
             self.transport.loseWriteConnection()
 
@@ -132,6 +167,7 @@ class Pipe(TCPDemoProtocol):
         Stop reading the input, unless C{keepSending} holds.  The outcome is
         L{Outcome.CUT_SHORT} if there was more.
         """
+        self._tell("the peer has ended its side")
         if not self.allowHalfOpen:
             if self.source.hasMore():
                 self._give(Outcome.CUT_SHORT)
@@ -152,6 +188,7 @@ class Pipe(TCPDemoProtocol):
             self._farewell.cancel()
         wasOpen = self.source.open
         assert self.closeReason is not None
+        self.failure = reason.value
         outcome = _OUTCOMES.get(self.closeReason, Outcome.FAILED)
         if outcome is Outcome.DONE and (self.bytesPending or (wasOpen and self.source.hasMore())):
             outcome = Outcome.CUT_SHORT
@@ -186,3 +223,26 @@ class Pipe(TCPDemoProtocol):
         if self._over and not self.sink.pending and not self.done.called:
             assert self._outcome is not None
             self.done.callback(self._outcome)
+
+
+def pipeFor(
+    reactor: Reactor,
+    options: Namespace,
+    preface: Callable[[Transport], None] | None = None,
+    input: int | None = 0,
+) -> Pipe:
+    """
+    The pipe that the options of a command describe.
+
+    @raise OSError: if standard input or output cannot be used.
+    """
+    return Pipe(
+        reactor,
+        input=input,
+        idle=options.idle_timeout,
+        linger=options.linger,
+        keepSending=options.keep_sending,
+        preface=preface,
+        translate=ToCRLF() if options.crlf else bytes,
+        tell=say if options.verbose else str,
+    )

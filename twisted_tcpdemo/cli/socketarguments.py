@@ -20,7 +20,8 @@ CONNECT_EXAMPLES = """
 examples:
   tcpdemo connect localhost 18001
   tcpdemo connect --progress backup.example.org 9000 < disk.img
-  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | tcpdemo connect tls:example.org:443
+  printf 'GET / HTTP/1.0\\n\\n' | tcpdemo connect --crlf tls:example.org:443
+  tcpdemo connect --proxy-protocol --proxy-client 192.0.2.7 localhost 18001
   tcpdemo connect /run/service.sock
 
 """
@@ -50,6 +51,23 @@ def _target(command: argparse.ArgumentParser, timeout: float, about: str) -> Non
     add = command.add_argument
     add("where", metavar="HOST", help=HOST)
     add("port", metavar="PORT", nargs="?", type=kinds.port, help="the port of HOST, 1 to 65535")
+    family = command.add_mutually_exclusive_group()
+    family.add_argument("-4", dest="family", action="store_const", const=4, help="IPv4 only")
+    family.add_argument("-6", dest="family", action="store_const", const=6, help="IPv6 only")
+    add("--source", metavar="ADDRESS", type=kinds.address,
+        help="connect from this address of this machine, or ADDRESS:PORT")  # fmt: skip
+    add("--tls", action="store_true", help="speak TLS; the same as tls:HOST:PORT")
+    add("--cafile", metavar="FILE",
+        help="trust the certificates in this file (PEM), and no others; implies --tls"
+        )  # fmt: skip
+    add("--insecure", action="store_true",
+        help="speak TLS with a server whose certificate nobody vouches for; implies --tls"
+        )  # fmt: skip
+    add("--proxy-protocol", action="store_true",
+        help="begin with a PROXY header, as a proxy does, before any TLS")  # fmt: skip
+    add("--proxy-client", metavar="ADDRESS", type=kinds.address,
+        help="the client to name in that header, or ADDRESS:PORT [default: this one]"
+        )  # fmt: skip
     add("--timeout", metavar="SECONDS", type=kinds.seconds, default=timeout,
         help=f"{about} [default: %(default)g]")  # fmt: skip
 
@@ -68,6 +86,10 @@ def _transfer(command: argparse.ArgumentParser) -> None:
         "does [default: wait for the peer]")  # fmt: skip
     add("--keep-sending", action="store_true",
         help="after the peer's end, send the rest of the input all the same")  # fmt: skip
+    add("--crlf", action="store_true", help="send each newline of the input as CR LF")
     add("--progress", action="store_true", help="show the progress on standard error")
+    add("--verbose", "-v", action="store_true",
+        help="tell on standard error how the connection comes about and ends")  # fmt: skip
     add("--quiet", "-q", action="store_true",
         help="print no line about the connection at its end")  # fmt: skip
+    add("--json", action="store_true", help="print that line as JSON")

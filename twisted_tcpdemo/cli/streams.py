@@ -23,6 +23,8 @@ import os
 import select
 import socket
 import stat
+import sys
+import termios
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
@@ -130,12 +132,16 @@ class Source(_Descriptor):
 
     def hasMore(self) -> bool:
         """
-        Whether the file has a byte to read at this moment; this byte is lost.
+        Whether the file has a byte to read at this moment.
         """
-        if not self.open or (self._watchable and not select.select([self._fd], [], [], 0)[0]):
+        if not self.open:
             return False
         try:
-            return bool(os.read(self._fd, 1))
+            if self.size is not None:
+                return os.lseek(self._fd, 0, os.SEEK_CUR) < os.fstat(self._fd).st_size
+            if self._watchable:
+                return _readable(self._fd) > 0
+            return bool(os.read(self._fd, 1))  # a device: it has enough of them
         except OSError:
             return False
 
@@ -178,6 +184,36 @@ class Source(_Descriptor):
         if self.open:
             self.stop()
             self._ended(error)
+
+
+class NoSource:
+    """
+    No input at all, which has no end either.
+    """
+
+    open = False
+    size: int | None = None
+
+    def resume(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def pause(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def stop(self) -> None:
+        """
+        Do nothing.
+        """
+
+    def hasMore(self) -> bool:
+        """
+        Never.
+        """
+        return False
 
 
 @implementer(IWriteDescriptor)
@@ -299,6 +335,14 @@ class Sink(_Descriptor):
 
 def _watchable(fd: int, mode: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+
+
+def _readable(fd: int) -> int:
+    """
+    The bytes that a pipe, a socket or a terminal has to read (FIONREAD).
+    """
+    answer = fcntl.ioctl(fd, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _enlarge(fd: int) -> None:
