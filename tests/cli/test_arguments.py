@@ -13,7 +13,7 @@ from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.arguments import parser
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
 
-COMMANDS = ("connect", "status", "control")
+COMMANDS = ("connect", "listen", "status", "control")
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,9 @@ COMMANDS = ("connect", "status", "control")
         "status http://x:99999",
         "status http://user@x",
         "status http://x/\u20ac",
+        "listen",
+        "listen x",
+        "listen 80 90 100",
         "status /x --sort nothing",
         "control /x limit --sort id",
         "status /x --interval 0",

@@ -92,6 +92,12 @@ class Child(ProcessProtocol):
         """
         return self._when(lambda: re.search(pattern, self.out))
 
+    def whenTold(self, pattern: str) -> Deferred[re.Match[str]]:
+        """
+        Wait for a regular expression in its standard error.
+        """
+        return self._when(lambda: re.search(pattern, self.err))
+
     async def whenOut(self, count: int) -> bytes:
         """
         Wait for a number of bytes on its standard output.

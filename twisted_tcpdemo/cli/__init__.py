@@ -1,8 +1,8 @@
 """
-The command line client, C{tcpdemo}: connect, show its
+The command line client, C{tcpdemo}: connect, listen, show its
 status, control it.
 
-It may import client, and all below.  Its commands for a server reach it over HTTP.
+It may import client, server, and all below.  Its commands for a server reach it over HTTP.
 """
 
 from twisted_tcpdemo.cli.command import main

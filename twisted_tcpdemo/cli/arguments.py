@@ -11,7 +11,7 @@ from importlib.metadata import version
 from twisted_tcpdemo.cli.outcome import statuses
 from twisted_tcpdemo.cli.parser import Parser
 from twisted_tcpdemo.cli.serverarguments import addControl, addStatus
-from twisted_tcpdemo.cli.socketarguments import addConnect
+from twisted_tcpdemo.cli.socketarguments import addConnect, addListen
 
 
 def parser() -> Parser:
@@ -25,6 +25,6 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=version("twisted-tcpdemo"))
     commands = top.add_subparsers(metavar="COMMAND", required=True)
-    for add in (addConnect, addStatus, addControl):
+    for add in (addConnect, addListen, addStatus, addControl):
         add(commands)
     return top

@@ -49,6 +49,10 @@ def _run(options: Namespace) -> int:
             from twisted_tcpdemo.cli.connect import connect
 
             return connect(options)
+        case "listen":
+            from twisted_tcpdemo.cli.listen import listen
+
+            return listen(options)
         case "status":
             from twisted_tcpdemo.cli.show import show
 

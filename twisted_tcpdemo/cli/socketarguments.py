@@ -1,5 +1,5 @@
 """
-The arguments of the command with a connection of its own: connect.
+The arguments of the commands with connections of their own: connect, listen.
 """
 
 from __future__ import annotations
@@ -26,6 +26,21 @@ examples:
 
 """
 
+LISTEN = """
+Wait for a client.  Standard input goes to it, and what it sends to standard
+output, as with connect.  No other client is accepted, or with --keep the next
+one when this one has gone.
+"""
+
+LISTEN_EXAMPLES = """
+examples:
+  tcpdemo listen 9000 > disk.img
+  tcpdemo listen --keep --receive-only 127.0.0.1 9000 >> log
+  tcpdemo listen --certificate key-and-certificate.pem 9000
+  tcpdemo listen /run/service.sock
+
+"""
+
 HOST = "a name, an address, a client endpoint such as tls:HOST:PORT, or the path of a UNIX socket"
 
 
@@ -42,6 +57,33 @@ def addConnect(commands: kinds.Commands) -> None:
     _target(command, 30.0, "time to connect; 0: no limit")
     _transfer(command)
     command.set_defaults(command="connect")
+
+
+def addListen(commands: kinds.Commands) -> None:
+    """
+    Add C{listen}.
+    """
+    command = commands.add_parser(
+        "listen",
+        help="wait for a connection, and pipe standard input and output through it",
+        description=LISTEN,
+        epilog=LISTEN_EXAMPLES.lstrip() + statuses(),
+    )
+    add = command.add_argument
+    add("where", metavar="HOST", help="the address of this machine to listen on, all if there is "
+        "only a PORT; or a server endpoint such as tcp:PORT, or the path of a UNIX socket"
+        )  # fmt: skip
+    add("port", metavar="PORT", nargs="?", type=kinds.listeningPort,
+        help="the port, 0 to 65535; 0: any that is free")  # fmt: skip
+    add("--keep", "-k", action="store_true", help="serve one client after another, until Ctrl-C")
+    add("--receive-only", action="store_true",
+        help="read no input, and send nothing: a client's end is the only one")  # fmt: skip
+    add("--certificate", metavar="FILE",
+        help="speak TLS, with the key and the certificate in this file (PEM)")  # fmt: skip
+    add("--timeout", metavar="SECONDS", type=kinds.seconds, default=0.0,
+        help="time to wait for a client; 0: no limit [default: %(default)g]")  # fmt: skip
+    _transfer(command)
+    command.set_defaults(command="listen")
 
 
 def _target(command: argparse.ArgumentParser, timeout: float, about: str) -> None:
