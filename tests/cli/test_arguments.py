@@ -13,7 +13,7 @@ from twisted_tcpdemo.cli import main
 from twisted_tcpdemo.cli.arguments import parser
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
 
-COMMANDS = ("connect", "listen", "status", "control")
+COMMANDS = ("connect", "listen", "load", "status", "control")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,10 @@ COMMANDS = ("connect", "listen", "status", "control")
         "listen",
         "listen x",
         "listen 80 90 100",
+        "load",
+        "load localhost 80 --connections 0",
+        "load localhost 80 --rate -5",
+        "load localhost 80 --answer maybe",
         "status /x --sort nothing",
         "control /x limit --sort id",
         "status /x --interval 0",

@@ -34,6 +34,9 @@ def test_address(text: str, value: kinds.Address) -> None:
     ("kind", "text"),
     [
         *((kinds.address, t) for t in ("", "x", "1.2.3.4:x", "1.2.3.4:65536", "[::1]:", ":80")),
+        (kinds.messageSize, "0"),
+        (kinds.rate, "0"),
+        (kinds.rate, "nan"),
         (kinds.positive, "0"),
         (kinds.positive, "1.5"),
         (kinds.port, "0"),

@@ -21,6 +21,7 @@ from twisted_tcpdemo.cli.outcome import Outcome
         ("connect --quie", "there is no option --quie; the nearest is --quiet"),
         ("connect -x localhost 80", "there is no option -x (see tcpdemo connect --help)"),
         ("status --al /x", "there is no option --al; the nearest is --all"),
+        ("load --conections 3 /x", "the nearest is --connections (see tcpdemo load --help)"),
         ("listen --kep 1", "the nearest is --keep (see tcpdemo listen --help)"),
         ("control /x drain --sread 4",
          "the nearest is --spread (see tcpdemo control SERVER drain --help)"),

@@ -86,9 +86,11 @@ ELSEWHERE = {
     "status.metrics": "status/test_site.py",
     "status.tables": "status/test_site.py",
     "web.answer": "web/test_visit.py",
-    # These show only in a whole command line.
+    # These show only in a whole command line, and in a whole load.
     "cli.serverarguments": "cli/test_arguments.py",
     "cli.socketarguments": "cli/test_arguments.py",
+    "cli.alarm": "cli/test_traffic.py",
+    "cli.asker": "cli/test_traffic.py",
 }
 """Modules without a file of tests of the same name, and the file that has their
 tests."""

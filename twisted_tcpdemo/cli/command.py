@@ -53,6 +53,10 @@ def _run(options: Namespace) -> int:
             from twisted_tcpdemo.cli.listen import listen
 
             return listen(options)
+        case "load":
+            from twisted_tcpdemo.cli.load import load
+
+            return load(options)
         case "status":
             from twisted_tcpdemo.cli.show import show
 

@@ -80,6 +80,20 @@ def positive(text: str) -> int:
     return _value(text, int, 1, 10**9, "a whole number, 1 or more")
 
 
+def messageSize(text: str) -> int:
+    """
+    The bytes of a message.
+    """
+    return _value(text, int, 1, 2**30, "a number of bytes, 1 to 1073741824")
+
+
+def rate(text: str) -> float:
+    """
+    How many a second.
+    """
+    return _value(text, float, 0.001, 10**7, "a number a second, 0.001 to 10000000")
+
+
 def identity(text: str) -> int:
     """
     The number of a connection.

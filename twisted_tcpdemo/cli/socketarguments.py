@@ -1,5 +1,5 @@
 """
-The arguments of the commands with connections of their own: connect, listen.
+The arguments of the commands with connections of their own: connect, listen, load.
 """
 
 from __future__ import annotations
@@ -38,6 +38,22 @@ examples:
   tcpdemo listen --keep --receive-only 127.0.0.1 9000 >> log
   tcpdemo listen --certificate key-and-certificate.pem 9000
   tcpdemo listen /run/service.sock
+
+"""
+
+LOAD = """
+Send a message on each connection, wait for its answer, and send the next one.
+With --rate, each message is due at a moment of its own, and its time counts
+from there: a message that waits for a slow answer before it waits with the
+clock running.
+"""
+
+LOAD_EXAMPLES = """
+examples:
+  tcpdemo load localhost 18001
+  tcpdemo load --connections 200 --rate 20000 --duration 60 localhost 18001
+  tcpdemo load --message 'PING' --answer line --requests 100000 localhost 6379
+  tcpdemo load --json --plot latency.svg localhost 18001
 
 """
 
@@ -84,6 +100,40 @@ def addListen(commands: kinds.Commands) -> None:
         help="time to wait for a client; 0: no limit [default: %(default)g]")  # fmt: skip
     _transfer(command)
     command.set_defaults(command="listen")
+
+
+def addLoad(commands: kinds.Commands) -> None:
+    """
+    Add C{load}.
+    """
+    command = commands.add_parser(
+        "load",
+        help="measure an echo or line server: throughput and latency",
+        description=LOAD,
+        epilog=LOAD_EXAMPLES.lstrip() + statuses(),
+    )
+    _target(command, 10.0, "time to connect, and to wait for the last answers; 0: no limit")
+    add = command.add_argument
+    add("--connections", "-c", metavar="N", type=kinds.positive, default=50,
+        help="the number of connections [default: %(default)d]")  # fmt: skip
+    add("--rate", "-r", metavar="N", type=kinds.rate, default=None,
+        help="messages a second on all connections together [default: as many as are answered]"
+        )  # fmt: skip
+    add("--size", "-s", metavar="BYTES", type=kinds.messageSize, default=64,
+        help="the size of a message; it ends with a newline [default: %(default)d]")  # fmt: skip
+    add("--message", "-m", metavar="TEXT",
+        help="a message of your own in place of one of --size; a newline is added")  # fmt: skip
+    add("--answer", choices=("echo", "line"), default="echo",
+        help="an answer has as many bytes as the message, or ends with the next newline "
+        "[default: %(default)s]")  # fmt: skip
+    add("--duration", "-d", metavar="SECONDS", type=kinds.interval, default=10.0,
+        help="time to send for [default: %(default)g]")  # fmt: skip
+    add("--requests", "-n", metavar="N", type=kinds.positive, default=None,
+        help="send this number of messages, however long it takes")  # fmt: skip
+    add("--plot", metavar="FILE", help="draw latency by percentile, as SVG")
+    add("--quiet", "-q", action="store_true", help="show no figures before the end")
+    add("--json", action="store_true", help="print the result as one line of JSON")
+    command.set_defaults(command="load", verbose=False)
 
 
 def _target(command: argparse.ArgumentParser, timeout: float, about: str) -> None:
