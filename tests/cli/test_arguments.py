@@ -5,12 +5,16 @@ The arguments of the command line client.
 from __future__ import annotations
 
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support.cli import client, ended
 from tests.support.places import DOCS
+from tests.support.processes import running
 from twisted_tcpdemo.cli import main
-from twisted_tcpdemo.cli.arguments import parser
+from twisted_tcpdemo.cli.arguments import SHELLS, parser
 from twisted_tcpdemo.cli.outcome import MEANINGS, Outcome
 
 COMMANDS = ("connect", "listen", "load", "status", "control")
@@ -58,6 +62,7 @@ COMMANDS = ("connect", "listen", "load", "status", "control")
         "load localhost 80 --answer maybe",
         "status /x --sort nothing",
         "control /x limit --sort id",
+        "--print-completion emacs",
         "status /x --interval 0",
         "status /x --token-file /nowhere/at/all",
         "control /x",
@@ -117,6 +122,16 @@ def test_help(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert not command or f"tcpdemo {command[0]} " in shown.partition("examples:")[2]
 
 
+def test_pageOfTheManual(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    The manual page that is shipped is the one that the program prints.
+    """
+    with pytest.raises(SystemExit) as exiting:
+        main(["--print-manual"])
+    assert exiting.value.code == 0
+    assert capsys.readouterr().out == (DOCS / "tcpdemo.1").read_text()
+
+
 def test_pageOfTheDocumentation() -> None:
     """
     The page on the client explains every command and every option.
@@ -143,3 +158,50 @@ def test_examples(name: str) -> None:
     for line in filter(None, examples):
         words = shlex.split(line.rpartition("tcpdemo ")[2].partition(" <")[0].partition(" >")[0])
         assert parser().parse_args(words).command == name
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        (["tcpdemo", "lo"], "load"),
+        (["tcpdemo", "connect", "--proxy-p"], "--proxy-protocol"),
+        (["tcpdemo", "status", "--sort", "wr"], "written"),
+        (["tcpdemo", "control", "x.sock", "overflow", "res"], "reset"),
+    ],
+)
+async def test_completion(typed: list[str], completed: str, tmp_path: Path) -> None:
+    """
+    A bash with the completion completes commands, options and their values.
+    """
+    async with client("--print-completion", "bash") as child:
+        status, script, _ = await ended(child)
+    assert status == Outcome.DONE
+    (tmp_path / "script").write_text(script)
+    asked = " ".join(map(shlex.quote, typed))
+    code = (
+        f"source {tmp_path / 'script'}; COMP_WORDS=({asked}); COMP_CWORD={len(typed) - 1};"
+        "_shtab_tcpdemo; echo ${COMPREPLY[@]}"
+    )
+    async with running(["bash", "-c", code]) as child:
+        await child.whenEnded()
+        assert (child.out, child.err) == (f"{completed}\n", "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_shells(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    There is a completion for each shell, which knows that certificates are files.
+    """
+    with pytest.raises(SystemExit):
+        main(["--print-completion", shell])
+    assert "cafile" in capsys.readouterr().out
+
+
+def test_noCompletion(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Without shtab the user is told what to install.
+    """
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert main(["--print-completion", "bash"]) == Outcome.FAILED
+    assert "pip install 'twisted-tcpdemo[cli]'" in capsys.readouterr().err

@@ -181,7 +181,7 @@ def command(data: bytes) -> None:
     Whatever is on the client's command line, it is taken, or refused by one error.
     """
     words = data.decode("utf-8", "surrogateescape").split("\0")
-    if {"--version", "--help", "-h"} & set(words):
+    if {"--version", "--help", "-h", "--print-manual", "--print-completion"} & set(words):
         return  # they print, and end
     with suppress(CommandError):
         parser().parse_args(words)

@@ -118,8 +118,8 @@ class Environment:
 
 async def test_wheel(source: Path, tmp_path: Path) -> None:
     """
-    The wheel has the package, its type marker and the plugin, no tests, and no file
-    that would replace one of Twisted's.
+    The wheel has the package, its type marker, the plugin and the manual page, no tests,
+    and no file that would replace one of Twisted's.
     """
     await make(source, tmp_path)
     [wheel] = (tmp_path / "wheels").glob("twisted_tcpdemo-*.whl")
@@ -129,7 +129,9 @@ async def test_wheel(source: Path, tmp_path: Path) -> None:
     rest = {name for name in names - package if ".dist-info/" not in name}
     there = {str(path.relative_to(source)) for path in (source / "twisted_tcpdemo").rglob("*.py")}
     assert package >= there | {"twisted_tcpdemo/py.typed"}
-    assert rest == {"twisted/plugins/tcpdemo_plugin.py"}
+    page = {name for name in rest if name.endswith(".data/data/share/man/man1/tcpdemo.1")}
+    assert len(page) == 1
+    assert rest - page == {"twisted/plugins/tcpdemo_plugin.py"}
     assert any(name.endswith("LICENSE") for name in names)
 
 
