@@ -8,7 +8,6 @@ Both are patches of Python's own modules, so they work on what is written in Pyt
 from __future__ import annotations
 
 import errno
-import os
 import random
 import select
 import selectors
@@ -81,12 +80,13 @@ class Faults:
         if not self.share or "epoll_ctl" not in self.calls:
             return
         try:
-            with socket.socket(fileno=os.dup(descriptor)) as same:
-                if same.family != socket.AF_INET:
-                    return
+            same = socket.socket(fileno=descriptor)
         except OSError:
-            return
-        self.strike("epoll_ctl")
+            return  # no socket, but a timer or another epoll object
+        family = same.family
+        same.detach()
+        if family == socket.AF_INET:
+            self.strike("epoll_ctl")
 
     def install(self) -> None:
         """
