@@ -63,6 +63,20 @@ async def test_drain(serve: Serve, wall: Wall, by: float) -> None:
         assert report.aborted == 1 and 0.45 <= report.duration < 1
 
 
+async def test_drainInTheSameTurn(serve: Serve, wall: Wall) -> None:
+    """
+    A drain ends, and its port closes, though the system's clock is set back in the turn in
+    which it begins.
+    """
+    async with serve(Discard) as server:
+        await server.connect()
+        await until(lambda: server.factory.connectionCount)
+        draining = server.factory.drain(0.2)
+        wall.set(-HOUR)
+        assert await within(5, lambda: draining.called)
+        assert not server.factory.listening
+
+
 async def test_idleBack(serve: Serve, wall: Wall) -> None:
     """
     A silent peer is idle after its budget, though the clock was set back.

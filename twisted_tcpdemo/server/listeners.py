@@ -16,9 +16,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress
+from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
+from twisted.internet.tcp import Port
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.errors import ListeningStoppedError, needTLS
 from twisted_tcpdemo.interfaces import IFastReactor
 from twisted_tcpdemo.server.observers import Observers
@@ -29,6 +33,8 @@ from twisted_tcpdemo.values.checks import whole
 
 MOST_BATCHES: Final = 1000
 """Batches that a closing port accepts from a queue that does not become empty."""
+
+_DONE: Final = Failure(CONNECTION_DONE)
 
 
 class Listeners:
@@ -202,8 +208,24 @@ def _stopServed(port: Any, patches: Patches) -> Deferred[None]:
         lose(reason)
 
     patches.place(port, "connectionLost", connectionLost)
-    closed = port.deferred if port.disconnecting else maybeDeferred(port.stopListening)
+    closed = port.deferred if port.disconnecting else _close(port)
     patches.place(port, "stopListening", lambda: closed)
+    return closed
+
+
+def _close(port: Any) -> Deferred[None]:
+    """
+    Close a port in the next turn of the reactor.
+
+    Twisted's own code does the same by the system's clock.  If that is set back in
+    between, the port would close hours later.
+    """
+    if "stopListening" in vars(port) or type(port).stopListening is not Port.stopListening:
+        return maybeDeferred(port.stopListening)
+    port.disconnecting = True
+    port.stopReading()
+    closed: Deferred[None] = deferLater(steady(port.reactor), 0, port.connectionLost, _DONE)
+    port.deferred = closed
     return closed
 
 
