@@ -25,7 +25,8 @@ from twisted.web.server import Site
 
 from tests.support.fast import Remembering, accepted, drainPeer, fastServer, pollerReads
 from tests.support.peers import Peer, hasEnded, rawConnection
-from tests.support.waiting import turn, until
+from tests.support.waiting import turn, until, within
+from tests.support.wall import HOUR, settableWall
 from twisted_tcpdemo import ServerEndpoint, TCPDemoProtocol, fastReactor
 from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
 
@@ -60,6 +61,20 @@ async def test_cleanReactorWhenHalfClosed() -> None:
             await until(lambda: not pollerReads())
             server.made[0].transport.loseConnection()
             await server.made[0].whenLost()
+
+
+@pytest.mark.deadline(3 * HOUR)  # the deadline is the reactor's, too
+async def test_clockSetBack() -> None:
+    """
+    A connection that is aborted ends in the next turn, though the system's clock is set
+    back meanwhile, and nothing else happens.
+    """
+    async with fastServer() as server:
+        with rawConnection(server.port), settableWall() as wall:
+            await until(lambda: server.made)
+            server.made[0].transport.abortConnection()
+            wall.set(-HOUR)
+            assert await within(5, lambda: server.made[0].whenLost().called)
 
 
 async def test_forgottenByReactor() -> None:

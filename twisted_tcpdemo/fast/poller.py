@@ -65,6 +65,10 @@ is still in the processor's cache when it is read (with 512, a fiftieth more).""
 SLICE: Final = 0.01
 """Seconds after which no further batch begins: the reactor's timers are waiting."""
 
+AGES: Final = 1e9
+"""Seconds by which a call is due already, so that it is still due when the system's clock
+has been set back."""
+
 _NOBODY: Final[dict[object, object]] = {}
 """The logging context while no connection is being served."""
 
@@ -165,6 +169,7 @@ class Poller:
         self._soon: list[Polled] = []
         self._failing: dict[Polled, OSError] = {}
         self._soonCall: IDelayedCall | None = None
+        self._sureCall: IDelayedCall | None = None
         self._depth = 0
         self._active = 0
         self._began = 0.0
@@ -290,9 +295,19 @@ class Poller:
         if self._depth:
             return
         if self._soonCall is None:
-            self._soonCall = self._reactor.callLater(0, self._serveSoon)
+            self._callSoon()
         else:
             self._hasten(self._soonCall)
+
+    def _callSoon(self) -> None:
+        self._soonCall = self._reactor.callLater(0, self._serveSoon)
+        # There may be no event, and no other connection that hastens it.
+        self._sureCall = self._reactor.callLater(0, self._beSure)
+        self._sureCall.delay(-AGES)
+
+    def _beSure(self) -> None:
+        self._sureCall = None
+        self._hasten(self._soonCall)
 
     def holdBack(self, connection: Polled, turns: int = 1) -> None:
         """
@@ -340,10 +355,13 @@ class Poller:
             if not self._depth:
                 self.now = 0.0
                 if self._soon and self._soonCall is None:
-                    self._soonCall = self._reactor.callLater(0, self._serveSoon)
+                    self._callSoon()
                 elif self._soonCall is not None and not self._soon:
                     self._soonCall.cancel()
                     self._soonCall = None
+                    if self._sureCall is not None:
+                        self._sureCall.cancel()
+                        self._sureCall = None
 
     def _serveSoon(self) -> None:
         self._soonCall = None

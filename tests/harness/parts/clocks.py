@@ -63,5 +63,5 @@ PART = Part(
     "clocks",
     "A clock that is set, forward or back, ends nobody, and changes no budget and no deadline.",
     {"forward a day": partial(moved, DAY), "back a day": partial(moved, -DAY)},
-    frozenset({"forward a day"}),
+    frozenset({"forward a day", "back a day"}),
 )
