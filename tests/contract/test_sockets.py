@@ -6,9 +6,7 @@ not before, whatever a program does.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
-from errno import ENOBUFS, ENOMEM, ENOSPC
 from typing import Any
 
 import pytest
@@ -325,94 +323,3 @@ async def test_producer(
             await rest(server, count)
         await until(lambda: len(found) == 2)
     loggedErrors.take(kind)
-
-
-# The kernel has no memory.
-
-
-class Poor:
-    """
-    An epoll object whose watch over a descriptor cannot be changed.
-    """
-
-    def __init__(self, epoll: Any, number: int) -> None:
-        self._epoll = epoll
-        self._number = number
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._epoll, name)
-
-    def modify(self, *_: object) -> None:
-        """
-        Fail.
-        """
-        raise OSError(self._number, os.strerror(self._number))
-
-
-@pytest.mark.parametrize("number", [ENOMEM, ENOSPC])
-async def test_epoll(
-    number: int, serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    A connection that the kernel cannot watch is ended, and not deaf for ever.
-    """
-    if not transport.startswith("fast"):
-        pytest.skip("the poller is the fast lane's")
-
-    class Flooding(TCPDemoProtocol):
-        def dataReceived(self, data: bytes) -> None:
-            poller = self.transport._poller  # type: ignore[attr-defined]
-            monkeypatch.setattr(poller, "_epoll", Poor(poller._epoll, number))
-            self.transport.write(bytes(50_000_000))
-
-    async with serve(Flooding) as server:
-        peer = await server.connect()
-        peer.transport.write(b"x")
-        await until(lambda: server.factory.closedCount)
-        monkeypatch.undo()
-        [report] = server.events.of("connectionClosed")
-        assert report.closeReason is CloseReason.ERROR
-        await peer.whenEnded()
-        peer.transport.loseConnection()
-        await rest(server, 1)
-
-
-async def test_sendAgain(serve: Serve, transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """
-    A send for which the kernel has no memory is tried again.
-    """
-    if transport not in ("fast", "fast-unix"):
-        pytest.skip("others send elsewhere")
-    failures = [ENOMEM, ENOBUFS]
-
-    class Answering(TCPDemoProtocol):
-        def dataReceived(self, data: bytes) -> None:
-            self.transport.socket = Busy(self.transport.socket, failures)  # type: ignore[attr-defined]
-            self.transport.write(b"hello")
-
-    async with serve(Answering) as server:
-        peer = await server.connect()
-        peer.transport.write(b"x")
-        await peer.whenReceived(5)
-        assert not failures
-        peer.transport.loseConnection()
-        await rest(server, 1)
-
-
-class Busy:
-    """
-    A socket whose first sends fail.
-    """
-
-    def __init__(self, sock: Any, failures: list[int]) -> None:
-        self._socket = sock
-        self._failures = failures
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("send") and self._failures:
-            return self._fail
-        return getattr(self._socket, name)
-
-    def _fail(self, *_: object) -> None:
-        number = self._failures.pop(0)
-        raise OSError(number, os.strerror(number))

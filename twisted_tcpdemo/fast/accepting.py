@@ -52,7 +52,8 @@ REST: Final = 0.5
 """Seconds until a port looks again for clients that it cannot take."""
 
 NO_DESCRIPTOR: Final = "descriptorLimit"
-"""The rule that refuses a client when the process has no descriptor left for it."""
+"""The rule that refuses a client when the process has no descriptor left for it, or the
+kernel does not watch one more."""
 
 
 class Stage(Protocol):
@@ -246,6 +247,8 @@ class AcceptingPort(Port):
             for client, name in _accept(logger, range(most), self.socket, _reservedFD):
                 count += 1
                 self._accepted(client, name)
+        if not count:
+            self._restAWhile()  # the queue may stay readable, as long as no memory is free
         return count
 
     def _accepted(self, client: socket, name: Any) -> None:
@@ -297,7 +300,12 @@ class AcceptingPort(Port):
             secure = None if maker is None else SecureSocket(client, maker)
             number = self.sessionno
             self.sessionno = number + 1
-            transport = self.transport(client, protocol, name, self, number, self.reactor)
+            try:
+                transport = self.transport(client, protocol, name, self, number, self.reactor)
+            except OSError as error:
+                if self._refuseUnwatched(client, source, error):
+                    return
+                raise
         except BaseException:
             client.close()
             raise
@@ -309,6 +317,19 @@ class AcceptingPort(Port):
         if secure is not None:
             transport.encrypt(secure)
         protocol.makeConnection(transport)
+
+    def _refuseUnwatched(self, client: socket, peer: IAddress, why: OSError) -> bool:
+        """
+        Refuse a client whose descriptor the kernel does not watch (epoll_ctl(2), ENOMEM
+        and ENOSPC), if the factory has an account of clients.
+        """
+        account = accountOf(self.factory)
+        if account is None:
+            return False
+        host = self.hostOf(client)
+        client.close()
+        account.refuse(host, peer, NO_DESCRIPTOR, os.strerror(why.errno or EMFILE))
+        return True
 
 
 def adopted(  # noqa: PLR0917

@@ -13,7 +13,7 @@ from socket import socket
 from typing import Any, Final
 
 from twisted.internet.base import BaseConnector
-from twisted.internet.error import ConnectError, TimeoutError
+from twisted.internet.error import ConnectError, TimeoutError, getConnectError
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import BaseClient
 from twisted.python.failure import Failure
@@ -84,14 +84,24 @@ class Connecting(BaseClient):
             super().startWriting()
         elif self.descriptor < 0:
             self.writing = True
-            self.descriptor = self.socket.fileno()
-            try:
-                self._poller.add(self, WRITE)
-            except OSError as error:  # nothing would ever tell that it has connected
-                self.descriptor = -1
-                self.failIfNotConnected(error)
-                return
-            self._poller.announce()
+            self._watch(WRITE)
+
+    def _watch(self, interest: int) -> bool:
+        """
+        Have the poller serve the socket.
+
+        @return: whether it does.  If not, connecting has failed: nothing would ever tell
+            what happens to the socket.
+        """
+        self.descriptor = self.socket.fileno()
+        try:
+            self._poller.add(self, interest)
+        except OSError as error:
+            self.descriptor = -1
+            self.failIfNotConnected(getConnectError(error))
+            return False
+        self._poller.announce()
+        return True
 
     def loseWriteConnection(self) -> None:
         """
@@ -108,12 +118,10 @@ class Connecting(BaseClient):
         except Exception as error:
             self.failIfNotConnected(error)
             return
-        if self.descriptor < 0:
-            self.descriptor = self.socket.fileno()
-            self._poller.add(self)
-            self._poller.announce()
-        else:
+        if self.descriptor >= 0:
             self._poller.watch(self, READ)
+        elif not self._watch(READ):
+            return
         self._poller.holdBack(self)
         protocol = self.connector.buildProtocol(self.getPeer())
         self.connected = 1

@@ -97,7 +97,8 @@ size at hand (pymalloc serves up to 512 bytes), which saves one part in thirty o
 small round trip."""
 
 _AGAIN: Final = (ENOBUFS, ENOMEM)
-"""Errors of send(2) after which it may succeed later, as when the buffer is full."""
+"""Errors of this system's, not of the connection: it has no memory.  send(2) may succeed
+later, as when the buffer is full."""
 
 A_LOT: Final = 65536
 """A read larger than this probably left data in the socket buffer."""
@@ -110,6 +111,14 @@ millisecond."""
 JOINED: Final = 65536
 """Bytes of a sequence up to which its pieces are cheaper to join than to give to the
 kernel one by one."""
+
+
+def brokenBy(error: OSError) -> BaseException:
+    """
+    Why a connection ends whose socket cannot be read.
+    """
+    cause: BaseException = getattr(error, "cause", CONNECTION_LOST)
+    return error if error.errno in _AGAIN else cause
 
 
 @implementer(ICountingTransport)
@@ -223,7 +232,7 @@ class WriteThroughTransport(Encrypting):
             except OSError as error:
                 if self._secure is None:
                     self._shouldShutdown = False  # it is broken: shutdown(2) would raise
-                return getattr(error, "cause", CONNECTION_LOST)
+                return brokenBy(error)
             size = len(data)
             if not size:
                 # A failed send has used up the socket's error: this end is a reset.

@@ -64,7 +64,7 @@ from twisted_tcpdemo.fast.accepting import AcceptingPort, handOverOf
 from twisted_tcpdemo.fast.connecting import Connecting, SteadyConnector
 from twisted_tcpdemo.fast.descriptors import DescriptorQueue, descriptorsIn
 from twisted_tcpdemo.fast.poller import pollerOf
-from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport
+from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport, brokenBy
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
@@ -141,8 +141,8 @@ class UNIXTransport(WriteThroughTransport):
             data, ancillary, _, _ = self.socket.recvmsg(A_LOT, ANCILLARY_SIZE, MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
-        except OSError:
-            return CONNECTION_LOST
+        except OSError as error:
+            return brokenBy(error)
         if not data:
             return CONNECTION_LOST if self._sendFailed else CONNECTION_DONE
         self.bytesRead += len(data)
