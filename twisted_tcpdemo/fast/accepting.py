@@ -373,8 +373,8 @@ def accountOf(factory: Any) -> IHeldClients | None:
     The account of a factory, or of the one that it wraps; L{None} if it has none.
     """
     while factory is not None:
-        account = getattr(factory, "heldClients", None)
-        if IHeldClients.providedBy(account):
+        account: IHeldClients | None = _offered(factory, "heldClients", IHeldClients)
+        if account is not None:
             return account
         factory = getattr(factory, "wrappedFactory", None)
     return None
@@ -383,9 +383,20 @@ def accountOf(factory: Any) -> IHeldClients | None:
 def handOverOf(factory: object) -> IHandOver | None:
     """
     What takes the clients of a factory into other processes; L{None} if nothing does.
+
+    That of a factory which another one wraps is of no use: the client needs the wrapper's
+    protocol, and that is here.
     """
-    handOver = getattr(factory, "handOver", None)
-    return handOver if IHandOver.providedBy(handOver) else None
+    offered: IHandOver | None = _offered(factory, "handOver", IHandOver)
+    return offered
+
+
+def _offered(factory: object, name: str, interface: Any) -> Any:
+    """
+    What a factory offers a port by an attribute; L{None} if it is nothing of the kind.
+    """
+    offered = getattr(factory, name, None)
+    return offered if interface.providedBy(offered) else None
 
 
 def canPoll(reactor: object) -> bool:
