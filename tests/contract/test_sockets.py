@@ -90,8 +90,17 @@ def foreign(old: TCPDemoProtocol) -> Any:
     return Factory.forProtocol(Foreign).buildProtocol(old.peer)
 
 
-@pytest.mark.parametrize("make", [ofFactory, ofAnother, ofNone, foreign])
-async def test_switch(make: Callable[[TCPDemoProtocol], Any], serve: Serve, transport: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "isLate"),
+    [
+        *((make, isLate) for make in (ofFactory, ofNone, foreign) for isLate in (False, True)),
+        # One that is connected before the transport delivers to it could also be carried.
+        (ofAnother, False),
+    ],
+)
+async def test_switch(
+    make: Callable[[TCPDemoProtocol], Any], isLate: bool, serve: Serve, transport: str
+) -> None:
     """
     A protocol that gives its transport to another one keeps its slot, its number and its
     counts, and the slot is free at the end.
@@ -101,12 +110,12 @@ async def test_switch(make: Callable[[TCPDemoProtocol], Any], serve: Serve, tran
     class Switching(TCPDemoProtocol):
         def dataReceived(self, data: bytes) -> None:
             new = make(self)
-            bottom: Any = self.transport
-            if transport == "tls":
-                bottom.wrappedProtocol = new
-            else:
-                bottom.protocol = new
-            new.makeConnection(self.transport)
+            place = "wrappedProtocol" if transport == "tls" else "protocol"
+            if isLate:
+                new.makeConnection(self.transport)
+            setattr(self.transport, place, new)
+            if not isLate:
+                new.makeConnection(self.transport)
             successors.append((self.connectionID, new))
             new.transport.write(b"switched")
 
@@ -126,8 +135,7 @@ async def test_switch(make: Callable[[TCPDemoProtocol], Any], serve: Serve, tran
             [record] = server.factory.records
             assert record.connectionID == number
             assert record.counts.bytesWritten == 13
-            if transport != "tls" or make is not foreign:
-                assert record.counts.bytesRead == 12
+            assert record.counts.bytesRead == 12
             peer.transport.loseConnection()
             await rest(server, count)
         assert (await server.factory.drain(5)).aborted == 0

@@ -41,12 +41,14 @@ from twisted_tcpdemo.transports.layers import (
     bottomOf,
     clockOf,
     countsItself,
+    deliversTo,
     hasBegunTLS,
     hasLateAddresses,
     isHandshaking,
     layersOf,
 )
 from twisted_tcpdemo.transports.meter import Meter, watcherOf
+from twisted_tcpdemo.transports.watchers import joined, without
 from twisted_tcpdemo.values.budgets import DEFAULT_BUDGETS, Budgets
 from twisted_tcpdemo.values.report import CloseReason
 
@@ -162,7 +164,8 @@ class Connection(Facts):
         transport = self.transport
         self.openedAt = self._clock.seconds()
         if self.counts is transport:
-            self.transport.watcher = self
+            before = self.transport.watcher
+            self.transport.watcher = self if before is None else joined(before, self)
             self.transport.budgets = self._budgets
             handshaking = self.transport.handshaking
         else:
@@ -192,14 +195,17 @@ class Connection(Facts):
         @param transport: the transport of that protocol: the same, or a layer above it,
             as after STARTTLS.
         """
-        self.protocol = protocol
+        before, self.protocol = self.protocol, protocol
         counts = self.counts
         if transport is self.transport:
-            if isinstance(counts, Meter):
+            # A protocol that carries another one still gets all events itself.
+            if isinstance(counts, Meter) and not deliversTo(transport, before):
                 counts.serve(protocol)
             return
         if isinstance(counts, Meter):
             counts.detach()
+        else:
+            self.transport.watcher = without(self.transport.watcher, self)
         self.transport = transport
         self.counts = meter = Meter(transport, self, self._clock)
         meter.attach(protocol)
@@ -329,8 +335,8 @@ class Connection(Facts):
         try:
             if isinstance(counts, Meter):
                 counts.end()
-            else:
-                self.transport.watcher = None
+            elif counts is not NOTHING:
+                self.transport.watcher = without(self.transport.watcher, self)
             if self._pause is not None:
                 self._pause.end()
                 self._pause = None
@@ -558,9 +564,11 @@ def recordOf(transport: ITransport, slots: ISlots | None) -> Connection | None:
         record = watcherOf(layer)
         if not isinstance(record, Connection) or record.closeReason is not None:
             continue
-        if record._slots is None and slots is not None:
+        isOther = slots is not None and slots is not record._slots
+        if isOther and record._slots is None:
             return None
-        # A protocol may also carry others over its own transport.
-        isReplaced = getattr(layers[-1], "protocol", None) is not record.protocol
-        return record if layer is transport or isReplaced else None
+        # A protocol may also carry others over its own transport, those of another
+        # factory among them: then both count.
+        isCarried = deliversTo(layer, record.protocol)
+        return None if isCarried and (isOther or layer is not transport) else record
     return None

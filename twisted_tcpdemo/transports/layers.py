@@ -139,15 +139,35 @@ def countsItself(transport: object) -> bool:
     return not isinstance(transport, ProtocolWrapper) and ICountingTransport.providedBy(transport)
 
 
+def heldBy(transport: object) -> Any:
+    """
+    What a transport delivers to; L{None} if it is nothing.
+    """
+    return getattr(transport, _placeOf(transport), None)
+
+
+def deliversTo(transport: object, protocol: object) -> bool:
+    """
+    Whether a transport delivers to a protocol, directly or through the wrapper of
+    Twisted's endpoints.
+    """
+    held = heldBy(transport)
+    return held is protocol or getattr(held, "_wrappedProtocol", None) is protocol
+
+
 def replaceProtocol(transport: object, old: IProtocol, new: IProtocol) -> None:
     """
-    Let a transport deliver to another protocol, if it delivers to C{old} now,
-    directly or through the wrapper of Twisted's endpoints.
+    Let a transport deliver to another protocol, if it delivers to C{old} now.
     """
-    name = "wrappedProtocol" if isinstance(transport, ProtocolWrapper) else "protocol"
-    front = getattr(transport, name, None)
-    if front is old or getattr(front, "_wrappedProtocol", None) is old:
-        setattr(transport, name, new)
+    if deliversTo(transport, old):
+        setattr(transport, _placeOf(transport), new)
+
+
+def _placeOf(transport: object) -> str:
+    """
+    Where a transport has its protocol.
+    """
+    return "wrappedProtocol" if isinstance(transport, ProtocolWrapper) else "protocol"
 
 
 def withHosts(

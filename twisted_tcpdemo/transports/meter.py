@@ -37,8 +37,15 @@ from twisted_tcpdemo.interfaces import (
 from twisted_tcpdemo.transports.counts import Counts
 from twisted_tcpdemo.transports.halfclose import relayHalfClose
 from twisted_tcpdemo.transports.hooks import Fronts, front, unfront
-from twisted_tcpdemo.transports.layers import accepts, bottomOf, countsItself, queuedBytes
+from twisted_tcpdemo.transports.layers import (
+    accepts,
+    bottomOf,
+    countsItself,
+    heldBy,
+    queuedBytes,
+)
 from twisted_tcpdemo.transports.patches import Patches, methodOf
+from twisted_tcpdemo.transports.watchers import innermost, joined, without
 from twisted_tcpdemo.values.sendqueue import queuedBytes as kernelQueue
 
 _log = Logger(namespace="tcpdemo")
@@ -65,6 +72,7 @@ class Meter:
     __slots__ = (
         "_abort",
         "_aborted",
+        "_below",
         "_bottom",
         "_bottomWrite",
         "_delivering",
@@ -107,6 +115,7 @@ class Meter:
         self._transport: Any = transport
         self._holds: object = None
         self._bottom: Any = None
+        self._below: ITransportWatcher | None = None
         self._delivering = False
         self._telling = False
         self._lost = self._isLosing = self._tellsItself = False
@@ -122,7 +131,7 @@ class Meter:
         """
         place, transport = self._patches.place, self._transport
         self._protocol: Any = protocol
-        self._holds = getattr(transport, "protocol", None)
+        self._holds = heldBy(transport)
         self._fronts: Fronts = {
             "dataReceived": self._dataReceived,
             "readConnectionLost": self._readEnded,
@@ -150,7 +159,8 @@ class Meter:
         self._fileno = getattr(bottom, "fileno", lambda: -1)
         if ICountingTransport.providedBy(bottom):
             self._bottom = bottom
-            bottom.watcher = _BottomWatcher(self._moved)
+            self._below = _BottomWatcher(self._moved)
+            bottom.watcher = joined(bottom.watcher, self._below)
             if bottom is not transport:
                 self._bottomWrite = methodOf(bottom, "write")
                 place(bottom, "write", self._writeBelow)
@@ -169,7 +179,7 @@ class Meter:
         Stand before another protocol, to which the transport has been given.
         """
         fronts = self._fronts
-        self._holds = getattr(self._transport, "protocol", None)
+        self._holds = heldBy(self._transport)
         unfront(self._protocol, fronts)
         self._protocol = protocol
         front(protocol, fronts)
@@ -190,7 +200,7 @@ class Meter:
         if self._relays is not None:
             self._relays.remove()
         if self._bottom is not None:
-            self._bottom.watcher = None
+            self._bottom.watcher = without(self._bottom.watcher, self._below)
 
     def end(self) -> None:
         """
@@ -319,7 +329,7 @@ class Meter:
         C{doRead} of the socket.  Its transport may have been given to a protocol that
         knows nothing of this meter.
         """
-        holds: Any = getattr(self._transport, "protocol", None)
+        holds = heldBy(self._transport)
         if holds is not self._holds:
             self._holds = holds
             # A layer that takes the place of a protocol, as of TLS, has it behind it.
@@ -412,13 +422,14 @@ class Meter:
 
 def watcherOf(transport: object) -> object:
     """
-    The watcher that a transport, or the meter on it, serves; L{None} if there is none.
+    The newest watcher that a transport, or the meter on it, serves; L{None} if there is
+    none.
     """
     patch = getattr(transport, "__dict__", {}).get("write")
     meter = getattr(patch, "__self__", None)
     if isinstance(meter, Meter):
         return meter.watcher
-    return transport.watcher if countsItself(transport) else None  # type: ignore[attr-defined]
+    return innermost(transport.watcher) if countsItself(transport) else None  # type: ignore[attr-defined]
 
 
 @implementer(ITransportWatcher)
