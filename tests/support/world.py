@@ -8,6 +8,7 @@ budget of an hour is over at once.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import socket
@@ -67,7 +68,10 @@ class ScriptedExit(SystemExit):
     """
 
 
-EXPECTED: Final = (ScriptedError, ScriptedExit)
+EXPECTED: Final = (
+    *(ScriptedError, ScriptedExit),
+    *(KeyboardInterrupt, GeneratorExit, asyncio.CancelledError),
+)
 
 
 class Successor(Protocol):
@@ -123,6 +127,9 @@ def _everybody(world: World, protocol: Any) -> None:
 ACTIONS: Final[Mapping[str, Callable[[Any, Any], object]]] = {
     "raise": _raise(ScriptedError),
     "exit": _raise(ScriptedExit),
+    "interrupt": _raise(KeyboardInterrupt),
+    "end a generator": _raise(GeneratorExit),
+    "be cancelled": _raise(asyncio.CancelledError),
     "close": lambda world, protocol: protocol.transport.loseConnection(),
     "abort": lambda world, protocol: protocol.transport.abortConnection(),
     "write": lambda world, protocol: protocol.transport.write(b"hello"),
@@ -147,7 +154,10 @@ REENTRANT: Final[Mapping[str, Callable[[Any, Any], object]]] = {
 UPGRADES: Final = ("switch", "upgrade")
 """Those that a transport in memory, which has no protocol, knows nothing of."""
 
-GLOBAL: Final = ("raise", "exit", "abort everybody", "drain", "drain at once", "close the limit")
+EXITS: Final = ("exit", "interrupt", "end a generator", "be cancelled")
+"""Those that raise what is no C{Exception}."""
+
+GLOBAL: Final = ("raise", *EXITS, "abort everybody", "drain", "drain at once", "close the limit")
 """Those that make sense for an observer or a policy, which have no transport."""
 
 
@@ -538,7 +548,9 @@ class World:
                     self._lost(person)
             return
         for _ in range(8):
-            self.reactor.iterate(0)
+            # One that a hook raises leaves Twisted's own code; its main loop goes on.
+            with suppress(KeyboardInterrupt):
+                self.reactor.iterate(0)
 
     def wait(self, seconds: float) -> None:
         """
