@@ -79,6 +79,7 @@ class Meter:
         "_descriptor",
         "_doRead",
         "_doWrite",
+        "_endReading",
         "_fileno",
         "_fronts",
         "_holds",
@@ -170,6 +171,9 @@ class Meter:
             place(bottom, "doWrite", self._flush)
             self._doRead = methodOf(bottom, "doRead")
             place(bottom, "doRead", self._read)
+            if hasattr(bottom, "readConnectionLost"):
+                self._endReading = methodOf(bottom, "readConnectionLost")
+                place(bottom, "readConnectionLost", self._bottomReadEnded)
             if bottom is not transport:
                 self._loseBottom = methodOf(bottom, "connectionLost")
                 place(bottom, "connectionLost", self._bottomLost)
@@ -336,6 +340,17 @@ class Meter:
             if hasattr(holds, "__dict__") and not isinstance(holds, ProtocolWrapper):
                 self.serve(holds)
         return self._doRead(self._descriptor)
+
+    def _bottomReadEnded(self, reason: Failure) -> None:
+        """
+        C{readConnectionLost} of the socket: the peer's FIN.  The protocol may adapt itself
+        to what takes halves, and raise.  Twisted would leave the socket open.
+        """
+        try:
+            self._endReading(self._descriptor, reason)
+        except BaseException:
+            _log.failure("the peer's FIN could not be told")
+            self._descriptor.connectionLost(Failure())
 
     def _flush(self) -> object:
         """
