@@ -24,6 +24,7 @@ from collections import deque
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from twisted_tcpdemo import TCPDemoProtocol
 
 
@@ -106,6 +107,24 @@ class Kept(Stuck):
 class Immortal(Stuck):
     def begin(self):
         self.transport.abortConnection = self.transport.loseConnection = lambda: None
+
+
+class Switch(Stuck):
+    def successor(self):
+        new = TCPDemoProtocol()
+        new.factory = self.factory
+        return new
+
+    def begin(self):
+        transport, new = self.transport, self.successor()
+        transport.protocol = new
+        new.makeConnection(transport)
+        transport.write(b"y")
+
+
+class SwitchAway(Switch):
+    def successor(self):
+        return Protocol()
 
 
 class Exit(Stuck):
@@ -232,3 +251,31 @@ async def test_inOrder(tmp_path: Path) -> None:
             child.signal(signal.SIGTERM)
             assert await child.whenEnded() == -signal.SIGTERM
         assert "hard stop" not in child.out
+
+
+@pytest.mark.parametrize("transport", ["fast", "twisted"])
+@pytest.mark.parametrize("name", ["Switch", "SwitchAway"])
+async def test_upgraded(name: str, transport: str, tmp_path: Path) -> None:
+    """
+    A server whose connections have been given to other protocols has the slots of those
+    that have left, and ends by its signal when its drain is over.
+    """
+    line, path = command(
+        tmp_path,
+        *(name, "--transport", transport, "--max-connections", "2"),
+        *("--drain", "0.2", "--hard-stop", "60"),
+    )
+    async with running(line, PYTHONPATH=path) as child:
+        with await begun(child) as first:
+            where = first.getpeername()
+            for count in range(1, 4):
+                with socket.create_connection(where) as peer:
+                    peer.send(b"x")
+                    await child.whenPrinted(f"(?s)(ready.*){{{count + 1}}}")
+                await child.whenPrinted(f"(?s)(close \\d+: .*){{{count}}}")
+            before = monotonic()
+            child.signal(signal.SIGTERM)
+            assert await child.whenEnded() == -signal.SIGTERM
+            assert monotonic() - before < 10
+        assert "hard stop" not in child.out
+        assert "aborted=1" in child.out or "1 aborted" in child.out
