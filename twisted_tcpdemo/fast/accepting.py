@@ -9,7 +9,7 @@ and in the log as far as its budget goes.  Twisted's reserved descriptor is used
 that.  Where clients are to wait for a slot they wait in the kernel's queue, and the port
 looks again after L{REST} seconds: the queue stays readable all the time.  When
 C{accept(2)} fails in another way, or for a foreign factory, Twisted's own generator
-takes over.
+takes over; if it accepts nobody either, the port looks again later, too.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ from twisted.python import log
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.fast.offered import accountOf, handOverOf
 from twisted_tcpdemo.fast.poller import Poller, pollerOf
 from twisted_tcpdemo.fast.proxyheader import ProxyHeader
-from twisted_tcpdemo.interfaces import IHandOver, IHeldClients
+from twisted_tcpdemo.interfaces import IHandOver
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -366,37 +367,6 @@ def adopted(  # noqa: PLR0917
         transport.encrypt(secure)
     protocol.makeConnection(transport)
     return transport
-
-
-def accountOf(factory: Any) -> IHeldClients | None:
-    """
-    The account of a factory, or of the one that it wraps; L{None} if it has none.
-    """
-    while factory is not None:
-        account: IHeldClients | None = _offered(factory, "heldClients", IHeldClients)
-        if account is not None:
-            return account
-        factory = getattr(factory, "wrappedFactory", None)
-    return None
-
-
-def handOverOf(factory: object) -> IHandOver | None:
-    """
-    What takes the clients of a factory into other processes; L{None} if nothing does.
-
-    That of a factory which another one wraps is of no use: the client needs the wrapper's
-    protocol, and that is here.
-    """
-    offered: IHandOver | None = _offered(factory, "handOver", IHandOver)
-    return offered
-
-
-def _offered(factory: object, name: str, interface: Any) -> Any:
-    """
-    What a factory offers a port by an attribute; L{None} if it is nothing of the kind.
-    """
-    offered = getattr(factory, name, None)
-    return offered if interface.providedBy(offered) else None
 
 
 def canPoll(reactor: object) -> bool:

@@ -26,7 +26,8 @@ from twisted.python import log
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.errors import ProxyHeaderError
-from twisted_tcpdemo.fast.accepting import AcceptingPort, accountOf
+from twisted_tcpdemo.fast.accepting import AcceptingPort
+from twisted_tcpdemo.fast.offered import accountOf
 from twisted_tcpdemo.fast.poller import Poller
 from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.proxyheader import FIRST_LOOK, ProxyHeader, headerIn

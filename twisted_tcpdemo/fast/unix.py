@@ -60,9 +60,10 @@ from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock, isLocked
 from zope.interface import implementer
 
-from twisted_tcpdemo.fast.accepting import AcceptingPort, handOverOf
+from twisted_tcpdemo.fast.accepting import AcceptingPort
 from twisted_tcpdemo.fast.connecting import Connecting, SteadyConnector
 from twisted_tcpdemo.fast.descriptors import DescriptorQueue, descriptorsIn
+from twisted_tcpdemo.fast.offered import handOverOf
 from twisted_tcpdemo.fast.poller import pollerOf
 from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport, brokenBy
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
