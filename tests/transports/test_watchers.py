@@ -90,7 +90,7 @@ def test_lost() -> None:
     The outer one hears of the loss whatever the inner one raises.
     """
     heard: list[str] = []
-    outer, inner, both = two(heard)
+    _, inner, both = two(heard)
     inner.transportLost = lambda reason: 1 / 0
     with pytest.raises(ZeroDivisionError):
         both.transportLost(Failure(ConnectionDone()))
