@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -144,6 +145,23 @@ def test_faults() -> None:
         faults.strike("send")
     assert caught.value.errno in FAULTS["send"]
     assert faults.injected == {"send": 1}
+
+
+def test_faultsOfEpoll() -> None:
+    """
+    Calls for connections of the program fail, and no others; none leaves a descriptor.
+    """
+    faults = Faults()
+    faults.share = 1.0
+    before = len(os.listdir("/proc/self/fd"))
+    with socket.socket() as connection, socket.socket(socket.AF_UNIX) as other:
+        faults.strikeAt(other.fileno())
+        with open(os.devnull) as noSocket:
+            faults.strikeAt(noSocket.fileno())
+        with pytest.raises(OSError):
+            faults.strikeAt(connection.fileno())
+        assert connection.getsockname() and faults.injected == {"epoll_ctl": 1}
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def harness(*arguments: str) -> list[str]:
