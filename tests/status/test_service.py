@@ -82,6 +82,26 @@ async def test_openToStrangers(
     await service.stopService()
 
 
+async def test_healthWithoutToken(tmp_path: Path) -> None:
+    """
+    Where the page asks for a token, a health check needs none, and reads the state alone.
+    """
+    token = tmp_path / "token"
+    token.write_text("s3cret")
+    token.chmod(0o600)
+    service = start(made("--status", "tcp:0", "--status-token-file", str(token)))
+    port, factory = service.companions[0].address.port, service.server._factory
+    health = await ask(port, "/healthz")
+    assert (health.code, health.body) == (200, b"accepting\n")
+    assert "content-security-policy" in health.headers
+    factory.suspend()
+    assert (await ask(port, "/healthz")).code == 503
+    assert (await ask(port, "/healthz", method="POST")).code == 401
+    assert (await ask(port, "/healthz/../status.json")).code == 401
+    assert (await ask(port, "/healthz", host="evil.example")).code == 401
+    await service.stopService()
+
+
 @pytest.mark.parametrize("where", ["{folder}/page", "unix:{folder}/page"])
 async def test_path(where: str, tmp_path: Path) -> None:
     """

@@ -73,7 +73,7 @@ class ControlSite(SideDoor):
             "/restart": {"POST": self._restart},
         }
 
-    def denial(self) -> Answer:
+    def denial(self, visit: Visit) -> Answer:
         """
         See L{SideDoor}.
         """

@@ -85,7 +85,7 @@ class SideDoor(HTTPFactory):
         """
         return self._token is None
 
-    def denial(self) -> Answer:
+    def denial(self, visit: Visit) -> Answer:
         """
         The answer to a request without the token.
         """

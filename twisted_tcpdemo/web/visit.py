@@ -78,9 +78,9 @@ class Answering(Protocol):
         Whether the headers prove who asks.
         """
 
-    def denial(self) -> Answer:
+    def denial(self, visit: Visit) -> Answer:
         """
-        The answer to a request that may not be answered.
+        The answer to a request that lacks what L{admits} asks for.
         """
 
     def answer(self, visit: Visit) -> Work:
@@ -159,7 +159,7 @@ class Visit(Request):
         super().connectionLost(reason)
 
     def _work(self, host: Answering) -> Generator[Deferred[None] | None, None, None]:
-        answer: Answer | None = host.denial() if self.isDenied else None
+        answer: Answer | None = host.denial(self) if self.isDenied else None
         making = host.answer(self)
         while answer is None and not self.isGone:
             try:
