@@ -197,6 +197,8 @@ OPERATING: Final = (
            help="UNIX socket or server endpoint of a status page."),
     Option("status-token-file", takes=str, needs=("status",),
            help="File with the token for --status; all but loopback and UNIX sockets needs one."),
+    Option("agent", takes=str,
+           help="UNIX socket or server endpoint that tells HAProxy's agent-check the state."),
     Option("control", takes=str, help="UNIX socket or server endpoint for control of the server."),
     Option("control-token-file", takes=str, needs=("control", "status"),
            help="File with the token for --control, which TCP needs, and for actions on the page."),

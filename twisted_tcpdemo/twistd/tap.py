@@ -163,7 +163,7 @@ def _actions(reactor: Any, options: Options, factory: TCPDemoFactory) -> Any:
 
 def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
     """
-    The status page and control; each is imported only if it is asked for.
+    The status page, control and the agent-check; each is imported only if it is asked for.
     """
     companions: list[Companion] = []
     if options["status"] is not None:
@@ -177,4 +177,8 @@ def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list
 
         where, tokenFile = options["control"], options["control-token-file"]
         companions.append(companionFor(reactor, factory, where, tokenFile))
+    if options["agent"] is not None:
+        from twisted_tcpdemo.status.agent import companionFor as agentFor
+
+        companions.append(agentFor(reactor, factory, options["agent"]))
     return companions
