@@ -38,6 +38,8 @@ from twisted_tcpdemo.fast import Proxy, ServerEndpoint, fastReactor
 from twisted_tcpdemo.server import ConnectionObserver, TCPDemoFactory, Watermarks
 from twisted_tcpdemo.values import Budgets, CloseReason, ConnectionReport
 
+__version__ = "0.1.0"
+
 __all__ = [
     "Admission",
     "AllowedNetworks",

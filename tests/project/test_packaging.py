@@ -8,15 +8,18 @@ Both ways of installing are tried in one fresh environment, with the real pip.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+import twisted_tcpdemo
 from tests.support.places import PROJECT
 from tests.support.processes import portOf, running
 
@@ -84,6 +87,18 @@ class Environment:
         """
         return await run(self._elsewhere, self._python, "-m", "pip", *arguments)
 
+    async def archive(self, source: Path, folder: Path) -> Path:
+        """
+        Build the source archive, and unpack it.
+        """
+        await self.pip("install", "-q", "setuptools>=77")
+        build = f"from setuptools.build_meta import build_sdist as b; b({str(folder)!r})"
+        await run(source, self._python, "-c", build)
+        [made] = folder.glob("twisted_tcpdemo-*.tar.gz")
+        shutil.unpack_archive(made, folder, filter="data")
+        [found] = (path for path in folder.iterdir() if path.is_dir())
+        return found
+
     async def help(self) -> str:
         """
         The help of twistd's plugin, run from a folder outside the project.
@@ -147,6 +162,61 @@ async def make(source: Path, folder: Path) -> None:
             text = child.out + child.err
             assert "setuptools" in text and "No matching distribution" in text, text
             pytest.skip("there is no package index here")
+
+
+async def test_archive(source: Path, tmp_path: Path) -> None:
+    """
+    The source archive has all that a checkout has, and its own tests are found and pass
+    where it is unpacked.
+    """
+    environment = Environment(tmp_path / "environment")
+    await environment.make()
+    (tmp_path / "archive").mkdir()
+    found = await environment.archive(source, tmp_path / "archive")
+    there = {path.relative_to(source) for path in source.rglob("*") if path.is_file()}
+    there = {path for path in there if not path.match("*.egg-info/*") and path.suffix != ".pyc"}
+    assert [str(path) for path in there if not (found / path).is_file()] == []
+    pytests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    await run(found, *pytests, "--collect-only", "tests")
+    some = ["tests/values", "tests/twistd", "tests/project/test_docs.py"]
+    report = await run(found, *pytests, "-x", *some, "tests/project/test_architecture.py")
+    assert " passed" in report
+
+
+async def test_license(source: Path, tmp_path: Path) -> None:
+    """
+    The wheel has the licence, and that of everything that comes from others.
+    """
+    vendored = source / "twisted_tcpdemo" / "status" / "other"
+    vendored.mkdir()
+    (vendored / "LICENSE").write_text("another one")
+    await make(source, tmp_path)
+    [wheel] = (tmp_path / "wheels").glob("*.whl")
+    with ZipFile(wheel) as archive:
+        found = [name for name in archive.namelist() if name.endswith("/LICENSE")]
+        texts = {archive.read(name) for name in found if ".dist-info/" in name}
+    assert b"another one" in texts and len(texts) >= 2
+
+
+def test_version() -> None:
+    """
+    The package tells the version that is installed.
+    """
+    assert twisted_tcpdemo.__version__ == version("twisted-tcpdemo")
+
+
+async def test_description(source: Path) -> None:
+    """
+    The text for a package index is that of the README, and no link of it leads to a place
+    that an index does not have.
+    """
+    command = "import setup; print(setup.described())"
+    text = await run(
+        source, sys.executable, "-c", f"import sys; sys.argv = ['', '--version']; {command}"
+    )
+    assert "# twisted-tcpdemo" in text and "docs/server.md" in text
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert all(link.startswith("https:") for link in links), links
 
 
 async def test_install(source: Path, tmp_path: Path) -> None:
