@@ -40,7 +40,7 @@ def test_noDescriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     On a system without a descriptor limit there is no limit.
     """
-    monkeypatch.setattr(capacity, "resource", None)
+    monkeypatch.setattr("twisted_tcpdemo.values.descriptors.resource", None)
     assert descriptorLimit() is None
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.crowds import Greeter, Highest, endpointFor
+from tests.support.crowds import Greeter, Highest, endpointFor, wave
 from tests.support.peers import connectTo, serving
 from tests.support.processes import portOf, running, twistd
 from tests.support.storm import said, storm
@@ -58,18 +58,7 @@ async def test_waves(transport: str, overflow: str, tmp_path: Path) -> None:
     highest = Highest(factory)
     async with serving(factory, **endpointFor(transport, tmp_path)) as server:
         for _ in range(10):
-            server.peers.clear()
-            peers = [await server.connect() for _ in range(2 * limit)]
-            seen: Counter[str] = Counter()
-            for peer in peers:
-                await peer.when(lambda peer=peer: peer.received or peer.ended or peer.reason)
-                seen["served" if peer.received else "refused"] += 1
-                if overflow == "wait":
-                    peer.transport.loseConnection()
-            for peer in peers:
-                peer.transport.loseConnection()
-            for peer in peers:
-                await peer.whenLost()
+            seen = await wave(server.peers, server.connect, 2 * limit, overflow)
             await factory.whenEmpty()
             expected = {"served": 2 * limit} if overflow == "wait" else {"served": limit}
             assert seen["served"] == expected["served"]

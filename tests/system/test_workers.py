@@ -10,18 +10,18 @@ import re
 import signal
 import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.error import ConnectError
 from twisted.internet.task import LoopingCall
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
 from tests.support.certificates import pemFile
 from tests.support.contexts import PythonContexts
-from tests.support.crowds import Greeter, endpointFor
+from tests.support.crowds import Greeter, endpointFor, wave
 from tests.support.hygiene import LoggedErrors
 from tests.support.peers import connectTo
 from tests.support.places import PROJECT
@@ -151,22 +151,11 @@ async def test_waves(transport: str, overflow: Overflow, tmp_path: Path) -> None
 
         killing = LoopingCall(kill)
         killing.start(0.2, now=False)
+        connect = partial(server.connect, where.get("client", ""), where.get("tls", False))
         waves = 0
         while len(kills) < 10:
             waves += 1
-            server.peers.clear()
-            for _ in range(2 * limit):
-                with suppress(ConnectError):  # it was reset at once
-                    await server.connect(where.get("client", ""), where.get("tls", False))
-            peers = list(server.peers)
-            for peer in peers:
-                await peer.when(lambda peer=peer: peer.received or peer.ended or peer.reason)
-                if overflow == "wait":
-                    peer.transport.loseConnection()
-            for peer in peers:
-                peer.transport.loseConnection()
-            for peer in peers:
-                await peer.whenLost()
+            await wave(server.peers, connect, 2 * limit, overflow)
             await factory.whenEmpty()
             assert factory.conservation() == []
         killing.stop()

@@ -31,11 +31,7 @@ from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.layers import clockOf
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
+from twisted_tcpdemo.values.descriptors import mostDescriptors
 
 _log = Logger(namespace="tcpdemo")
 
@@ -361,7 +357,5 @@ def descriptorLimit(reserve: int = DESCRIPTOR_RESERVE) -> int | None:
         half of what there is.
     @return: L{None} where there is no such limit.
     """
-    if resource is None:
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else max(soft - reserve, soft // 2)
+    most = mostDescriptors()
+    return None if most is None else max(most - reserve, most // 2)

@@ -32,14 +32,10 @@ from twisted_tcpdemo.shapes import AnyReactor, Clock
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.values.budgets import Budgets
+from twisted_tcpdemo.values.descriptors import mostDescriptors
 from twisted_tcpdemo.values.report import CloseReason
 from twisted_tcpdemo.workers.messages import headerFrom
 from twisted_tcpdemo.workers.wire import Message, Wire
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None  # type: ignore[assignment]
 
 _log = Logger(namespace="tcpdemo")
 
@@ -304,17 +300,15 @@ def descriptorsLeft() -> int | None:
 
     The kernel gives the lowest free number, so all below it are in use.
     """
-    if resource is None:
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
+    most = mostDescriptors()
+    if most is None:
         return None
     try:
         lowest = os.dup(0)
     except OSError:
         return 0
     os.close(lowest)
-    return soft - lowest
+    return most - lowest
 
 
 def factoryFrom(settings: dict[str, Any], protocol: Any) -> RoomFactory:
