@@ -689,3 +689,33 @@ async def test_tlsObject() -> None:
     service = TCPDemoService(TCPDemoFactory(Telling), [("here", endpoint)], workers=2)
     with pytest.raises(StartError, match=r"here: workers need an endpoint with TLS as a string"):
         service.privilegedStartService()
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        (("--drain", "60", "--hard-stop", "1"), 1),
+        (("--drain", "0.5", "--hard-stop", "60"), -signal.SIGTERM),
+    ],
+    ids=["hard stop", "drain"],
+)
+async def test_hangAndStop(options: tuple[str, ...], status: int) -> None:
+    """
+    A worker that hangs delays the end neither beyond the deadline of the drain nor beyond
+    the hard stop, and ends with the server.
+    """
+    command = twistd(*LOCAL, "--workers", "2", "--protocol", "tests.support.staff.Telling")
+    async with running([*command, *options], PYTHONPATH=str(PROJECT)) as child:
+        port = await portOf(child)
+        pids = await workersOf(child)
+        with connectTo(port) as client:
+            client.sendall(b"pid")
+            assert int(client.recv(100)) in pids
+            client.sendall(b"hang")
+            before = time.monotonic()
+            child.signal(signal.SIGTERM)
+            assert await child.whenEnded() == status
+            ended = time.monotonic()
+            assert ended - before < 10
+            await until(lambda: not any(map(isAlive, pids)))
+            assert time.monotonic() - ended < 1.0
