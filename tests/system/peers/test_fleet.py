@@ -23,7 +23,7 @@ from tests.support.storm import said, storm
 from tests.support.waiting import until
 from tests.system.peers.support import needs, program
 
-pytestmark = [needs("haproxy"), pytest.mark.deadline(60)]
+pytestmark = [needs("haproxy"), pytest.mark.deadline(120)]
 
 NAMES = ("one", "two", "three")
 """The servers of the file, at 10.0.0.1, 10.0.0.2 and 10.0.0.3."""

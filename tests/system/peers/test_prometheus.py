@@ -22,7 +22,7 @@ from tests.support.status import ask
 from tests.support.waiting import until
 from tests.system.peers.support import listens, needs, program
 
-pytestmark = [needs("prometheus"), pytest.mark.deadline(60)]
+pytestmark = [needs("prometheus"), pytest.mark.deadline(120)]
 
 CONFIGURATION = """
 global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}
