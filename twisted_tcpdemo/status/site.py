@@ -244,11 +244,6 @@ def _oneOf(arguments: Mapping[bytes, Sequence[bytes]], name: bytes, known: list[
     return text
 
 
-def _healthOf(factory: TCPDemoFactory) -> Answer:
-    state = stateOf(factory)
-    return whole(200 if state == "accepting" else 503, [f"{state}\n".encode()], headers=_HEADERS)
-
-
 def _meantForUs(request: Visit) -> bool:
     """
     Whether a request is meant for this server: on a loopback address, its C{Host}
@@ -270,3 +265,8 @@ def _isOurName(name: str) -> bool:
     """
     name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
     return name.lower() == "localhost" or isLoopback(name)
+
+
+def _healthOf(factory: TCPDemoFactory) -> Answer:
+    state = stateOf(factory)
+    return whole(200 if state == "accepting" else 503, [f"{state}\n".encode()], headers=_HEADERS)
