@@ -303,12 +303,15 @@ class HeaderStage:
         if now - self._told < LOG_INTERVAL:
             self._untold += 1
             return
+        because = " ({detail})" if detail else ""
+        more = "; {untold} more before" if self._untold else ""
         _log.info(
-            "refused: {remote} by {rule}{detail}{more}",
+            "refused: {remote} by {rule}" + because + more,
+            event="refused",
             remote=str(endpointOf(peer)),
             rule=rule,
-            detail=f" ({detail})" if detail else "",
-            more=f"; {self._untold} more before" if self._untold else "",
+            detail=detail,
+            untold=self._untold,
         )
         self._told, self._untold = now, 0
 

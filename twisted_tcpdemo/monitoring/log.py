@@ -55,14 +55,24 @@ class LoggingObserver:
         See L{IConnectionObserver}.
         """
         where = endpointOf(address)
-        _log.info("listening on {where} ({family})", where=str(where), **where._asdict())
+        _log.info(
+            "listening on {where} ({family})",
+            event="listening",
+            where=str(where),
+            **where._asdict(),
+        )
 
     def listeningStopped(self, address: IAddress) -> None:
         """
         See L{IConnectionObserver}.
         """
         where = endpointOf(address)
-        _log.info("no longer listening on {where}", where=str(where), **where._asdict())
+        _log.info(
+            "no longer listening on {where}",
+            event="listeningStopped",
+            where=str(where),
+            **where._asdict(),
+        )
         self._flushAtRest()
 
     def connectionOpened(self, report: ConnectionReport) -> None:
@@ -72,12 +82,15 @@ class LoggingObserver:
         share = PROBE_SHARE if report.remote.address in self._probers else 1.0
         if not self._budget.shows("connections", share=share):
             return
+        limit = self._factory.effectiveLimit
+        cause = "" if limit == self._factory.maxConnections else " (descriptors)"
         _log.info(
             "connection {connectionID}: {remote} ({remoteFamily}) to {local}; "
-            "{connectionCount} connected, {limit}",
+            "{connectionCount} connected, " + _said(limit) + cause,
+            event="connection",
             connectionID=report.connectionID,
             connectionCount=self._factory.connectionCount,
-            limit=_limitOf(self._factory),
+            limit=limit,
             **_fields(report),
         )
 
@@ -87,10 +100,12 @@ class LoggingObserver:
         """
         if not self._budget.shows("refused"):
             return
+        because = ": {detail}" if refusal.detail else ""
         _log.info(
-            "refused: {remote} ({remoteFamily}) to {local}, by {rule}{because}",
+            "refused: {remote} ({remoteFamily}) to {local}, by {rule}" + because,
+            event="refused",
             rule=refusal.rule,
-            because=f": {refusal.detail}" if refusal.detail else "",
+            detail=refusal.detail,
             **_fields(refusal),
         )
 
@@ -108,6 +123,7 @@ class LoggingObserver:
         _log.info(
             "close {connectionID}: {reason} after {duration:.3f} s; {bytesRead} bytes read, "
             "{bytesWritten} written, {bytesPending} unsent; {remote}",
+            event="close",
             connectionID=report.connectionID,
             reason=report.closeReason.value,
             duration=report.age,
@@ -121,11 +137,13 @@ class LoggingObserver:
         """
         See L{IConnectionObserver}.
         """
+        change = "reached" if crossing.above else "fell below"
         _log.warn(
-            "{change} {percent:.0f} % of the limit: {connectionCount} connected, {limitText}",
-            change="reached" if crossing.above else "fell below",
+            change
+            + " {percent:.0f} % of the limit: {connectionCount} connected, "
+            + _said(crossing.limit),
+            event="watermark",
             percent=100 * crossing.fraction,
-            limitText=_limit(crossing.limit),
             fraction=crossing.fraction,
             above=crossing.above,
             connectionCount=crossing.connectionCount,
@@ -138,7 +156,7 @@ class LoggingObserver:
         """
         if self._budget.isNew(kindOf(failure)) or self._budget.shows("errors"):
             reason = printable(failure.getErrorMessage(), LONGEST_MESSAGE)
-            _log.error("error: {reason}", reason=reason)
+            _log.error("error: {reason}", event="error", reason=reason)
 
     def _know(self, address: str | None, isProbe: bool) -> None:
         """
@@ -159,16 +177,11 @@ class LoggingObserver:
             self._budget.flush()
 
 
-def _limitOf(factory: TCPDemoFactory) -> str:
+def _said(limit: int | None) -> str:
     """
-    The limit in force, and its cause if that is not C{maxConnections}.
+    The format of a limit.  Its field stays a number.
     """
-    limit = factory.effectiveLimit
-    return _limit(limit) + ("" if limit == factory.maxConnections else " (descriptors)")
-
-
-def _limit(limit: int | None) -> str:
-    return "no limit" if limit is None else f"limit {limit}"
+    return "no limit" if limit is None else "limit {limit}"
 
 
 def _fields(ends: Addresses) -> dict[str, object]:

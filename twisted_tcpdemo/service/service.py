@@ -269,7 +269,9 @@ class TCPDemoService(Service):
         connections = self._factory.records
         names = [f"{c.connectionID} ({endpointOf(c.peer)})" for c in connections[:5]]
         more = f" and {len(connections) - 5} more" if len(connections) > 5 else ""
-        _log.info("waiting for {names}{more}", names=", ".join(names), more=more)
+        _log.info(
+            "waiting for {names}" + more, names=", ".join(names), connectionCount=len(connections)
+        )
 
     def _drained(self, report: DrainReport) -> DrainReport:
         if report.finished or report.aborted:

@@ -38,6 +38,7 @@ from twisted_tcpdemo.twistd.coercions import (
     workerCount,
 )
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
+from twisted_tcpdemo.twistd.logformat import logInJSON
 from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
 from twisted_tcpdemo.values.addresses import canonical
 from twisted_tcpdemo.values.budgets import Budgets
@@ -193,6 +194,8 @@ OPERATING: Final = (
         Option("log-rate", sets="rate", takes=wholeNumber(), default="100",
                help="Log lines a second about connections; 0: no limit."),
     ),
+    Option("log-format", takes=oneOf("text", "json"), default="text",
+           help="Lines of the log: text, or json: one plain object each."),
     Option("status", takes=str,
            help="UNIX socket or server endpoint of a status page."),
     Option("status-token-file", takes=str, needs=("status",),
@@ -247,6 +250,8 @@ class Options(DeclaredOptions):
                 raise UsageError("--proxy-from goes with --transport fast")
         elif isHAProxy and not self["proxy-from"]:
             raise UsageError("--listen haproxy: goes with --proxy-from")
+        if self["log-format"] == "json":
+            logInJSON(self.parent)
 
     def opt_version(self) -> NoReturn:
         """

@@ -71,6 +71,7 @@ class ReportProtocol(TCPDemoProtocol):
             return
         _log.info(
             "sent {connectionID}: {message} ({bytesWritten} bytes written)",
+            event="sent",
             connectionID=self.connectionID,
             message=printable(message),
             bytesWritten=bytesWritten,
@@ -81,6 +82,7 @@ class ReportProtocol(TCPDemoProtocol):
             return
         _log.info(
             "not sent {connectionID}: {reason}",
+            event="notSent",
             connectionID=self.connectionID,
             reason=failure.getErrorMessage(),
         )
@@ -94,6 +96,7 @@ class ReportProtocol(TCPDemoProtocol):
             return
         _log.info(
             "data {connectionID}: {data} ({bytesRead} bytes read)",
+            event="data",
             connectionID=self.connectionID,
             data=printable(shown, self._preview),
             bytesRead=self.bytesRead,
@@ -104,7 +107,11 @@ class ReportProtocol(TCPDemoProtocol):
         Log the client's FIN.
         """
         if self._budget.shows("ended by the client"):
-            _log.info("end {connectionID}: the client has sent FIN", connectionID=self.connectionID)
+            _log.info(
+                "end {connectionID}: the client has sent FIN",
+                event="end",
+                connectionID=self.connectionID,
+            )
 
     def timeoutConnection(self) -> None:
         """
@@ -113,6 +120,7 @@ class ReportProtocol(TCPDemoProtocol):
         if self._budget.shows("timed out"):
             _log.info(
                 "timeout {connectionID}: nothing moved for {idle:.1f} s",
+                event="timeout",
                 connectionID=self.connectionID,
                 idle=self.idle,
             )
