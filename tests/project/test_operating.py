@@ -136,17 +136,36 @@ def test_commands(arguments: list[str]) -> None:
     options.parseOptions(arguments)
 
 
+def serviceOf(name: str) -> dict[str, str]:
+    """
+    The section of a unit about its service.
+    """
+    unit = ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string(UNITS[name])
+    return dict(unit["Service"])
+
+
 def test_units() -> None:
     """
     The units exist, and drain for less time than systemd waits.
     """
     assert set(UNITS) == {"tcpdemo.service", "tcpdemo.socket", "socket.conf", "tcpdemo@.service"}
     for name in ("tcpdemo.service", "tcpdemo@.service"):
-        unit = ConfigParser(strict=False, interpolation=None)
-        unit.optionxform = str  # type: ignore[assignment,method-assign]
-        unit.read_string(UNITS[name])
-        drain = re.search(r"--drain (\d+)", unit["Service"]["ExecStart"])
-        assert drain and int(drain[1]) < int(unit["Service"]["TimeoutStopSec"])
+        service = serviceOf(name)
+        drain = re.search(r"--drain (\d+)", service["ExecStart"])
+        assert drain and int(drain[1]) < int(service["TimeoutStopSec"])
+
+
+def test_instances() -> None:
+    """
+    Several instances are as hardened as the single one; they have one user, and folders of
+    their own.
+    """
+    one, several = serviceOf("tcpdemo.service"), serviceOf("tcpdemo@.service")
+    assert several.pop("User") == "tcpdemo"
+    differing = {name for name in one.keys() | several.keys() if one.get(name) != several.get(name)}
+    assert differing == {"ExecStart", "RuntimeDirectory"}
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze here")

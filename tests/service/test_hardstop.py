@@ -62,13 +62,35 @@ def test_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert late == [5]
 
 
+def test_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    With a delay the time begins at its end, or when the delay is cut short; and once only.
+    """
+    begun: list[Any] = []
+    late: list[float] = []
+    monkeypatch.setattr(hardstop, "start_new_thread", lambda *args: begun.append(args[1]))
+    monkeypatch.setattr(
+        hardstop.faulthandler, "dump_traceback_later", lambda seconds, **_: late.append(seconds)
+    )
+    stop = HardStop(3, list)
+    stop.hasten()
+    stop.begin(60)
+    stop.hasten()
+    stop.hasten()
+    stop.begin()
+    assert begun == [(63,), (3,)]
+    assert late == [65, 5]
+
+
 @pytest.mark.parametrize("seconds", [0, None])
 def test_never(seconds: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Without a time, nothing begins.
     """
     monkeypatch.setattr(hardstop, "start_new_thread", None)
-    HardStop(seconds, list).begin()
+    stop = HardStop(seconds, list)
+    stop.begin(1)
+    stop.hasten()
 
 
 def test_threads() -> None:

@@ -25,9 +25,11 @@ from zope.interface.verify import verifyObject
 from tests.support.peers import Events
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory
+from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.service.endpoints import Reclaiming
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import StartError, giveUp
+from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.twistd.programs import Discard
 
 
@@ -504,6 +506,95 @@ async def test_secondSignal(factory: TCPDemoFactory, reactor: MemoryReactorClock
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+class Told(Systemd):
+    """
+    Remembers what systemd is told.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("@nobody", lambda: "fine")
+        self.log: list[str] = []
+
+    def _tell(self, *lines: str) -> None:
+        self.log.append(lines[0])
+
+
+async def test_drainDelay(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
+    """
+    With a delay, a service that stops accepts for some seconds more, with a sign for health
+    checks, and drains then.
+    """
+    told = Told()
+    service = serviceOf(factory, reactor, drain=5, drainDelay=3, systemd=told)
+    service.startService()
+    reactor.run()
+    assert (stateOf(factory), told.log) == ("accepting", ["READY=1"])
+    stopped = service.stopService()
+    reactor.advance(2.9)
+    assert (factory.listening, factory.leaving, stateOf(factory)) == (True, True, "leaving")
+    join(factory)
+    reactor.advance(0.2)
+    assert (factory.listening, factory.leaving, stateOf(factory)) == (False, False, "draining")
+    factory.connections[0].connectionLost(Failure(ConnectionDone()))
+    assert (await stopped).finished == 1
+    assert told.log == ["READY=1", "STOPPING=1"]
+
+
+@pytest.mark.parametrize("how", ["hurry", "stop", "start"])
+async def test_delayCutShort(
+    factory: TCPDemoFactory, reactor: MemoryReactorClock, how: str
+) -> None:
+    """
+    Another signal, stop or start ends the delay.
+    """
+    service = serviceOf(factory, reactor, drain=5, drainDelay=3)
+    service.startService()
+    first = service.stopService()
+    if how == "hurry":
+        service._hurry()
+    elif how == "stop":
+        assert (await service.stopService()).aborted == 0
+    else:
+        service.startService()
+    assert (await first).aborted == 0
+    assert factory.listening is (how == "start") and not factory.leaving
+    reactor.advance(10)
+    assert factory.listening is (how == "start")
+    if how == "start":
+        second = service.stopService()
+        reactor.advance(4)
+        assert (await second).aborted == 0
+
+
+@pytest.mark.parametrize("isStarted", [True, False])
+async def test_noDelay(
+    factory: TCPDemoFactory, reactor: MemoryReactorClock, isStarted: bool
+) -> None:
+    """
+    A service that does not listen any more, or that cannot serve, stops at once.
+    """
+    service = serviceOf(factory, reactor, drainDelay=3)
+    if isStarted:
+        service.startService()
+        service._isHopeless = True
+    assert (await service.stopService()).aborted == 0
+
+
+def test_readyLast(factory: TCPDemoFactory, reactor: MemoryReactorClock) -> None:
+    """
+    Systemd hears that a service is ready when all of its endpoints listen.
+    """
+    slow, told = Slow(), Told()
+    service = serviceOf(factory, reactor, slow, TCP4ServerEndpoint(reactor, 0), systemd=told)
+    memory: Any = reactor
+    memory.running = True
+    service.startService()
+    assert told.log == []
+    slow.asked[0].callback(reactor.listenTCP(0, Factory()))
+    assert told.log == ["READY=1"]
+    service.stopService()
 
 
 async def test_handlersComeBack() -> None:

@@ -130,6 +130,22 @@ def test_firstAndSecond(
     assert reactor.log == [number.name, "hurry", "hurry"]
 
 
+def test_inTheHandler(reactor: Reactor) -> None:
+    """
+    What must not wait for the reactor is called in the handler: one thing at the first
+    signal, another at all later ones.
+    """
+    log: list[str] = []
+    called = [lambda name=name: log.append(name) for name in ("hurry", "first", "again")]
+    signals = StopSignals(reactor, *called)
+    reactor.callFromThread = lambda function, *args: None  # type: ignore[method-assign]
+    signals.take()
+    send(signal.SIGTERM, signal.SIGTERM, signal.SIGINT)
+    assert log == ["first", "again", "again"]
+    signals.stopping()
+    signals.giveBack()
+
+
 @pytest.mark.parametrize("number", BOTH)
 def test_beforeTheReactorRuns(
     reactor: Reactor, signals: StopSignals, number: signal.Signals

@@ -82,7 +82,7 @@ async def told(companion: Companion, where: str = "") -> str:
 async def test_states(kind: str) -> None:
     """
     A visitor reads C{up} with the weight of the moment, C{maint} while the server is
-    suspended, and C{drain} while it drains and afterwards.
+    suspended, and C{drain} while it is about to drain, drains, and afterwards.
     """
     factory = TCPDemoFactory(TCPDemoProtocol, maxConnections=4)
     where = f"{kind}:0:interface=127.0.0.1"
@@ -97,6 +97,8 @@ async def test_states(kind: str) -> None:
         assert await told(agent) == "up ready 75%\n"
         factory.maxConnections = 2
         assert await told(agent) == "up ready 50%\n"
+        factory.leaving = True
+        assert await told(agent) == "drain\n"
         drained = factory.drain(None)
         assert await told(agent) == "drain\n"
         peer.transport.loseConnection()

@@ -38,8 +38,8 @@ def packageVersion() -> str:
 
 def stateOf(factory: TCPDemoFactory) -> str:
     """
-    The state of a server: C{"accepting"}, C{"suspended"}, C{"waiting"} (no worker can take a
-    client), C{"draining"} or C{"stopped"}.
+    The state of a server: C{"accepting"}, C{"leaving"} (it accepts, and is about to drain),
+    C{"suspended"}, C{"waiting"} (no worker can take a client), C{"draining"} or C{"stopped"}.
     """
     if factory.draining:
         return "draining"
@@ -47,7 +47,9 @@ def stateOf(factory: TCPDemoFactory) -> str:
         return "stopped"
     if factory.suspended:
         return "suspended"
-    return "accepting" if factory.handOver is None or factory.handOver.isOpen else "waiting"
+    if factory.handOver is not None and not factory.handOver.isOpen:
+        return "waiting"
+    return "leaving" if factory.leaving else "accepting"
 
 
 def statusOf(

@@ -115,6 +115,8 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     @ivar descriptorReserve: descriptors kept for all but connections; L{None}:
         no limit by descriptors.
     @ivar handOver: takes its clients into other processes; L{None}: they are served here.
+    @ivar leaving: whether it is about to drain.  It accepts clients until then; who asks
+        for its health is told to send no more.
     """
 
     noisy = False
@@ -135,6 +137,7 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
     descriptorLimit: int | None = None
     descriptorReserve: int | None = DESCRIPTOR_RESERVE
     handOver: IHandOver | None = None
+    leaving = False
 
     _maxConnections: int | None = None
     _overflow: Overflow = "refuse"

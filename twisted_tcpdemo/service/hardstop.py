@@ -59,27 +59,43 @@ class HardStop:
 
     def __init__(self, seconds: float | None, records: Callable[[], Iterable[Connection]]) -> None:
         """
-        @param seconds: from the first L{begin} on; L{None} or C{0}: never.
+        @param seconds: from the first L{begin} on, and its delay; L{None} or C{0}: never.
         @param records: the open connections.  It is called in another thread, and must
             only copy them.
         """
         self._seconds = seconds
         self._records = records
         self._begun = False
+        self._isDelayed = False
 
-    def begin(self) -> None:
+    def begin(self, delay: float = 0.0) -> None:
         """
         The process was asked to stop.  This may be called in a signal handler, and
         again.
+
+        @param delay: seconds for which it may go on as it is, before the others begin.
         """
         if not self._seconds or self._begun:
             return
         self._begun = True
+        self._isDelayed = delay > 0
+        self._count(delay + self._seconds)
+
+    def hasten(self) -> None:
+        """
+        The process shall not go on as it is: the seconds begin now, if they have not.  This
+        may be called in a signal handler, and again.
+        """
+        if self._seconds and self._isDelayed:
+            self._isDelayed = False
+            self._count(self._seconds)
+
+    def _count(self, seconds: float) -> None:
         # Not threading.Thread: its start waits for locks, and the handler may have
         # interrupted the code that holds them.
-        start_new_thread(self._wait, (self._seconds,))
+        start_new_thread(self._wait, (seconds,))
         if sys.__stderr__ is not None:
-            late = self._seconds + 2 * LAST_WORDS
+            late = seconds + 2 * LAST_WORDS
             with suppress(OSError, ValueError, RuntimeError):  # it may be closed
                 faulthandler.dump_traceback_later(late, exit=True, file=sys.__stderr__)
 

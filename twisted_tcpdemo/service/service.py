@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,6 +22,7 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.hardstop import HardStop
 from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
+from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.checks import nonNegative, whole
@@ -93,6 +94,8 @@ class TCPDemoService(Service):
         workerTimeout: float | None = 30.0,
         mayLog: Callable[[str], bool] | None = None,
         hardStop: float | None = None,
+        drainDelay: float = 0.0,
+        systemd: Systemd | None = None,
     ) -> None:
         """
         @param endpoints: the endpoints to listen on, or their strings, each with its name
@@ -110,8 +113,13 @@ class TCPDemoService(Service):
         @param mayLog: asks whether a line of a worker may be logged, as
             L{LogBudget.shows<twisted_tcpdemo.monitoring.logbudget.LogBudget.shows>} does.
         @param hardStop: seconds after which the process ends by force, counted from
-            the signal that stops it, or from the shutdown of the reactor; L{None}
-            or C{0}: never.  See L{twisted_tcpdemo.service.hardstop}.
+            the signal that stops it, or from the shutdown of the reactor, and later by
+            C{drainDelay}; L{None} or C{0}: never.  See
+            L{twisted_tcpdemo.service.hardstop}.
+        @param drainDelay: seconds from the stop to the drain.  Clients are accepted all the
+            while, and C{factory.leaving} is true, so that health checks fail before the
+            listeners close.  A second stop ends the wait.
+        @param systemd: is told what the service does; L{None}: nobody is.
         @raise TypeError: for a time that is no number.
         @raise ValueError: for a time that is negative or not finite.
         @raise ProgramError: if workers cannot have the protocol.
@@ -119,6 +127,7 @@ class TCPDemoService(Service):
         nonNegative("drain", drain)
         nonNegative("spread", spread)
         nonNegative("hardStop", hardStop)
+        nonNegative("drainDelay", drainDelay)
         self._factory = factory
         self._endpoints = endpoints
         self._reactor = reactor
@@ -126,6 +135,11 @@ class TCPDemoService(Service):
         self._spread = spread
         self._log = log
         self._hardStop = HardStop(hardStop, lambda: factory.records)
+        self._drainDelay = drainDelay
+        self._systemd = systemd
+        self._leaving: tuple[Deferred[None], IDelayedCall] | None = None
+        self._isHopeless = False
+        self._opening = 0
         self._run: object = None
         self._waiting: list[tuple[str, StreamServer | IStreamServerEndpoint | str]] = []
         self._shuttingDown = False
@@ -145,6 +159,7 @@ class TCPDemoService(Service):
                 drain=drain,
                 mayLog=mayLog,
                 hopeless=self._stopReactor,
+                isServing=self._look,
             )
             programFor(factory)
 
@@ -173,6 +188,7 @@ class TCPDemoService(Service):
         if self._workers is not None:
             # Now the process has shed its privileges, and has become a daemon.
             self._reactor.callWhenRunning(self._workers.start)
+        self._reactor.callWhenRunning(self._look)
 
     def _begin(self, privileged: bool) -> None:
         if self._run is None:
@@ -188,15 +204,19 @@ class TCPDemoService(Service):
                 self._listen(name, endpoint)
         except StartError:
             # Open listeners are closed, so that it can be started again.
+            self._isHopeless = True
             self.stopService()
             raise
 
     def _setUp(self) -> None:
+        self._leaveNow()
         self._run = object()
+        self._isHopeless = False
+        self._opening = 0
         self._waiting = list(self._endpoints)
         reactor = self._reactor = self._reactor or _installedReactor()
         self._trigger = reactor.addSystemEventTrigger("before", "shutdown", self._shutdown)
-        self._signals = StopSignals(reactor, self._hurry, self._hardStop.begin)
+        self._signals = StopSignals(reactor, self._hurry, self._asked, self._hardStop.hasten)
         self._signals.take()
         self._logSignals = LogSignals(reactor, self._reopen)
         self._logSignals.take()
@@ -218,20 +238,37 @@ class TCPDemoService(Service):
         if failures:
             giveUp(cannotListen(name, failures[0]))
         # An endpoint that takes its time may fail when the reactor runs.
+        self._opening += 1
         listening.addCallback(self._listened, name, failures, self._run)
 
     def _listened(self, _: object, name: str, failures: list[Failure], run: object) -> None:
-        if failures and run is self._run:
+        if run is not self._run:
+            return
+        self._opening -= 1
+        if failures:
             _log.critical("{message}", message=cannotListen(name, failures[0]))
             self._stopReactor()
+        elif self._reactor.running:
+            self._look()
+
+    def _look(self) -> None:
+        """
+        Look whether the server serves: everything listens, and a worker is there, if there
+        are any.
+        """
+        hasWorker = self._workers is None or self._workers.isOpen
+        if self._systemd is not None and self._run and hasWorker and not self._opening:
+            self._systemd.ready(self._reactor)
 
     def _stopReactor(self) -> None:
+        self._isHopeless = True
         # No other way stops the reactor with an exit status.
         signal.raise_signal(signal.SIGTERM)
 
     def stopService(self) -> Deferred[DrainReport]:
         """
-        Stop listening and let the connections end, until the deadline.
+        Stop listening, at once or after C{drainDelay}, and let the connections end, until
+        the deadline.
 
         @return: fires when no connection is open any more; at once if the
             service was never started.
@@ -241,6 +278,47 @@ class TCPDemoService(Service):
         if self._trigger is not None and not self._shuttingDown:
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
+        waiting = self._leave(self._delay)
+        if self._systemd is not None:
+            self._systemd.stopping()
+        return self._rest() if waiting is None else waiting.addCallback(lambda _: self._rest())
+
+    @property
+    def _delay(self) -> float:
+        """
+        Seconds until a drain that is asked for now.
+        """
+        return 0.0 if self._isHopeless or not self._factory.listening else self._drainDelay
+
+    def _leave(self, delay: float) -> Deferred[None] | None:
+        """
+        Let health checks fail, and go on accepting for some seconds; not a second time.
+
+        @return: L{None} if there is nothing to wait for.
+        """
+        if self._leaving is not None or not delay:
+            self._leaveNow()
+            return None
+        _log.info("leaving: clients are accepted for {delay:g} s more", delay=delay)
+        self._factory.leaving = True
+        waiting: Deferred[None] = Deferred()
+        call = steady(self._reactor).callLater(delay, self._leaveNow)
+        self._leaving = waiting, call
+        return waiting
+
+    def _leaveNow(self) -> None:
+        leaving, self._leaving = self._leaving, None
+        self._factory.leaving = False
+        if leaving is not None:
+            waiting, call = leaving
+            if call.active():
+                call.cancel()
+            waiting.callback(None)
+
+    def _rest(self) -> Deferred[DrainReport]:
+        """
+        Come to rest.
+        """
         drained = self._factory.drain(self._drain, self._spread)
         if self._signals is not None and self._logSignals is not None:
             self._signals.giveBack()
@@ -278,6 +356,8 @@ class TCPDemoService(Service):
             _log.info(f"drained: {DRAIN_SUMMARY}", **asdict(report))
         if self._log is not None and self._run is None:
             self._log.end()
+        if self._systemd is not None and self._run is None:
+            self._systemd.ended()
         return report
 
     def _shutdown(self) -> None:
@@ -286,11 +366,18 @@ class TCPDemoService(Service):
         once.
         """
         self._shuttingDown = True
-        self._hardStop.begin()
+        self._asked()
         assert self._signals is not None
         self._signals.stopping()
 
+    def _asked(self) -> None:
+        """
+        The process was asked to stop.  This may be a signal handler.
+        """
+        self._hardStop.begin(self._delay)
+
     def _hurry(self) -> None:
+        self._leaveNow()
         self._factory.drain(0)
 
     def _reopen(self, signalName: str) -> None:

@@ -39,6 +39,7 @@ class StopSignals:
         reactor: AnyReactor,
         hurry: Callable[[], object],
         first: Callable[[], object] = lambda: None,
+        again: Callable[[], object] = lambda: None,
     ) -> None:
         """
         @param reactor: the reactor, which the first signal stops through its own
@@ -47,10 +48,12 @@ class StopSignals:
             first, and for every signal after L{stopping}.
         @param first: is called at the first signal, in its handler: the reactor may
             never have another turn.
+        @param again: is called in the handler of each one for which C{hurry} is called.
         """
         self._reactor = reactor
         self._hurry = hurry
         self._first = first
+        self._again = again
         self._stopping = False
         self._taken = False
 
@@ -115,6 +118,7 @@ class StopSignals:
 
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._stopping:
+            self._again()
             self._reactor.callFromThread(self._hurry)
         else:
             self._stopping = True

@@ -179,6 +179,8 @@ OPERATING: Final = (
         TCPDemoService,
         Option("drain", sets="drain", takes=seconds, default="10", isOnAtZero=True,
                help="Time for connections to end when the server stops; 0 aborts them at once."),
+        Option("drain-delay", sets="drainDelay", takes=seconds, default="0",
+               help="Time before that in which health checks fail and clients are accepted."),
         Option("drain-spread", sets="spread", takes=seconds, default="0",
                help="Time over which idle connections are closed when the server stops."),
         Option("workers", sets="workers", takes=workerCount, default="0", shown="0: this one",
@@ -187,7 +189,7 @@ OPERATING: Final = (
                needs=("workers",),
                help="Kill and replace a worker that does not answer for this time."),
         Option("hard-stop", sets="hardStop", takes=seconds, shown="--drain and 5 s",
-               help="Time after which a server that has to stop ends, whatever is in the way."),
+               help="Time for the drain, after which the process ends, whatever is in the way."),
     ),
     *setting(
         LogBudget,

@@ -20,6 +20,7 @@ from twisted_tcpdemo.fast.reactor import fastReactor
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.monitoring.processlog import BoundedProcessLog
+from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Accompanied, Companion
 from twisted_tcpdemo.service.endpoints import (
@@ -30,6 +31,7 @@ from twisted_tcpdemo.service.endpoints import (
 )
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.twistd.options import Options
 from twisted_tcpdemo.twistd.programs import ReportProtocol, StreamBuilder, reportWithin
 from twisted_tcpdemo.values.addresses import canonical
@@ -66,12 +68,22 @@ def makeService(options: Options) -> IService:
             reactor=reactor,
             log=BoundedProcessLog(logBudget),
             mayLog=logBudget.shows,
+            systemd=Systemd.fromEnvironment(partial(_summary, factory)),
             **options.settings(TCPDemoService),
         )
     except ProgramError as error:
         giveUp(f"--workers: {error}")
     companions = _companions(lane, options, factory)
     return Accompanied(service, *companions) if companions else service
+
+
+def _summary(factory: TCPDemoFactory) -> str:
+    """
+    A server in a line, for C{systemctl status}.
+    """
+    limit = factory.effectiveLimit
+    upTo = "no limit" if limit is None else f"limit {limit}"
+    return f"{stateOf(factory)}; {factory.connectionCount} connected, {upTo}"
 
 
 def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:

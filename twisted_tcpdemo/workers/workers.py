@@ -59,6 +59,7 @@ class Workers:
         drain: float | None = 10.0,
         mayLog: Callable[[str], bool] | None = None,
         hopeless: Callable[[], object] = lambda: None,
+        isServing: Callable[[], object] = lambda: None,
     ) -> None:
         """
         @param factory: decides and counts.
@@ -68,6 +69,7 @@ class Workers:
         @param drain: seconds that the connections of a replaced worker have to end.
         @param mayLog: asks whether a line of a worker about a connection may be logged.
         @param hopeless: is called when no worker is left, and none will be started.
+        @param isServing: is called when a worker has become able to serve.
         @raise ProgramError: if the protocol cannot be imported by its name.
         """
         self.processes = whole("workers", count, 1, MOST_WORKERS)
@@ -79,6 +81,7 @@ class Workers:
         self._drain = drain
         self._mayLog = mayLog or (lambda what: True)
         self._hopeless = hopeless
+        self._isServing = isServing
         self._program = programFor(factory)
         self._posts = [Post(number, self, clock) for number in range(1, count + 1)]
         self._all: set[Worker] = set()
@@ -299,6 +302,7 @@ class Workers:
         _log.info("worker {worker} is process {pid}", worker=worker.number, pid=worker.pid)
         self._postOf(worker).isReady(worker)
         self._placeWaiting()
+        self._isServing()
 
     def hasRoomAgain(self) -> None:
         """
