@@ -348,6 +348,13 @@ class IHandOver(Interface):
         Replace the processes by others that have imported the program anew.
         """
 
+    def update() -> None:
+        """
+        Tell the processes of settings of the factory that have changed: what builds its
+        protocols, its budgets, the options of its sockets.  They hold for clients that come
+        after that.
+        """
+
     def reports(isTotal: bool = False) -> list[WorkerReport]:
         """
         The processes at this moment.

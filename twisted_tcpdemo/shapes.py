@@ -355,3 +355,30 @@ class AdmissionPolicy(Protocol):
         """
         Count a connection no more: it is over.
         """
+
+
+class ProcessLog(Protocol):
+    """
+    The log of a process, as its service sees it: L{BoundedProcessLog
+    <twisted_tcpdemo.monitoring.processlog.BoundedProcessLog>}.
+    """
+
+    def begin(self) -> None:
+        """
+        Bound the log, before the first client.
+        """
+
+    def check(self) -> None:
+        """
+        Say what the log cannot do: the process has its last privileges now.
+        """
+
+    def reopen(self, signalName: str) -> None:
+        """
+        Open the files of the log again.
+        """
+
+    def end(self) -> None:
+        """
+        Bound the log no more.
+        """

@@ -24,6 +24,7 @@ from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rules import PerPeerLimit
 from twisted_tcpdemo.monitoring.metrics import collectorFor
+from twisted_tcpdemo.twistd.reload import isLive
 from twisted_tcpdemo.twistd.tap import Options
 from twisted_tcpdemo.workers.workers import Workers
 
@@ -128,12 +129,29 @@ def commands() -> list[list[str]]:
 
 
 @pytest.mark.parametrize("arguments", commands(), ids=" ".join)
-def test_commands(arguments: list[str]) -> None:
+def test_commands(arguments: list[str], tmp_path: Path) -> None:
     """
-    The command line takes the options of each command on the page.
+    The command line takes the options of each command on the page, and its configuration
+    file.
     """
+    file = re.search(r"```toml\n# (\S+)\n(.*?)```", PAGE, re.DOTALL)
+    assert file
+    (tmp_path / "file").write_text(file[2])
     options = Options()
-    options.parseOptions(arguments)
+    options.parseOptions([a.replace(file[1], str(tmp_path / "file")) for a in arguments])
+    if "--config" in arguments:
+        assert options["max-per-peer"] == 20 and options["log-format"] == "json"
+
+
+def test_live() -> None:
+    """
+    The page names every option that can change while the server runs, or what it belongs
+    to.
+    """
+    table = PAGE.partition("### While it runs")[2].partition("\n## ")[0]
+    groups = ("-timeout", "keep-alive-", "linger-")
+    live = [option.name for option in Options.table if isLive(option)]
+    assert [n for n in live if f"`{n}`" not in table and not any(map(n.count, groups))] == []
 
 
 def serviceOf(name: str) -> dict[str, str]:

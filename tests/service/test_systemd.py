@@ -55,6 +55,7 @@ def test_story(notices: socket.socket) -> None:
     clock, status = Clock(), ["none connected"]
     systemd = systemdOf(notices, status)
     systemd.ready(clock)
+    systemd.ready(clock)
     assert heard(notices) == [["READY=1", "STATUS=none connected"]]
     clock.advance(5)
     assert heard(notices) == []

@@ -17,6 +17,7 @@ from time import monotonic
 
 import pytest
 
+from tests.support.notices import notified, position
 from tests.support.peers import connectTo
 from tests.support.processes import Child, portOf, running, twist, twistd
 from tests.support.status import ask
@@ -163,46 +164,6 @@ async def test_hopeless(tmp_path: Path) -> None:
 # systemd.
 
 
-@asynccontextmanager
-async def notified(
-    path: Path, *options: str, **environment: str
-) -> AsyncGenerator[tuple[Child, list[str]]]:
-    """
-    A server that systemd has started, and what it tells.
-    """
-    from twisted.internet import reactor
-    from twisted.internet.task import LoopingCall
-
-    said: list[str] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notices:
-        notices.setblocking(False)
-        notices.bind(str(path))
-
-        def hear() -> None:
-            with suppress(BlockingIOError):
-                while True:
-                    said.append(notices.recv(4096).decode())
-
-        hearing = LoopingCall(hear)
-        hearing.clock = reactor
-        hearing.start(0.005)
-        try:
-            async with running(
-                twistd(*LOCAL, *options), NOTIFY_SOCKET=str(path), **environment
-            ) as child:
-                yield child, said
-        finally:
-            hearing.stop()
-            hear()
-
-
-def position(said: list[str], start: str) -> int:
-    """
-    The place of a notice; -1 as long as there is none.
-    """
-    return next((n for n, text in enumerate(said) if text.startswith(start)), -1)
-
-
 @everyWay
 async def test_notified(workers: tuple[str, ...], tmp_path: Path) -> None:
     """
@@ -210,7 +171,7 @@ async def test_notified(workers: tuple[str, ...], tmp_path: Path) -> None:
     """
     options = ("--max-connections", "9", "--drain-delay", "1", *workers)
     more = {"WATCHDOG_USEC": "200000"}
-    async with notified(tmp_path / "notify", *options, **more) as (child, said):
+    async with notified(tmp_path / "notify", *LOCAL, *options, **more) as (child, said):
         await until(lambda: said)
         assert said[0] == "READY=1\nSTATUS=accepting; 0 connected, limit 9"
         port = await portOf(child)
@@ -233,7 +194,7 @@ async def test_watchdog(tmp_path: Path) -> None:
     options = ("--protocol", "hangs.P", "--workers", "0")
     (tmp_path / "hangs.py").write_text(STUCK.replace("Stuck", "P"))
     more = {"WATCHDOG_USEC": "200000", "PYTHONPATH": str(tmp_path)}
-    async with notified(tmp_path / "notify", *options, **more) as (child, said):
+    async with notified(tmp_path / "notify", *LOCAL, *options, **more) as (child, said):
         await until(lambda: said.count("WATCHDOG=1") > 2)
         with connectTo(await portOf(child)) as client:
             client.sendall(b"x")
@@ -252,7 +213,7 @@ async def test_notReady(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        async with notified(tmp_path / "notify", "--port", port) as (child, said):
+        async with notified(tmp_path / "notify", *LOCAL, "--port", port) as (child, said):
             assert await child.whenEnded() == 1
         assert said == []
 

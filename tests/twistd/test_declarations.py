@@ -5,6 +5,7 @@ A command line made from a table of options.
 from __future__ import annotations
 
 import pytest
+from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.twistd.coercions import wholeNumber
@@ -155,3 +156,41 @@ def test_short() -> None:
     --help shows the letter beside the name.
     """
     assert "-t, --heat-to=" in str(Kitchen())
+
+
+def test_sources() -> None:
+    """
+    Each value has a source, by whose name its user knows it, and a plain form.
+    """
+    kitchen = parsed("--milk", "3", "--tea", "green")
+    kitchen.give("recipe", "slow", "slow", "book")
+    assert [kitchen.sourceOf(n) for n in ("milk", "recipe", "open")] == [
+        "command line",
+        "book",
+        None,
+    ]
+    assert [kitchen.said(n) for n in ("milk", "recipe", "open")] == [
+        "--milk",
+        "book: recipe",
+        "--open",
+    ]
+    plain = {option.name: kitchen.plain(option) for option in Kitchen.table}
+    assert plain == {
+        "heat-to": 95,
+        "open": False,
+        "tea": ["green"],
+        "recipe": "slow",
+        "milk": 3,
+        "stir": False,
+    }
+
+
+def test_again() -> None:
+    """
+    The command line can be read again, and what is wrong by then is raised.
+    """
+    kitchen = parsed("--milk", "3", "--open")
+    assert dict(kitchen.again()) == dict(kitchen) and kitchen.again() is not kitchen
+    kitchen._arguments.append("more")
+    with pytest.raises(UsageError, match="unexpected argument 'more'"):
+        kitchen.again()

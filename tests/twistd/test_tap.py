@@ -144,8 +144,8 @@ class Read(Options):
         return super().__getitem__(name)
 
 
-EARLIER = {"log-format"}
-"""Options that hold before there is a service: C{twistd} begins its log."""
+EARLIER = {"log-format", "show-config"}
+"""Options that hold before there is a service: C{twistd} begins its log, or ends."""
 
 
 def test_everyOption(tmp_path: Path) -> None:

@@ -101,6 +101,12 @@ class Admission:
         """
         return MappingProxyType(self._wouldRefuse)
 
+    def succeed(self, former: Admission) -> None:
+        """
+        Go on with the counts of L{wouldRefuse} of a policy that this one replaces.
+        """
+        self._wouldRefuse.update(former._wouldRefuse)
+
     def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
         """
         See L{IAdmissionPolicy}.

@@ -24,25 +24,25 @@ class BoundedProcessLog:
 
     def begin(self) -> None:
         """
-        See L{ProcessLog<twisted_tcpdemo.service.service.ProcessLog>}.
+        See L{ProcessLog<twisted_tcpdemo.shapes.ProcessLog>}.
         """
         self._isGuarding = self._isGuarding or guardPublisher(self._budget)
 
     def check(self) -> None:
         """
-        See L{ProcessLog<twisted_tcpdemo.service.service.ProcessLog>}.
+        See L{ProcessLog<twisted_tcpdemo.shapes.ProcessLog>}.
         """
         checkFiles()
 
     def reopen(self, signalName: str) -> None:
         """
-        See L{ProcessLog<twisted_tcpdemo.service.service.ProcessLog>}.
+        See L{ProcessLog<twisted_tcpdemo.shapes.ProcessLog>}.
         """
         reopenFiles(signalName)
 
     def end(self) -> None:
         """
-        See L{ProcessLog<twisted_tcpdemo.service.service.ProcessLog>}.
+        See L{ProcessLog<twisted_tcpdemo.shapes.ProcessLog>}.
         """
         self._budget.flush()
         if self._isGuarding:

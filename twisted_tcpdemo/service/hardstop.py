@@ -55,15 +55,17 @@ EXIT_STATUS: Final = 1
 class HardStop:
     """
     Ends the process some seconds after it was asked to stop.
+
+    @ivar seconds: from the first L{begin} on, and its delay; L{None} or C{0}: never.
     """
 
     def __init__(self, seconds: float | None, records: Callable[[], Iterable[Connection]]) -> None:
         """
-        @param seconds: from the first L{begin} on, and its delay; L{None} or C{0}: never.
+        @param seconds: see the attribute.
         @param records: the open connections.  It is called in another thread, and must
             only copy them.
         """
-        self._seconds = seconds
+        self.seconds = seconds
         self._records = records
         self._begun = False
         self._isDelayed = False
@@ -75,20 +77,20 @@ class HardStop:
 
         @param delay: seconds for which it may go on as it is, before the others begin.
         """
-        if not self._seconds or self._begun:
+        if not self.seconds or self._begun:
             return
         self._begun = True
         self._isDelayed = delay > 0
-        self._count(delay + self._seconds)
+        self._count(delay + self.seconds)
 
     def hasten(self) -> None:
         """
         The process shall not go on as it is: the seconds begin now, if they have not.  This
         may be called in a signal handler, and again.
         """
-        if self._seconds and self._isDelayed:
+        if self.seconds and self._isDelayed:
             self._isDelayed = False
-            self._count(self._seconds)
+            self._count(self.seconds)
 
     def _count(self, seconds: float) -> None:
         # Not threading.Thread: its start waits for locks, and the handler may have
@@ -115,7 +117,7 @@ class HardStop:
         have ended its log by now.
         """
         try:
-            line = f"hard stop after {self._seconds:g} s: {named(self._records())}; {_threads()}"
+            line = f"hard stop after {self.seconds:g} s: {named(self._records())}; {_threads()}"
             text = f"{line}\n{_stacks()}"
             inLog = partial(_log.critical, "{text}", text=text)
             for say in (inLog, partial(_toError, text), _flush):

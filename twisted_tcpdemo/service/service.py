@@ -8,11 +8,11 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IDelayedCall, IStreamServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -20,10 +20,11 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.hardstop import HardStop
+from twisted_tcpdemo.service.leaving import Leaving
 from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
 from twisted_tcpdemo.service.systemd import Systemd
-from twisted_tcpdemo.shapes import AnyReactor, StreamServer
+from twisted_tcpdemo.shapes import AnyReactor, ProcessLog, StreamServer
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
@@ -41,33 +42,6 @@ WAITING_INTERVAL = 2.0
 """Seconds between two lines about the connections that are waited for."""
 
 
-class ProcessLog(Protocol):
-    """
-    The log of a process, as its service sees it: L{BoundedProcessLog
-    <twisted_tcpdemo.monitoring.processlog.BoundedProcessLog>}.
-    """
-
-    def begin(self) -> None:
-        """
-        Bound the log, before the first client.
-        """
-
-    def check(self) -> None:
-        """
-        Say what the log cannot do: the process has its last privileges now.
-        """
-
-    def reopen(self, signalName: str) -> None:
-        """
-        Open the files of the log again.
-        """
-
-    def end(self) -> None:
-        """
-        Bound the log no more.
-        """
-
-
 class TCPDemoService(Service):
     """
     Listens on endpoints with one factory, from start to stop.  It can be started
@@ -77,9 +51,13 @@ class TCPDemoService(Service):
     listener, does not wait for connections when it stops, and cannot be started
     twice (twisted #5071).
 
+    @ivar reload: is called with the name of the signal, when SIGHUP comes: the configuration
+        may have changed.
     @ivar _run: an object for each run, from start to stop; L{None} between runs.
     @ivar _waiting: the endpoints on which this run does not listen yet.
     """
+
+    reload: Callable[[str], object] | None = None
 
     def __init__(
         self,
@@ -124,20 +102,15 @@ class TCPDemoService(Service):
         @raise ValueError: for a time that is negative or not finite.
         @raise ProgramError: if workers cannot have the protocol.
         """
-        nonNegative("drain", drain)
-        nonNegative("spread", spread)
-        nonNegative("hardStop", hardStop)
-        nonNegative("drainDelay", drainDelay)
         self._factory = factory
         self._endpoints = endpoints
         self._reactor = reactor
-        self._drain = drain
-        self._spread = spread
         self._log = log
+        self._workers: Workers | None = None
         self._hardStop = HardStop(hardStop, lambda: factory.records)
-        self._drainDelay = drainDelay
+        self.setTimes(drain, spread, drainDelay, hardStop)
         self._systemd = systemd
-        self._leaving: tuple[Deferred[None], IDelayedCall] | None = None
+        self._leaving = Leaving(factory)
         self._isHopeless = False
         self._opening = 0
         self._run: object = None
@@ -146,7 +119,6 @@ class TCPDemoService(Service):
         self._signals: StopSignals | None = None
         self._logSignals: LogSignals | None = None
         self._trigger: object = None
-        self._workers: Workers | None = None
         self._makeWorkers: Callable[..., Workers] | None = None
         if whole("workers", workers, 0, MOST_WORKERS):
             from twisted_tcpdemo.workers.workers import Workers
@@ -156,12 +128,28 @@ class TCPDemoService(Service):
                 factory,
                 workers,
                 timeout=nonNegative("workerTimeout", workerTimeout),
-                drain=drain,
                 mayLog=mayLog,
                 hopeless=self._stopReactor,
                 isServing=self._look,
             )
             programFor(factory)
+
+    def setTimes(
+        self, drain: float | None, spread: float, drainDelay: float, hardStop: float | None
+    ) -> None:
+        """
+        Change the times of the next stop; see C{__init__}.
+
+        @raise TypeError: for a time that is no number.
+        @raise ValueError: for a time that is negative or not finite.
+        """
+        nonNegative("drain", drain)
+        nonNegative("spread", spread)
+        nonNegative("drainDelay", drainDelay)
+        self._hardStop.seconds = nonNegative("hardStop", hardStop)
+        self._drain, self._spread, self._drainDelay = drain, spread, drainDelay
+        if self._workers is not None:
+            self._workers.drain = drain
 
     def privilegedStartService(self) -> None:
         """
@@ -209,7 +197,7 @@ class TCPDemoService(Service):
             raise
 
     def _setUp(self) -> None:
-        self._leaveNow()
+        self._leaving.cut()
         self._run = object()
         self._isHopeless = False
         self._opening = 0
@@ -223,7 +211,9 @@ class TCPDemoService(Service):
         if self._log is not None:
             self._log.begin()
         if self._makeWorkers is not None:
-            self._factory.handOver = self._workers = self._makeWorkers(reactor=reactor)
+            self._factory.handOver = self._workers = self._makeWorkers(
+                reactor=reactor, drain=self._drain
+            )
 
     def _listen(self, name: str, endpoint: StreamServer | str) -> None:
         failures: list[Failure] = []
@@ -278,7 +268,8 @@ class TCPDemoService(Service):
         if self._trigger is not None and not self._shuttingDown:
             self._reactor.removeSystemEventTrigger(self._trigger)
         self._trigger = None
-        waiting = self._leave(self._delay)
+        clock = steady(self._reactor or _installedReactor())
+        waiting = self._leaving.begin(self._delay, clock)
         if self._systemd is not None:
             self._systemd.stopping()
         return self._rest() if waiting is None else waiting.addCallback(lambda _: self._rest())
@@ -289,31 +280,6 @@ class TCPDemoService(Service):
         Seconds until a drain that is asked for now.
         """
         return 0.0 if self._isHopeless or not self._factory.listening else self._drainDelay
-
-    def _leave(self, delay: float) -> Deferred[None] | None:
-        """
-        Let health checks fail, and go on accepting for some seconds; not a second time.
-
-        @return: L{None} if there is nothing to wait for.
-        """
-        if self._leaving is not None or not delay:
-            self._leaveNow()
-            return None
-        _log.info("leaving: clients are accepted for {delay:g} s more", delay=delay)
-        self._factory.leaving = True
-        waiting: Deferred[None] = Deferred()
-        call = steady(self._reactor).callLater(delay, self._leaveNow)
-        self._leaving = waiting, call
-        return waiting
-
-    def _leaveNow(self) -> None:
-        leaving, self._leaving = self._leaving, None
-        self._factory.leaving = False
-        if leaving is not None:
-            waiting, call = leaving
-            if call.active():
-                call.cancel()
-            waiting.callback(None)
 
     def _rest(self) -> Deferred[DrainReport]:
         """
@@ -377,7 +343,7 @@ class TCPDemoService(Service):
         self._hardStop.begin(self._delay)
 
     def _hurry(self) -> None:
-        self._leaveNow()
+        self._leaving.cut()
         self._factory.drain(0)
 
     def _reopen(self, signalName: str) -> None:
@@ -385,8 +351,21 @@ class TCPDemoService(Service):
             self._workers.restart()
         elif self._log is not None and signalName != "SIGUSR2":
             self._log.reopen(signalName)
-        else:
+        elif self.reload is None or signalName != "SIGHUP":
             _log.info("{signalName}: nothing is to be done for it", signalName=signalName)
+        if self.reload is not None and signalName == "SIGHUP":
+            self._reload(self.reload, signalName)
+
+    def _reload(self, reload: Callable[[str], object], signalName: str) -> None:
+        told = self._systemd if self._run is not None else None
+        if told is not None:
+            told.reloading()
+        try:
+            reload(signalName)
+        except Exception:
+            _log.failure("{signalName}: the configuration is not in force", signalName=signalName)
+        if told is not None:
+            told.reloaded()
 
 
 def _cannotTell(failure: Failure) -> None:

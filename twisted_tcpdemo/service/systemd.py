@@ -66,12 +66,12 @@ class Systemd:
 
     def ready(self, reactor: AnyReactor) -> None:
         """
-        The server serves; from now on systemd hears of it in intervals.
+        The server serves; from now on systemd hears of it in intervals.  It may be said again.
 
         @param reactor: the source of time.  When it hangs, the watchdog hears nothing.
         """
-        self._tell("READY=1", self._statusLine())
         if self._call is None:
+            self._tell("READY=1", self._statusLine())
             self._clock = steady(reactor)
             self._beat()
 

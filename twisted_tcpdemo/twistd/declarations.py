@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.service.startup import giveUp
+
+COMMAND_LINE: Final = "command line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Option:
     @ivar sets: the keyword of C{target} for its value; empty for an option that is
         read by its name.
     @ivar isInverse: whether a flag switches its keyword off.
+    @ivar isInFile: whether it may be in a configuration file.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Option:
     target: Callable[..., object] | None = None
     sets: str = ""
     isInverse: bool = False
+    isInFile: bool = True
 
     @property
     def about(self) -> str:
@@ -79,18 +83,6 @@ class Option:
             return False
         return None if self.default is None else self.takes(self.default)
 
-    def coerce(self, word: str) -> object:
-        """
-        The value of a word.
-
-        @raise UsageError: if the word is wrong.
-        """
-        assert self.takes is not None
-        try:
-            return self.takes(word)
-        except ValueError as error:
-            raise UsageError(f"--{self.name} {error}") from None
-
 
 def setting(target: Callable[..., object], *options: Option) -> tuple[Option, ...]:
     """
@@ -107,8 +99,11 @@ class DeclaredOptions(UsageOptions):
     with all of Twisted's options.
 
     @cvar table: the options.
+    @ivar folder: the folder of relative paths, as the process may have another by now;
+        empty for the current one.
     """
 
+    folder = ""
     table: ClassVar[Sequence[Option]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -123,19 +118,65 @@ class DeclaredOptions(UsageOptions):
 
     def __init__(self) -> None:
         super().__init__()
-        self._given: set[str] = set()
+        self._arguments: list[str] = []
+        self._sources: dict[str, str] = {}
+        self._words: dict[str, object] = {o.name: o.default for o in self.table if o.default}
         for option in self.table:
             self[option.name] = option.initial()
 
-    def take(self, option: Option, value: object) -> None:
+    def take(self, option: Option, word: str | None) -> None:
         """
-        Take a value from the command line.
+        Take a word from the command line.
+
+        @param word: L{None} for a flag.
+        @raise UsageError: if it is wrong.
         """
-        self._given.add(option.name)
+        name = option.name
+        self._sources[name] = COMMAND_LINE
+        if option.takes is None or word is None:
+            self[name] = True
+            return
+        try:
+            value = option.takes(word)
+        except ValueError as error:
+            raise UsageError(f"--{name} {error}") from None
         if option.isRepeatable:
-            self[option.name].append(value)
+            self[name].append(value)
         else:
-            self[option.name] = value
+            self.give(name, value, word, COMMAND_LINE)
+
+    def sourceOf(self, name: str) -> str | None:
+        """
+        Where the value of an option is from; L{None} for the default.
+        """
+        return self._sources.get(name)
+
+    def give(self, name: str, value: object, word: object, source: str) -> None:
+        """
+        Set an option.
+
+        @param word: the value in the words of its source.
+        """
+        self._sources[name] = source
+        self[name], self._words[name] = value, word
+
+    def said(self, name: str) -> str:
+        """
+        An option, as whoever has given it knows it.
+        """
+        source = self._sources.get(name, COMMAND_LINE)
+        return f"--{name}" if source == COMMAND_LINE else f"{source}: {name}"
+
+    def plain(self, option: Option) -> object:
+        """
+        The value of an option as text, a number, a truth, or a list of texts; L{None} if it
+        has none.
+        """
+        value, word = self[option.name], self._words.get(option.name)
+        if value is None or isinstance(value, int | float | list):
+            isWord = isinstance(word, str) and not _isNumber(word)
+            return word if isWord and isinstance(value, int | float) else value
+        return word if isinstance(word, str) else str(value)
 
     def parseArgs(self, *arguments: str) -> None:
         """
@@ -154,10 +195,22 @@ class DeclaredOptions(UsageOptions):
 
         @raise StartError: if the command line is wrong.
         """
+        self._arguments = [] if options is None else [*options]
         try:
             super().parseOptions(options)
         except UsageError as error:
             giveUp(str(error))
+
+    def again(self: _D) -> _D:
+        """
+        Read the command line once more, and the files that it names.
+
+        @raise UsageError: if anything is wrong by now.
+        """
+        fresh = type(self)()
+        fresh.folder = self.folder
+        UsageOptions.parseOptions(fresh, self._arguments)
+        return fresh
 
     def postOptions(self) -> None:
         """
@@ -166,17 +219,17 @@ class DeclaredOptions(UsageOptions):
         @raise UsageError: if an option would have no effect.
         """
         for option in self.table:
-            if option.unless in self._given and option.name not in self._given:
+            if option.unless in self._sources and option.name not in self._sources:
                 self[option.name] = None
         for option in self.table:
-            if option.name in self._given and self._isOn(option):
+            if option.name in self._sources and self._isOn(option):
                 self._checkNeeds(option)
 
     def _checkNeeds(self, option: Option) -> None:
         needed = self._named(option.needs)
         if needed and not any(map(self._isOn, needed)):
             others = " or ".join(f"--{other.name}" for other in needed)
-            raise UsageError(f"--{option.name} goes with {others}")
+            raise UsageError(f"{self.said(option.name)} goes with {others}")
 
     def _named(self, names: Iterable[str]) -> list[Option]:
         options = {option.name: option for option in self.table}
@@ -203,9 +256,20 @@ class DeclaredOptions(UsageOptions):
         }
 
 
+_D = TypeVar("_D", bound=DeclaredOptions)
+
+
+def _isNumber(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def _parameter(option: Option) -> Callable[[DeclaredOptions, str], None]:
     def take(self: DeclaredOptions, word: str) -> None:
-        self.take(option, option.coerce(word))
+        self.take(option, word)
 
     take.__doc__ = option.about
     return take
@@ -213,7 +277,7 @@ def _parameter(option: Option) -> Callable[[DeclaredOptions, str], None]:
 
 def _flag(option: Option) -> Callable[[DeclaredOptions], None]:
     def take(self: DeclaredOptions) -> None:
-        self.take(option, True)
+        self.take(option, None)
 
     take.__doc__ = option.about
     return take

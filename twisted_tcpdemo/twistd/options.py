@@ -8,6 +8,8 @@ passes its value on.  An option without a target is read by its name.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib.metadata import version
 from typing import Final, NoReturn
 
@@ -37,6 +39,7 @@ from twisted_tcpdemo.twistd.coercions import (
     wholeNumber,
     workerCount,
 )
+from twisted_tcpdemo.twistd.configfile import fill, held
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option, setting
 from twisted_tcpdemo.twistd.logformat import logInJSON
 from twisted_tcpdemo.twistd.programs import ReportProtocol, programNamed
@@ -209,6 +212,15 @@ OPERATING: Final = (
            help="File with the token for --control, which TCP needs, and for actions on the page."),
 )
 """Options for the operator: draining, the log, the status page and control."""
+
+CONFIGURING: Final = (
+    Option("config", takes=str, isInFile=False,
+           help="File with options (TOML); those of the command line win.  SIGHUP reads it "
+           "again."),
+    Option("show-config", isInFile=False,
+           help="Show the options that hold, and where each is from, and exit."),
+)
+"""Options for the options."""
 # fmt: on
 
 
@@ -217,7 +229,7 @@ class Options(DeclaredOptions):
     The options of C{twistd tcpdemo}.
     """
 
-    table = (*LISTENING, *SERVING, *BUDGETS, *ADMISSION, *OPERATING)
+    table = (*LISTENING, *SERVING, *BUDGETS, *ADMISSION, *OPERATING, *CONFIGURING)
     synopsis = "[options]"
     longdesc = (
         "A TCP server that reports who connects, from where, and how many bytes. "
@@ -227,33 +239,57 @@ class Options(DeclaredOptions):
 
     def postOptions(self) -> None:
         """
-        Check what the table cannot say of PROXY headers and addresses, too.
+        Add what a configuration file has, and check what the table cannot say, too.
 
         @raise UsageError: if an option would have no effect, or anybody's header would
             be believed.
         """
+        if self["config"] is not None:
+            self.folder = self.folder or os.getcwd()
+            self["config"] = os.path.join(self.folder, self["config"])
+            fill(self, self["config"])
         super().postOptions()
         if self["hard-stop"] is None:
             self["hard-stop"] = self["drain"] + HARD_STOP_AFTER
-        isHAProxy = any(text.startswith(HAPROXY) for text in self["listen"])
-        isProxied = isHAProxy or self["proxy-protocol"]
-        if self["proxy-protocol"] and self["port"] is None:
-            raise UsageError("--proxy-protocol goes with --port")
-        if self["proxy-from"] and not isProxied:
-            raise UsageError("--proxy-from goes with --proxy-protocol or --listen haproxy:")
-        if self["ipv6-only"] and self["interface"] and ":" not in canonical(self["interface"]):
-            raise UsageError("--ipv6-only goes with an IPv6 address in --interface, or none")
-        if self["transport"] == "twisted":
-            if self["ipv6-only"]:
-                raise UsageError("--ipv6-only goes with --transport fast")
-            if self["workers"]:
-                raise UsageError("--workers goes with --transport fast")
-            if self["proxy-from"]:
-                raise UsageError("--proxy-from goes with --transport fast")
-        elif isHAProxy and not self["proxy-from"]:
-            raise UsageError("--listen haproxy: goes with --proxy-from")
+        self._checkListeners()
+        if self["show-config"]:
+            self._show()
         if self["log-format"] == "json":
             logInJSON(self.parent)
+
+    def _checkListeners(self) -> None:
+        isHAProxy = any(text.startswith(HAPROXY) for text in self["listen"])
+        isProxied = isHAProxy or self["proxy-protocol"]
+        isFast = self["transport"] == "fast"
+        hasFour = self["interface"] and ":" not in canonical(self["interface"])
+        wrong = (
+            (self["proxy-protocol"] and self["port"] is None, "proxy-protocol", "--port"),
+            (
+                self["proxy-from"] and not isProxied,
+                "proxy-from",
+                "--proxy-protocol or --listen haproxy:",
+            ),
+            (
+                self["ipv6-only"] and hasFour,
+                "ipv6-only",
+                "an IPv6 address in --interface, or none",
+            ),
+            (self["ipv6-only"] and not isFast, "ipv6-only", "--transport fast"),
+            (self["workers"] and not isFast, "workers", "--transport fast"),
+            (self["proxy-from"] and not isFast, "proxy-from", "--transport fast"),
+        )
+        for isWrong, name, needed in wrong:
+            if isWrong:
+                raise UsageError(f"{self.said(name)} goes with {needed}")
+        if isHAProxy and isFast and not self["proxy-from"]:
+            raise UsageError(f"{self.said('listen')} haproxy: goes with --proxy-from")
+
+    def _show(self) -> NoReturn:
+        try:
+            print("\n".join(held(self)), flush=True)
+        except BrokenPipeError:  # of somebody who has read enough, as head(1) does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0)
 
     def opt_version(self) -> NoReturn:
         """

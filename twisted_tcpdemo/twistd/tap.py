@@ -11,9 +11,6 @@ from twisted.application.service import IService
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from twisted_tcpdemo.admission.policy import Admission
-from twisted_tcpdemo.admission.rate import PeerRate
-from twisted_tcpdemo.admission.rules import AllowedNetworks, DeniedNetworks, PerPeerLimit, Rule
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint, hasIPv6
 from twisted_tcpdemo.fast.proxy import Proxy
 from twisted_tcpdemo.fast.reactor import fastReactor
@@ -33,14 +30,10 @@ from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import giveUp
 from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.twistd.options import Options
-from twisted_tcpdemo.twistd.programs import ReportProtocol, StreamBuilder, reportWithin
+from twisted_tcpdemo.twistd.reload import Reload
+from twisted_tcpdemo.twistd.settings import admissionFor, budgetsFor, protocolFor
 from twisted_tcpdemo.values.addresses import canonical
-from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.workers.program import ProgramError
-
-LIFETIME_JITTER = 0.1
-"""The share of C{--max-lifetime} by which a connection may end earlier, so that
-clients that came together do not return together."""
 
 _NamedEndpoint: TypeAlias = tuple[str, IStreamServerEndpoint]
 """An endpoint, after its name in errors."""
@@ -72,7 +65,9 @@ def makeService(options: Options) -> IService:
             **options.settings(TCPDemoService),
         )
     except ProgramError as error:
-        giveUp(f"--workers: {error}")
+        giveUp(f"{options.said('workers')}: {error}")
+    if options["config"] is not None:
+        service.reload = Reload(options, service, factory, logBudget)
     companions = _companions(lane, options, factory)
     return Accompanied(service, *companions) if companions else service
 
@@ -87,43 +82,19 @@ def _summary(factory: TCPDemoFactory) -> str:
 
 
 def _factory(options: Options, logBudget: LogBudget) -> TCPDemoFactory:
-    protocol = options["protocol"]
-    if protocol is ReportProtocol:
-        settings = options.settings(ReportProtocol)
-        if options["workers"]:
-            protocol = partial(reportWithin, rate=logBudget.rate, **settings)
-        else:
-            protocol = partial(protocol, budget=logBudget, **settings)
-    elif isinstance(protocol, StreamBuilder):
-        if options["workers"]:
-            protocol = protocol.forWorkers(logBudget.rate)
-        else:
-            protocol = partial(protocol, logBudget)
     return TCPDemoFactory(
-        protocol,
+        protocolFor(options, options["protocol"], logBudget, bool(options["workers"])),
         pauseOnConnect=bool(options["pause-on-connect"]),
-        admission=_admission(options),
-        budgets=Budgets(lifetimeJitter=LIFETIME_JITTER, **options.settings(Budgets)),
+        admission=admissionFor(options),
+        budgets=budgetsFor(options),
         **options.settings(TCPDemoFactory),
     )
 
 
-def _admission(options: Options) -> Admission | None:
-    rules: list[Rule] = []
-    if options["allow"]:
-        rules.append(AllowedNetworks(*options["allow"]))
-    if options["deny"]:
-        rules.append(DeniedNetworks(*options["deny"]))
-    if options["max-per-peer"]:
-        rules.append(PerPeerLimit(**options.settings(PerPeerLimit)))
-    if options["peer-rate"]:
-        rules.append(PeerRate(**options.settings(PeerRate)))
-    return Admission(*rules, **options.settings(Admission)) if rules else None
-
-
 def _endpoints(reactor: Any, options: Options, noDelay: bool) -> list[_NamedEndpoint]:
     proxy = _proxy(options)
-    endpoints = [_endpoint(reactor, "listen", text, proxy) for text in options["listen"]]
+    option = options.said("listen")
+    endpoints = [_endpoint(reactor, option, text, proxy) for text in options["listen"]]
     if options["port"] is not None:
         endpoints.insert(0, _portEndpoint(reactor, options, noDelay))
     return endpoints
@@ -143,7 +114,7 @@ def _portEndpoint(reactor: Any, options: Options, noDelay: bool) -> _NamedEndpoi
         try:
             return name, ServerEndpoint(reactor, noDelay=noDelay, proxy=proxy, **settings)
         except ValueError as error:
-            giveUp(f"--port: {error}")
+            giveUp(f"{options.said('port')}: {error}")
     del settings["ipv6Only"]  # it needs our transport
     kind = TCP6ServerEndpoint if isIPv6 else TCP4ServerEndpoint
     return name, kind(reactor, **settings)
@@ -158,7 +129,7 @@ def _endpoint(reactor: Any, option: str, text: str, proxy: Proxy | None = None) 
         endpoint, inner = proxiedEndpoint(reactor, text, proxy), text.removeprefix(HAPROXY)
         return text, Reclaiming(endpoint, belongsToUser(text), inner)
     except Exception as error:
-        giveUp(f"--{option} {text!r} is no endpoint: {error}")
+        giveUp(f"{option} {text!r} is no endpoint: {error}")
 
 
 def _actions(reactor: Any, options: Options, factory: TCPDemoFactory) -> Any:

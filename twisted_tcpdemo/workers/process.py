@@ -229,6 +229,12 @@ class Worker(ProcessProtocol):
         """
         self._send(["port", *port])
 
+    def update(self, settings: dict[str, Any]) -> None:
+        """
+        Tell it of settings that have changed.
+        """
+        self._send(["update", settings])
+
     # Its end.
 
     def leave(self, deadline: float | None) -> None:

@@ -35,6 +35,7 @@ from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.descriptors import mostDescriptors
 from twisted_tcpdemo.values.report import CloseReason
 from twisted_tcpdemo.workers.messages import headerFrom
+from twisted_tcpdemo.workers.program import Program
 from twisted_tcpdemo.workers.wire import Message, Wire
 
 _log = Logger(namespace="tcpdemo")
@@ -122,6 +123,7 @@ class Room:
         self._wire: Wire | None = None
         self._words: dict[str, Callable[..., object]] = {
             "port": self.open,
+            "update": partial(update, factory),
             "close": partial(self._do, Connection.close),
             "abort": partial(self._do, Connection.abort),
             "idle": partial(self._do, self._closeIdle),
@@ -311,11 +313,22 @@ def descriptorsLeft() -> int | None:
     return most - lowest
 
 
-def factoryFrom(settings: dict[str, Any], protocol: Any) -> RoomFactory:
+def factoryFrom(settings: dict[str, Any]) -> RoomFactory:
     """
     The factory that the parent has described.
+
+    @raise ProgramError: if its program cannot be imported.
     """
-    factory = RoomFactory(protocol, budgets=Budgets(**settings["budgets"]))
+    factory = RoomFactory(Program.told(settings["program"]).load())
+    update(factory, settings)
+    return factory
+
+
+def update(factory: RoomFactory, settings: dict[str, Any]) -> None:
+    """
+    Give a factory the settings of the parent's, for clients that come from now on.
+    """
+    factory.protocol = Program.told(settings["program"]).load()
+    factory.budgets = Budgets(**settings["budgets"])
     for name, value in settings["factory"].items():
         setattr(factory, name, value)
-    return factory

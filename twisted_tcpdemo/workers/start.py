@@ -22,7 +22,6 @@ from twisted.logger import LogEvent, globalLogBeginner
 from twisted_tcpdemo.connection.record import identifyFrom
 from twisted_tcpdemo.workers.lines import lineOf
 from twisted_tcpdemo.workers.process import WIRE
-from twisted_tcpdemo.workers.program import Program
 from twisted_tcpdemo.workers.room import Room, factoryFrom
 from twisted_tcpdemo.workers.wire import LARGEST, Message, Wire
 
@@ -70,7 +69,7 @@ class Start:
         )
         identifyFrom(settings["generation"] * RANGE + 1)
         try:
-            factory = factoryFrom(settings, Program.told(settings["program"]).load())
+            factory = factoryFrom(settings)
             self._room = Room(factory, reactor, settings["interval"])
             for port in settings["ports"]:
                 self._room.open(*port)

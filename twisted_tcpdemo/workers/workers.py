@@ -47,6 +47,8 @@ FAMILIES: Final = {AF_INET: "IPv4", AF_INET6: "IPv6"}
 class Workers:
     """
     The workers of one factory.
+
+    @ivar drain: seconds that the connections of a replaced worker have to end.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Workers:
         @param count: how many.
         @param timeout: seconds without a word after which a worker is killed; L{None} or
             C{0}: never.
-        @param drain: seconds that the connections of a replaced worker have to end.
+        @param drain: see the attribute.
         @param mayLog: asks whether a line of a worker about a connection may be logged.
         @param hopeless: is called when no worker is left, and none will be started.
         @param isServing: is called when a worker has become able to serve.
@@ -78,7 +80,7 @@ class Workers:
         clock: Clock = steady(reactor)
         self._clock = clock
         self._timeout = nonNegative("workerTimeout", timeout) or None
-        self._drain = drain
+        self.drain = drain
         self._mayLog = mayLog or (lambda what: True)
         self._hopeless = hopeless
         self._isServing = isServing
@@ -265,20 +267,31 @@ class Workers:
         return worker
 
     def _settings(self, worker: Worker) -> dict[str, Any]:
-        factory = self._factory
-        names = ("allowHalfOpen", "pauseOnConnect", "resumeAfter", "noDelay", "keepAlive")
-        more = ("keepAliveInitialDelay", "keepAliveInterval", "keepAliveCount")
         return {
+            **self._changeable(),
             "generation": worker.generation,
-            "program": asdict(self._program),
-            "factory": {name: getattr(factory, name) for name in (*names, *more)},
-            "budgets": {
-                f.name: getattr(factory.budgets, f.name) for f in fields(Budgets) if f.init
-            },
             "reactor": type(self._reactor).__module__,
             "interval": min(LOOK, (self._timeout or LOOK) / 4),
             "ports": self._told,
         }
+
+    def _changeable(self) -> dict[str, Any]:
+        factory = self._factory
+        names = ("allowHalfOpen", "pauseOnConnect", "resumeAfter", "noDelay", "keepAlive")
+        more = ("keepAliveInitialDelay", "keepAliveInterval", "keepAliveCount")
+        return {
+            "program": asdict(self._program),
+            "factory": {name: getattr(factory, name) for name in (*names, *more)},
+            "budgets": {name: getattr(factory.budgets, name) for name in BUDGETS},
+        }
+
+    def update(self) -> None:
+        """
+        See L{IHandOver}.
+        """
+        self._program = programFor(self._factory)
+        for worker in self._all:
+            worker.update(self._changeable())
 
     def dismiss(self, worker: Worker) -> None:
         """
@@ -291,7 +304,7 @@ class Workers:
             pid=worker.pid,
             connectionCount=len(worker.connections),
         )
-        worker.leave(self._drain)
+        worker.leave(self.drain)
 
     # What workers tell.
 
