@@ -86,6 +86,12 @@ WRONG = [
     ("proxy-protocol = true\nlisten = []", "proxy-protocol goes with --proxy-from"),
     ("workers = 1\ntransport = 'twisted'", "workers goes with --transport fast"),
     ("listen = ['nonsense:1']", "listen 'nonsense:1' is no endpoint: "),
+    ("control = 'tcp:1'", "control 'tcp:1' is no UNIX socket, and so needs --control-token"),
+    ("status = 'nonsense:1'", "status 'nonsense:1': it is no endpoint: "),
+    (
+        "control = '/x'\ncontrol-token-file = '/nowhere'",
+        "control-token-file '/nowhere': it cannot be read: ",
+    ),
     ("port = ", "it is no TOML: Invalid value (at "),
     ("port = 1\nport = 2", "it is no TOML: Cannot overwrite a value (at "),
     ("port = " + "9" * 5000, "it is no TOML: "),

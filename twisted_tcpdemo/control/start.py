@@ -4,16 +4,22 @@ The listener of control, from the words of the command line.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
-from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.service.startup import dashed, giveUp
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.web.access import AccessError, accessFor, tokenFrom
 
 
 def companionFor(
-    reactor: AnyReactor, factory: TCPDemoFactory, where: str, tokenFile: str | None
+    reactor: AnyReactor,
+    factory: TCPDemoFactory,
+    where: str,
+    tokenFile: str | None,
+    said: Callable[[str], str] = dashed,
 ) -> Companion:
     """
     Build the companion that C{--control} asks for.
@@ -21,29 +27,34 @@ def companionFor(
     @param factory: the server to control.
     @param where: see L{privateEndpoint<twisted_tcpdemo.web.access.privateEndpoint>}.
     @param tokenFile: the path of the file with the token, or L{None}.
+    @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @raise StartError: if the endpoint or the token is unusable, or if the endpoint
         is no UNIX socket and there is no token.
     """
-    access = accessFor("control", reactor, where, tokenFile)
+    access = accessFor("control", reactor, where, tokenFile, said)
     if access.token is None and not access.isPrivate:
-        giveUp(f"--control {where!r} is no UNIX socket, and so needs --control-token-file")
+        giveUp(f"{said('control')} {where!r} is no UNIX socket, and so needs --control-token-file")
     site = ControlSite(factory, reactor, access.token)
     return Companion("control", where, access.endpoint, site, reactor)
 
 
 def steeringFor(
-    reactor: AnyReactor, factory: TCPDemoFactory, tokenFile: str
+    reactor: AnyReactor,
+    factory: TCPDemoFactory,
+    tokenFile: str,
+    said: Callable[[str], str] = dashed,
 ) -> tuple[ControlSite, bytes]:
     """
     Build what carries out the actions of the status page, for who has the token of
     control.
 
     @param tokenFile: the path of the file with the token.
+    @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @return: the routes of control, and the token.
     @raise StartError: if the token is unusable.
     """
     try:
         token = tokenFrom(tokenFile)
     except AccessError as error:
-        giveUp(f"--control-token-file {tokenFile!r}: {error}")
+        giveUp(f"{said('control-token-file')} {tokenFile!r}: {error}")
     return ControlSite(factory, reactor, token), token

@@ -37,6 +37,13 @@ def giveUp(message: str) -> NoReturn:
     raise StartError(message)
 
 
+def dashed(option: str) -> str:
+    """
+    An option, as the user of a command line knows it.
+    """
+    return f"--{option}"
+
+
 def cannotListen(name: str, failure: Failure) -> str:
     """
     One line about a failed listen.

@@ -9,6 +9,7 @@ percentage of the one in HAProxy's configuration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.interfaces import IAddress
@@ -17,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
-from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.service.startup import dashed, giveUp
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.web.access import AccessError, privateEndpoint
 
@@ -82,18 +83,24 @@ class _Telling(Protocol):
         self.transport.loseConnection()
 
 
-def companionFor(reactor: AnyReactor, factory: TCPDemoFactory, where: str) -> Companion:
+def companionFor(
+    reactor: AnyReactor,
+    factory: TCPDemoFactory,
+    where: str,
+    said: Callable[[str], str] = dashed,
+) -> Companion:
     """
     Build the companion that C{--agent} asks for.
 
     @param factory: the server to tell of.
     @param where: see L{privateEndpoint<twisted_tcpdemo.web.access.privateEndpoint>}.
+    @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @raise StartError: if the endpoint is unusable.
     """
     try:
         access = privateEndpoint(reactor, where)
     except AccessError as error:
-        giveUp(f"--agent {where!r}: {error}")
+        giveUp(f"{said('agent')} {where!r}: {error}")
     privileged = not access.isPrivate
     return Companion(
         "the agent-check", where, access.endpoint, Agent(factory), reactor, privileged=privileged

@@ -4,12 +4,14 @@ The status page as a service.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
+from twisted_tcpdemo.service.startup import dashed
 from twisted_tcpdemo.shapes import AnyReactor, StreamServer
 from twisted_tcpdemo.status.actions import Control
 from twisted_tcpdemo.status.site import StatusSite
@@ -60,6 +62,8 @@ def companionFor(
     where: str,
     tokenFile: str | None,
     control: Control | None = None,
+    *,
+    said: Callable[[str], str] = dashed,
 ) -> StatusService:
     """
     Build the companion that C{--status} asks for.  Without a token it does not start on
@@ -69,9 +73,10 @@ def companionFor(
     @param where: see L{privateEndpoint<twisted_tcpdemo.web.access.privateEndpoint>}.
     @param tokenFile: the path of the file with the token, or L{None}.
     @param control: carries out the actions of the page; L{None} if it has none.
+    @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @raise StartError: if the endpoint or the token is unusable.
     """
-    access = accessFor("status", reactor, where, tokenFile)
+    access = accessFor("status", reactor, where, tokenFile, said)
     page = StatusService(
         factory,
         where,

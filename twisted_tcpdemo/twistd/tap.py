@@ -141,7 +141,8 @@ def _actions(reactor: Any, options: Options, factory: TCPDemoFactory) -> Any:
     from twisted_tcpdemo.control.start import steeringFor
     from twisted_tcpdemo.status.actions import Control
 
-    return Control(*steeringFor(reactor, factory, options["control-token-file"]))
+    tokenFile = options["control-token-file"]
+    return Control(*steeringFor(reactor, factory, tokenFile, options.said))
 
 
 def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
@@ -154,14 +155,14 @@ def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list
 
         where, tokenFile = options["status"], options["status-token-file"]
         control = _actions(reactor, options, factory)
-        companions.append(pageFor(reactor, factory, where, tokenFile, control))
+        companions.append(pageFor(reactor, factory, where, tokenFile, control, said=options.said))
     if options["control"] is not None:
         from twisted_tcpdemo.control.start import companionFor
 
         where, tokenFile = options["control"], options["control-token-file"]
-        companions.append(companionFor(reactor, factory, where, tokenFile))
+        companions.append(companionFor(reactor, factory, where, tokenFile, options.said))
     if options["agent"] is not None:
         from twisted_tcpdemo.status.agent import companionFor as agentFor
 
-        companions.append(agentFor(reactor, factory, options["agent"]))
+        companions.append(agentFor(reactor, factory, options["agent"], options.said))
     return companions

@@ -15,6 +15,7 @@ import re
 import socket
 import stat
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, fail
@@ -25,7 +26,7 @@ from zope.interface import implementer
 
 from twisted_tcpdemo.fast.endpoint import vacate
 from twisted_tcpdemo.service.endpoints import Reclaiming, serverEndpoint
-from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.service.startup import dashed, giveUp
 from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.addresses import endpointOf
@@ -59,23 +60,30 @@ class Access(NamedTuple):
     token: bytes | None = None
 
 
-def accessFor(option: str, reactor: AnyReactor, where: str, tokenFile: str | None) -> Access:
+def accessFor(
+    option: str,
+    reactor: AnyReactor,
+    where: str,
+    tokenFile: str | None,
+    said: Callable[[str], str] = dashed,
+) -> Access:
     """
     The access that C{--control} or C{--status} names.
 
     @param option: the name of the option; that of its token's file begins with it.
     @param where: see L{privateEndpoint}.
     @param tokenFile: the path of the file with the token, or L{None}.
+    @param said: makes of an option's name what its user knows it by.
     @raise StartError: if the endpoint or the token is unusable.
     """
     try:
         access = privateEndpoint(reactor, where)
     except AccessError as error:
-        giveUp(f"--{option} {where!r}: {error}")
+        giveUp(f"{said(option)} {where!r}: {error}")
     try:
         return access._replace(token=None if tokenFile is None else tokenFrom(tokenFile))
     except AccessError as error:
-        giveUp(f"--{option}-token-file {tokenFile!r}: {error}")
+        giveUp(f"{said(f'{option}-token-file')} {tokenFile!r}: {error}")
 
 
 def privateEndpoint(reactor: AnyReactor, text: str) -> Access:
