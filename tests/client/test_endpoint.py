@@ -127,7 +127,7 @@ def test_connectWithoutTLS() -> None:
     """
     program = f"{WITHOUT_TLS} from twisted_tcpdemo.cli import main; sys.exit(main(sys.argv[1:]))"
     ran = subprocess.run(
-        [sys.executable, "-c", program, "connect", "tls:localhost:443"],
+        [sys.executable, "-c", program, "connect", "ssl:localhost:443"],
         capture_output=True,
         text=True,
         check=False,
