@@ -54,6 +54,7 @@ class Fleet:
         return twistd(
             *("--protocol", "echo", "--port", str(port), "--interface", address),
             *("--proxy-protocol", "--proxy-from", "127.0.0.0/8", "--drain", "30"),
+            *("--drain-delay", "1"),
             *("--agent", f"tcp:{agentPort}:interface={address}"),
             *("--control", str(self.folder / f"{name}.sock"), *options),
         )
@@ -166,18 +167,15 @@ async def fleet(
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "workers"])
 async def test_drain(options: tuple[str, ...], tmp_path: Path) -> None:
     """
-    While fifty clients call, a server is taken out, drains and ends, and a new one takes its
-    place: every call is answered, and the new one is called.
+    While fifty clients call, a server is told to stop, leaves, drains and ends, and a new one
+    takes its place: every call is answered, and the new one is called.
     """
     async with fleet(tmp_path, *options) as servers:
         with storm("talks", servers.port, 8000) as crowd:
             before = servers.servers["two"]
             await before.whenPrinted(r"connection \d+: ")
-            # Without a word before its port closes, HAProxy would connect in vain, or worse:
-            # the kernel resets who has come in the last moment.
-            await servers.steer("two", "suspend")
-            await until(lambda: servers.stateOf("two") == "MAINT")
             before.signal(signal.SIGTERM)
+            await until(lambda: servers.stateOf("two") == "DRAIN")
             await before.whenEnded()
             async with running(servers.command("two", "--max-connections", "200")) as after:
                 await until(lambda: servers.stateOf("two") == "UP")
