@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 from twisted.internet.testing import MemoryReactorClock
 
-from twisted_tcpdemo.cli.arguments import parser
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.parsing.arguments import parser
 from twisted_tcpdemo.cli.places import named, placeFor, proxyLine, verifies
 from twisted_tcpdemo.fast.proxyheader import HeaderParser
 

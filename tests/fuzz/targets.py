@@ -19,12 +19,12 @@ from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo import TCPDemoFactory
-from twisted_tcpdemo.cli.arguments import parser
-from twisted_tcpdemo.cli.columns import COLUMNS, Choice
-from twisted_tcpdemo.cli.display import Table
+from twisted_tcpdemo.cli.operating.web import Answer
 from twisted_tcpdemo.cli.outcome import CommandError
-from twisted_tcpdemo.cli.table import connections, summary
-from twisted_tcpdemo.cli.web import Answer
+from twisted_tcpdemo.cli.parsing.arguments import parser
+from twisted_tcpdemo.cli.showing.columns import COLUMNS, Choice
+from twisted_tcpdemo.cli.showing.display import Table
+from twisted_tcpdemo.cli.showing.table import connections, summary
 from twisted_tcpdemo.control import requests
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.errors import ProxyHeaderError

@@ -39,11 +39,21 @@ FLOORS = (
 """Packages, and the modules beside them.  Each imports from the floors before its
 own, and from itself."""
 
+INSIDE = {
+    "cli": (
+        {"outcome", "showing"},
+        {"parsing", "places", "session"},
+        {"load", "operating", "piping"},
+        {"command"},
+    ),
+}
+"""The same for a package that has packages of its own."""
+
 DOORS = {"__init__", "__main__", "logbudget"}
 """Modules that only lead to another place."""
 
 MOST_FLOORS = 4
-"""The highest number of floors inside a package."""
+"""The highest number of floors inside a package, where a package in it is one room."""
 
 LONG = 400
 """Lines of a module above which its docstring has to say why it is so long."""
@@ -87,10 +97,10 @@ ELSEWHERE = {
     "status.tables": "status/test_site.py",
     "web.answer": "web/test_visit.py",
     # These show only in a whole command line, and in a whole load.
-    "cli.serverarguments": "cli/test_arguments.py",
-    "cli.socketarguments": "cli/test_arguments.py",
-    "cli.alarm": "cli/test_traffic.py",
-    "cli.asker": "cli/test_traffic.py",
+    "cli.parsing.serverarguments": "cli/parsing/test_arguments.py",
+    "cli.parsing.socketarguments": "cli/parsing/test_arguments.py",
+    "cli.load.alarm": "cli/load/test_traffic.py",
+    "cli.load.asker": "cli/load/test_traffic.py",
 }
 """Modules without a file of tests of the same name, and the file that has their
 tests."""
@@ -137,11 +147,34 @@ def nameOf(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def roomOf(name: str) -> str:
+def roomOf(name: str, package: str = "") -> str:
     """
-    The package of a module; a module beside the packages is its own.
+    The room of a package in which a module is: a package inside it, or the module itself
+    where that is beside them.
     """
-    return name.partition(".")[0]
+    return name.removeprefix(f"{package}.").partition(".")[0]
+
+
+def packages() -> list[str]:
+    """
+    The packages inside the package, those inside another one included.
+    """
+    return [nameOf(face) for face in sorted(PACKAGE.rglob("*/__init__.py"))]
+
+
+def roomsOf(package: str) -> dict[str, set[str]]:
+    """
+    The rooms of a package, and for each the others that it needs.  A face, which only shows
+    public names, is none.
+    """
+    rooms: dict[str, set[str]] = {}
+    for path in modules():
+        name = nameOf(path)
+        if name.startswith(f"{package}.") and path.name != "__init__.py":
+            inside = {other for other in needs(path) if other.startswith(f"{package}.")}
+            here = roomOf(name, package)
+            rooms.setdefault(here, set()).update(roomOf(other, package) for other in inside)
+    return {here: others - {here} for here, others in rooms.items()}
 
 
 def importsIn(nodes: Iterable[ast.AST], path: Path) -> set[str]:
@@ -235,15 +268,33 @@ def test_noCircle() -> None:
     floorsOf({nameOf(path): needs(path) for path in modules() if path.name != "__init__.py"})
 
 
-@pytest.mark.parametrize("package", sorted({path.parent.name for path in PACKAGE.glob("*/*.py")}))
+@pytest.mark.parametrize("package", packages())
 def test_floorsInside(package: str) -> None:
     """
-    A package has at most four floors; its C{__init__}, which only shows its public
-    names, is none.
+    A package has at most four floors, and no circle of the packages and modules in it.
     """
-    inside = [p for p in (PACKAGE / package).glob("*.py") if p.name != "__init__.py"]
-    floors = floorsOf({nameOf(path): needs(path) for path in inside})
+    floors = floorsOf(roomsOf(package))
     assert max(floors.values()) <= MOST_FLOORS, floors
+
+
+def test_pictures() -> None:
+    """
+    Each package that has packages of its own has its picture.
+    """
+    assert INSIDE.keys() == {name.rpartition(".")[0] for name in packages() if "." in name}
+
+
+@pytest.mark.parametrize("package", INSIDE)
+def test_packagesInside(package: str) -> None:
+    """
+    A package inside another one imports from lower floors only, and from its own.
+    """
+    rooms = roomsOf(package)
+    places = {name: number for number, floor in enumerate(INSIDE[package]) for name in floor}
+    assert places.keys() == rooms.keys(), "name each room in INSIDE"
+    for room, others in rooms.items():
+        high = {other for other in others if places[other] >= places[room]}
+        assert not high, f"{room} must not know {sorted(high)}"
 
 
 def test_faces() -> None:
@@ -253,7 +304,7 @@ def test_faces() -> None:
     """
     for path in modules():
         if nameOf(path) not in {"", *DOORS}:
-            assert not needs(path) & {p.name for p in PACKAGE.iterdir() if p.is_dir()}, path
+            assert not needs(path) & {*packages()}, path
 
 
 def test_factoryAndTransport() -> None:

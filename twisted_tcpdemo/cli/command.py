@@ -9,8 +9,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
-from twisted_tcpdemo.cli.arguments import parser
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.parsing.arguments import parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,23 +46,23 @@ def _run(options: Namespace) -> int:
     """
     match options.command:
         case "connect":
-            from twisted_tcpdemo.cli.connect import connect
+            from twisted_tcpdemo.cli.piping.connect import connect
 
             return connect(options)
         case "listen":
-            from twisted_tcpdemo.cli.listen import listen
+            from twisted_tcpdemo.cli.piping.listen import listen
 
             return listen(options)
         case "load":
-            from twisted_tcpdemo.cli.load import load
+            from twisted_tcpdemo.cli.load.load import load
 
             return load(options)
         case "status":
-            from twisted_tcpdemo.cli.show import show
+            from twisted_tcpdemo.cli.operating.show import show
 
             return show(options)
         case _:
-            from twisted_tcpdemo.cli.steer import steer
+            from twisted_tcpdemo.cli.operating.steer import steer
 
             return steer(options)
 

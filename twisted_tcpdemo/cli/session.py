@@ -18,7 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.cli.telling import facts, say, told
+from twisted_tcpdemo.cli.showing.telling import facts, say, told
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.report import ConnectionReport
 from twisted_tcpdemo.values.text import printable

@@ -1,0 +1,71 @@
+"""
+C{tcpdemo connect}.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.piping.pipe import pipeFor
+from twisted_tcpdemo.cli.places import named, placeFor, verifies
+from twisted_tcpdemo.cli.session import explained, finish, run
+from twisted_tcpdemo.cli.showing.progress import Progress
+from twisted_tcpdemo.cli.showing.telling import say
+
+
+def connect(options: Namespace) -> int:
+    """
+    Connect, and pipe until the connection is over.
+
+    @return: the exit status.
+    @raise CommandError: if there is no connection, or if standard input or output
+        fails.
+    """
+    from twisted.internet import reactor
+
+    place = placeFor(reactor, options)
+    if not verifies(options):
+        say("ssl: does not check the server's certificate; tls:HOST:PORT does")
+    try:
+        pipe = pipeFor(reactor, options, place.preface)
+    except OSError as error:
+        raise CommandError(Outcome.FAILED, f"standard input or output: {error}") from None
+    progress = Progress(pipe, reactor) if options.progress else None
+    connecting = place.endpoint.connectProtocol(pipe)
+
+    def connected(_: object) -> Deferred[Outcome]:
+        if progress is not None:
+            progress.start()
+        return pipe.done
+
+    def interrupted(outcome: Outcome) -> None:
+        pipe.end(outcome)
+        if not connecting.called:
+            ended.callback(outcome)
+
+    ended: Deferred[Outcome] = Deferred()
+    connecting.addCallback(connected)
+    connecting.addBoth(lambda result: None if ended.called else ended.callback(result))
+    try:
+        result = run(reactor, ended, interrupted)
+    finally:
+        connecting.cancel()
+        if progress is not None:
+            progress.stop()
+        pipe.sink.close()
+    if isinstance(result, Failure):
+        raise failed(result, options)
+    report = None if pipe.closeReason is None else pipe.report()
+    return finish(result, report, options, pipe.trouble, pipe.failure)
+
+
+def failed(failure: Failure, options: Namespace) -> CommandError:
+    """
+    The error of a failed attempt to connect.
+    """
+    outcome, why = explained(failure.value)
+    return CommandError(outcome, f"cannot connect to {named(options)}: {why}")

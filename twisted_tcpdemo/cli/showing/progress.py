@@ -1,0 +1,112 @@
+"""
+The progress of a long transfer, on standard error.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+
+from twisted_tcpdemo.cli.showing.display import displayOn
+from twisted_tcpdemo.cli.showing.words import duration, size
+from twisted_tcpdemo.clock import steady
+
+REPLACED, ADDED = 0.5, 5.0
+"""Seconds between two lines: where each replaces the last, and elsewhere."""
+
+
+class Transfer(Protocol):
+    """
+    The figures of a transfer.
+
+    @ivar inputSize: bytes of the whole input; L{None} if the size is unknown.
+    """
+
+    inputSize: int | None
+
+    @property
+    def bytesRead(self) -> int:
+        """
+        Bytes received.
+        """
+
+    @property
+    def bytesWritten(self) -> int:
+        """
+        Bytes given to the connection.
+        """
+
+    @property
+    def bytesPending(self) -> int:
+        """
+        Of C{bytesWritten}, bytes that wait to be sent.
+        """
+
+    @property
+    def age(self) -> float:
+        """
+        Seconds since the transfer began.
+        """
+
+
+class Progress:
+    """
+    Prints the bytes moved and their rates, at intervals.
+    """
+
+    def __init__(self, transfer: Transfer, reactor: IReactorTime) -> None:
+        """
+        @param transfer: the transfer.
+        @param reactor: the source of time.
+        """
+        self._transfer = transfer
+        self._display = displayOn(sys.stderr)
+        self._clock = steady(reactor)
+        self._last = (self._clock.seconds(), 0, 0)
+        self._loop = LoopingCall(self._tell)
+        self._loop.clock = self._clock
+
+    def start(self) -> None:
+        """
+        Begin.  The first line comes after one interval.
+        """
+        self._last = (self._clock.seconds(), 0, 0)
+        self._loop.start(REPLACED if self._display.replaces else ADDED, now=False)
+
+    def stop(self) -> None:
+        """
+        Stop, and clear a line that others have replaced.
+        """
+        if self._loop.running:
+            self._loop.stop()
+            with suppress(OSError):
+                self._display.close(keep=False)
+
+    def _tell(self) -> None:
+        with suppress(OSError):
+            self._display.update([self.line()])
+
+    def line(self) -> str:
+        """
+        A line of totals, and of rates since the last call.
+        """
+        now, transfer = self._clock.seconds(), self._transfer
+        sent = transfer.bytesWritten - transfer.bytesPending
+        then, readThen, sentThen = self._last
+        self._last = (now, transfer.bytesRead, sent)
+        passed = max(now - then, 0.001)
+        inRate, outRate = (transfer.bytesRead - readThen) / passed, (sent - sentThen) / passed
+        line = (
+            f"{duration(transfer.age)}: {size(transfer.bytesRead)} read ({size(inRate)}/s), "
+            f"{size(sent)} sent ({size(outRate)}/s)"
+        )
+        total = transfer.inputSize
+        if total:
+            line += f", {min(100, 100 * sent // total)} % of the input"
+            if outRate and total > sent:
+                line += f", {duration((total - sent) / outRate)} left"
+        return line
