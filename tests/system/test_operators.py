@@ -373,7 +373,9 @@ async def test_folderOfTheUser(folder: Path) -> None:
     before = (*LOGGING["bounded"], "--uid", "65534")
     command = server(*LOCAL, "--protocol", "echo", before=before)
     async with running(command, folder, TCPDEMO_LOG=str(log)) as child:
-        await until(lambda: (home / "server.log.1").exists() and "listening" in log.read_text())
+        await until((home / "server.log.1").exists)
+        await until(log.exists)  # a rotation renames the file before it makes the next
+        await until(lambda: "listening" in log.read_text())
         with connectTo(portIn(log.read_text())):
             await until(lambda: "connection 1" in log.read_text())
         assert "cannot" not in log.read_text() + child.err
