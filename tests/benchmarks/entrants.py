@@ -62,6 +62,15 @@ def cpuTime(process: int) -> float:
     return total / 1e9
 
 
+def starvedTime(process: int) -> float:
+    """
+    Seconds that a process was ready to run so far while the machine did other work: those
+    of the thread that has waited the longest for a processor.
+    """
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return max(int((task / "schedstat").read_text().split()[1]) for task in tasks) / 1e9
+
+
 def settledCPUTime(process: int, interval: float = 0.002) -> float:
     """
     The CPU time that a process has used, once it has finished its work: only then

@@ -292,15 +292,21 @@ def isServed(port: int, seconds: float = 5.0) -> bool:
     return False
 
 
-def soon(condition: Callable[[], object], seconds: float, pause: float = 0.02) -> float | None:
+def soon(
+    condition: Callable[[], object],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    pause: float = 0.02,
+) -> float | None:
     """
     Wait for what no event tells.
 
+    @param clock: tells the time in which the seconds are counted.
     @return: the seconds it took; L{None} if it did not come true.
     """
-    began = time.monotonic()
+    began = clock()
     while not condition():
-        if time.monotonic() - began > seconds:
+        if clock() - began > seconds:
             return None
         time.sleep(pause)
-    return time.monotonic() - began
+    return clock() - began

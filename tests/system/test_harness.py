@@ -9,20 +9,25 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.entrants import starvedTime
 from tests.harness.__main__ import merged
 from tests.harness.findings import HELD, NOT_APPLICABLE, NOT_HELD, Finding, NotApplicable
 from tests.harness.ground import Bounds, Ground, attacked
+from tests.harness.parts import soak
 from tests.harness.parts.catalogue import PARTS
 from tests.harness.peers.kinds import PEERS
+from tests.harness.peers.running import Running
 from tests.harness.peers.shims import FAULTS, Faults
 from tests.harness.tables import listed, markdown, plain
 from tests.support.places import DOCS, PROJECT
-from tests.support.processes import running
+from tests.support.processes import Child, running
 from tests.support.waiting import until
 
 PAGE = DOCS / "reliability.md"
@@ -164,6 +169,78 @@ def test_faultsOfEpoll() -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def stateOf(process: int) -> str:
+    """
+    The state of a process, by proc(5): C{"S"} while it sleeps, C{"Z"} when it has ended and
+    nothing when it is gone.
+    """
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
+
+
+class Late(Running):
+    """
+    A server that lets go of its descriptors when it has been looked at twenty times.
+    """
+
+    port = 0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.ownTime = clock  # type: ignore[method-assign]
+        self._looks = count()
+
+    def descriptors(self) -> int:
+        """
+        Three, and none in the end.
+        """
+        return 3 if next(self._looks) < 20 else 0
+
+    def ask(self, **order: object) -> dict[str, object]:
+        """
+        It has no connection.
+        """
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("pace", "wrong"), [(0.0, []), (0.01, ["3 descriptors are left"])], ids=["starved", "idle"]
+)
+def test_ownTime(
+    pace: float, wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A server has its time to let go without that in which the machine does other work; a
+    server that only forgets has no more.
+    """
+    monkeypatch.setattr(soak, "REST", 0.1)
+    monkeypatch.setattr(soak, "isServed", lambda *_: True)
+    here, ticks = ground(tmp_path), count()
+    soak.inOrder(here, Late(lambda: next(ticks) * pace), 0)
+    assert here.wrong == wrong
+
+
+@pytest.mark.deadline(60)
+async def test_starved() -> None:
+    """
+    A process that shares its processor waits for it; one that sleeps waits for none.
+    """
+    alone = f"import os; os.sched_setaffinity(0, {{{min(os.sched_getaffinity(0))}}}); print(1); "
+
+    def child(deed: str) -> AbstractAsyncContextManager[Child]:
+        return running([sys.executable, "-uc", alone + deed], PROJECT)
+
+    spin, rest = "\nwhile True: pass", "input()"
+    async with child(spin) as one, child(spin) as other, child(rest) as asleep:
+        for process in (one, other, asleep):
+            await process.whenPrinted("1")
+        busy, idle = one.transport.pid, asleep.transport.pid
+        await until(lambda: stateOf(idle) == "S")
+        before = starvedTime(busy), starvedTime(idle)
+        await until(lambda: starvedTime(busy) > before[0] + 0.2)
+        assert starvedTime(idle) < before[1] + 0.1
+
+
 def harness(*arguments: str) -> list[str]:
     """
     The command line of a small run.
@@ -195,15 +272,6 @@ def childrenOf(process: int) -> list[int]:
     return [int(word) for word in text.split()]
 
 
-def isThere(process: int) -> bool:
-    """
-    Whether a process runs.
-    """
-    with suppress(OSError):
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 @pytest.mark.deadline(60)
 async def test_leavesNothing(number: signal.Signals, tmp_path: Path) -> None:
@@ -216,6 +284,6 @@ async def test_leavesNothing(number: signal.Signals, tmp_path: Path) -> None:
         servers = await until(lambda: childrenOf(child.transport.pid))
         os.kill(child.transport.pid, number)
         await child.whenEnded()
-        await until(lambda: not any(map(isThere, servers)))
+        await until(lambda: all(stateOf(server) in ("", "Z") for server in servers))
     if number != signal.SIGKILL:
         assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from tests.harness.clients import crowd, soon
+from tests.harness.clients import crowd
 from tests.harness.findings import Facts, NotApplicable
 from tests.harness.ground import Ground
 from tests.harness.parts.part import Part
@@ -56,13 +56,14 @@ def churn(ground: Ground) -> Facts:
         first = server.descriptors()
         # Before: half of them, so that heaps have the size that they will keep.
         lost = come(server, max(AT_ONCE, number // 2))
-        soon(lambda: server.descriptors() <= first, 10)
+        server.soon(lambda: server.descriptors() <= first, 10)
         before, memory, held = server.descriptors(), server.memory(), inside(server)
         began = time.monotonic()
         lost += come(server, number)
         rate = number / (time.monotonic() - began)
         ground.expect(
-            soon(lambda: server.descriptors() <= before, 10) is not None, "descriptors are left"
+            server.soon(lambda: server.descriptors() <= before, 10) is not None,
+            "descriptors are left",
         )
         growth, after = server.memory() - memory, inside(server)
         more = {name: after[name] - held[name] for name in after}

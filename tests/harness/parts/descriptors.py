@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 
-from tests.harness.clients import Crowd, crowd, good, isServed, soon
+from tests.harness.clients import Crowd, crowd, good, isServed
 from tests.harness.findings import Facts
 from tests.harness.ground import Ground
 from tests.harness.parts.part import Part
@@ -54,8 +54,8 @@ def byClients(ground: Ground) -> Facts:
             client.ask()
             served, away = people.served, CROWD - people.left
             lost = _turnsOf(people)
-        again = soon(lambda: isServed(server.port, 1), 5)
-        soon(lambda: server.descriptors() <= before, 5)
+        again = server.soon(lambda: isServed(server.port, 1), 5)
+        server.soon(lambda: server.descriptors() <= before, 5)
         log, left = server.logged() - logged, server.descriptors() - before
     ground.expect(not lost, f"{lost} were neither served nor refused")
     ground.expect(used < MOST_CPU, f"{used:.0%} of a processor while nothing could be done")
@@ -84,7 +84,7 @@ def byOthers(ground: Ground) -> Facts:
             began = time.monotonic()
             people.until(lambda: all(c.received or c.ended for c in people.clients), 5)
             lost = sum(not c.received and not c.ended for c in people.clients)
-        again = soon(lambda: isServed(server.port, 1), 5)
+        again = server.soon(lambda: isServed(server.port, 1), 5)
         log = server.logged() - logged
     ground.expect(not lost, f"{lost} saw nothing, though there were descriptors again")
     ground.expect(again is not None, "nobody was served when there were descriptors again")

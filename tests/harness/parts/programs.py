@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.harness.clients import crowd, good, isServed, soon
+from tests.harness.clients import crowd, good, isServed
 from tests.harness.findings import Facts, NotApplicable
 from tests.harness.ground import Ground
 from tests.harness.parts.part import Part
@@ -43,7 +43,7 @@ def raising(order: bytes, ground: Ground) -> Facts:
                 people.until(lambda people=people: not people.left, 3)  # type: ignore[misc]
                 left += people.left
             ground.expect(
-                soon(lambda: server.descriptors() <= before, 3) is not None,
+                server.soon(lambda: server.descriptors() <= before, 3) is not None,
                 "descriptors are left",
             )
             client.ask()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 
-from tests.harness.clients import RESET, good, opened, soon
+from tests.harness.clients import RESET, good, opened
 from tests.harness.findings import Facts
 from tests.harness.ground import Ground
 from tests.harness.parts.part import Part
@@ -30,7 +30,7 @@ def resets(ground: Ground) -> Facts:
                 if index % 50 == 0:
                     client.ask()
             client.ask()
-        back = soon(lambda: server.descriptors() <= before, 10)
+        back = server.soon(lambda: server.descriptors() <= before, 10)
         ground.expect(back is not None, f"{server.descriptors() - before} descriptors are left")
     ground.expect(client.worst < SLOWEST, f"an answer took {client.worst:.1f} s")
     return {"resets": number, "slowest answer": round(client.worst, 3)}

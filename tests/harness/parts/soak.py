@@ -26,7 +26,8 @@ ROUND: Final = 5.0
 """Seconds of load between two looks at a server without clients."""
 
 REST: Final = 5.0
-"""Seconds in which such a server has to have let go of everything."""
+"""Seconds of its own time in which such a server has to have let go of everything: a
+queue full of clients that have left costs it a third of a second of processor time."""
 
 
 class Load:
@@ -81,11 +82,13 @@ class Load:
         people.drop(leaving, reset=self._random.random() < 0.3)
 
 
-def inOrder(ground: Ground, server: Running, base: int) -> None:
+def inOrder(ground: Ground, server: Running, base: int) -> float:
     """
     Look at a server that everybody has left.
+
+    @return: the seconds until it had let go of all.
     """
-    back = soon(lambda: server.descriptors() <= base, REST)
+    back = server.soon(lambda: server.descriptors() <= base, REST)
     ground.expect(back is not None, f"{server.descriptors() - base} descriptors are left")
     try:
         told = server.ask()
@@ -94,8 +97,9 @@ def inOrder(ground: Ground, server: Running, base: int) -> None:
     ground.expect(not told.get("open"), f"{told.get('open')} connections are open, of nobody")
     accounts(ground, told)
     # Clients that left while they were in the queue still take slots, each for a moment.
-    served = soon(lambda: isServed(server.port, 1), REST)
+    served = server.soon(lambda: isServed(server.port, 1), REST)
     ground.expect(served is not None, "a new client is not served")
+    return REST if back is None else back
 
 
 def accounts(ground: Ground, told: dict[str, Any]) -> None:
@@ -122,18 +126,21 @@ def soak(calls: tuple[str, ...], ground: Ground) -> Facts:
         soon(lambda: False, 0.3)
         base, memory = server.descriptors(), 0
         load, end = Load(server, 14), time.monotonic() + seconds
+        slowest, starved = 0.0, time.monotonic() - server.ownTime()
         while time.monotonic() < end and not ground.wrong and server.isRunning:
             _set(server, SHARE, calls)
             load.run(min(ROUND, max(1.0, end - time.monotonic())))
             _set(server, 0.0, calls)
-            inOrder(ground, server, base)
+            slowest = max(slowest, inOrder(ground, server, base))
             rounds += 1
             memory = memory or server.memory()
         grown = server.memory() - memory if server.isRunning else 0
+        starved = time.monotonic() - server.ownTime() - starved if server.isRunning else 0.0
         injected = server.ask().get("injected", {}) if calls and server.isRunning else {}
     ground.expect(grown < 20_000 + 100 * rounds, f"{grown} kB more memory")
     return {"seconds": round(seconds), "rounds": rounds, "connections": load.connected,
-            "faults": sum(injected.values()), "kB": grown}  # fmt: skip
+            "faults": sum(injected.values()), "kB": grown, "slowest rest": round(slowest, 2),
+            "starved": round(starved, 1)}  # fmt: skip
 
 
 def _set(server: Running, share: float, calls: tuple[str, ...]) -> None:

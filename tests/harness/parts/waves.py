@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 from typing import Final
 
-from tests.harness.clients import Crowd, crowd, soon
+from tests.harness.clients import Crowd, crowd
 from tests.harness.findings import Facts
 from tests.harness.ground import Ground
 from tests.harness.parts.part import Part
@@ -35,7 +35,7 @@ def wave(overflow: str, ground: Ground) -> Facts:
                     "served" if client.received else client.ended or "lost"
                     for client in people.clients
                 )
-            freed = soon(lambda: server.descriptors() <= before, PATIENCE)
+            freed = server.soon(lambda: server.descriptors() <= before, PATIENCE)
             ground.expect(freed is not None, "descriptors were not given back after a wave")
     everyone = waves * 2 * LIMIT
     served = everyone if overflow == "wait" else everyone // 2

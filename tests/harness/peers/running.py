@@ -21,8 +21,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any, Final
 
-from tests.benchmarks.entrants import cpuTime
+from tests.benchmarks.entrants import cpuTime, starvedTime
 from tests.benchmarks.programs import Unavailable
+from tests.harness.clients import soon
 from tests.harness.findings import NotApplicable
 from tests.harness.peers.haproxy import configuration
 from tests.harness.peers.kinds import PEERS, PROBE, Peer
@@ -87,6 +88,24 @@ class Running:
         Seconds of CPU time that it has used.
         """
         return cpuTime(self.pid)
+
+    def ownTime(self) -> float:
+        """
+        Its own time in seconds: a clock that stands still while it is ready to run, and the
+        machine does other work.
+        """
+        return time.monotonic() - starvedTime(self.pid)
+
+    def soon(self, condition: Callable[[], object], seconds: float) -> float | None:
+        """
+        Wait for what it has to do within some seconds of its own time.
+
+        A connection or a descriptor that it has forgotten waits for no processor, so a busy
+        machine gives it no more time.
+
+        @return: the seconds it took; L{None} if it did not come true.
+        """
+        return soon(condition, seconds, self.ownTime)
 
     # What it says.
 
