@@ -220,6 +220,18 @@ def test_ownTime(
     assert here.wrong == wrong
 
 
+def test_memory() -> None:
+    """
+    Memory that grows with the first crowds and then stays is no leak; what grows with each
+    round is one.
+    """
+    warm, most = soak.grown([30_000, 45_000, 54_000, 54_100, 54_000, 54_200])
+    assert warm == 200 < most
+    leak, most = soak.grown([30_000 + 5_000 * index for index in range(6)])
+    assert leak == 15_000 > most
+    assert soak.grown([30_000])[0] == soak.grown([])[0] == 0
+
+
 @pytest.mark.deadline(60)
 async def test_starved() -> None:
     """
