@@ -85,8 +85,6 @@ class Inbox:
 
         @raise LimitExceededError: if they are more than C{limit}.
         """
-        if separator == _NEWLINE:
-            separator = _NEWLINE
         if separator != self._separator:
             self._separator, self._searched = separator, self._at
         held, at = self.held, self._at
@@ -106,7 +104,7 @@ class Inbox:
 
         @raise LimitExceededError: if it has more bytes than C{limit}.
         """
-        if self._separator is not _NEWLINE:
+        if self._separator != _NEWLINE:
             self._separator, self._searched = _NEWLINE, self._at
         held, at = self.held, self._at
         end = held.find(b"\n", self._searched)

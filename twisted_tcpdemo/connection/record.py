@@ -164,8 +164,7 @@ class Connection(Facts):
         transport = self.transport
         self.openedAt = self._clock.seconds()
         if self.counts is transport:
-            before = self.transport.watcher
-            self.transport.watcher = self if before is None else joined(before, self)
+            self.transport.watcher = joined(self.transport.watcher, self)
             self.transport.budgets = self._budgets
             handshaking = self.transport.handshaking
         else:

@@ -277,14 +277,12 @@ class WriteThroughTransport(Encrypting):
             self._poller.watch(self, WRITE if self.writing else 0)
             self._secureEnded(reason)
             return
+        isEnd = False
         try:
             protocol = halfCloseable(self.protocol)  # it may adapt itself
-            if protocol is None:
-                isEnd = False
-            elif self.watcher is not None:
+            if protocol is not None and self.watcher is not None:
                 isEnd = self.watcher.transportReadEnded(protocol.readConnectionLost)
-            else:
-                isEnd = False
+            elif protocol is not None:
                 protocol.readConnectionLost()
         except BaseException:
             log.err()
@@ -574,9 +572,11 @@ class WriteThroughTransport(Encrypting):
         """
         Read and forget what comes from now on.
         """
+        linger = self._linger
+        if linger is None:
+            self._linger = linger = Linger(self, self._poller.clock)
+            self.doRead = linger.discard  # type: ignore[method-assign]
         self.startReading()
-        self._linger = linger = Linger(self, self._poller.clock)
-        self.doRead = linger.discard  # type: ignore[method-assign]
         return linger
 
     def _goodbye(self) -> BaseException | None:
@@ -596,11 +596,7 @@ class WriteThroughTransport(Encrypting):
             self.socket.shutdown(SHUT_WR)
         self._writeDisconnected = True
         self._shouldShutdown = False  # both halves have their own end
-        if linger is None:
-            linger = self._discard()
-        else:
-            self.startReading()
-        linger.begin(period, untaken)
+        self._discard().begin(period, untaken)
         return None
 
     def _mayClose(self, untaken: int) -> bool:
