@@ -13,7 +13,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
 from tests.support.waiting import failureOf
-from twisted_tcpdemo.connection.running import Answer, runner
+from twisted_tcpdemo.connection.running import Answer, Ready, runner
 
 variable: ContextVar[int] = ContextVar("variable", default=0)
 
@@ -42,7 +42,7 @@ def test_deferreds() -> None:
         variable.set(1)
         results.append(await plain)
         results.append(await answer)
-        results.append(await Answer.having(3))
+        results.append(await Ready(3))
         results.append(type(await failureOf(failing)))
         results.append(variable.get())
 
@@ -89,7 +89,7 @@ def test_chained() -> None:
     results: list[object] = []
     lasts: list[Deferred[int]] = [Deferred() for _ in range(3)]
     early, late = Answer[int](), Answer[int]()
-    answers = [early, late, Answer.having(0)]
+    answers = [early, late, Ready(0)]
     for answer, last in zip(answers, lasts, strict=True):
         answer.addCallback(lambda _, last=last: last)  # type: ignore[misc]
 

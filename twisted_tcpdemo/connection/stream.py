@@ -180,7 +180,7 @@ class Stream(TCPDemoProtocol):
         @raise ValueError: if C{count} is negative.
         """
         if whole("count", count) == 0:
-            return Answer.having(b"")
+            return Ready(b"")
         return self._read(self._inbox.exactly, wholeExactly, count)
 
     def readUntil(self, separator: bytes, limit: int = LINE_LIMIT) -> Deferred[bytes]:
@@ -449,7 +449,7 @@ class Stream(TCPDemoProtocol):
             self._finish(CloseReason.LOCAL_CLOSE)
             connection.close(CloseReason.LOCAL_CLOSE)
         if self.closeReason is not None:
-            return Answer.having(self.closeReason)
+            return Ready(self.closeReason)
         return self._waiter(self._closed)
 
     def abort(self) -> None:
@@ -501,7 +501,7 @@ class Stream(TCPDemoProtocol):
         @return: a new Deferred each time.  It fails with L{EndOfStreamError
             <twisted_tcpdemo.errors.EndOfStreamError>} when the stream ends before.
         """
-        return Answer.having(None) if self._draining else self._waiter(self._drainers)
+        return Ready(None) if self._draining else self._waiter(self._drainers)
 
     # Hooks.
 
