@@ -189,6 +189,24 @@ async def test_answerWaits(kind: str, halfClose: bool, tmp_path: Path) -> None:
         assert server.factory.conservation() == []
 
 
+@pytest.mark.parametrize("kind", ["tcp", "unix", "proxied"])
+async def test_answerPauses(kind: str, tmp_path: Path) -> None:
+    """
+    A protocol that pauses while its answer waits, after the client's FIN, makes the
+    transport read no end of the input for a second time.
+    """
+    async with served(kind, tmp_path, Answering) as (server, connect):
+        raw = await deferToThread(connect)
+        with raw:
+            raw.sendall(b"ask")
+            raw.shutdown(socket.SHUT_WR)
+            protocol = await server.protocol()
+            await until(lambda: protocol.transport._readEnded)
+            protocol.transport.pauseProducing()
+            assert not protocol.transport.reading
+            assert len(await deferToThread(readAll, raw)) == Answering.size
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_answerResumes(kind: str, tmp_path: Path) -> None:
     """

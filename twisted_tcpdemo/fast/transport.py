@@ -313,7 +313,7 @@ class WriteThroughTransport(Encrypting):
         """
         Stop reading.  The epoll object hears of it only if bytes arrive meanwhile.
         """
-        self.reading = self._linger is not None
+        self.reading = self._linger is not None and not self._readEnded
 
     # Writing.
 
