@@ -62,6 +62,37 @@ async def test_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.deadline(30)
+@pytest.mark.parametrize("options", [(), ("--json",)])
+async def test_plotWithoutOutput(options: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    The plot is there, even when the reader of standard output has left.
+    """
+    plot = tmp_path / "plot.svg"
+    async with serving(TCPDemoFactory(Echo)) as server:
+        command = ("load", *options, "-n", 50, "--plot", plot, "127.0.0.1", server.port)
+        async with client(*command, via='{ "$@"; echo $? >&2; } | true') as child:
+            _, _, err = await ended(child)
+    assert err == f"{Outcome.CLOSED_OUTPUT.value}\n"
+    ElementTree.parse(plot)
+
+
+@pytest.mark.deadline(30)
+async def test_plotThatFails() -> None:
+    """
+    The figures are there, even when the plot cannot be written.
+    """
+    async with serving(TCPDemoFactory(Echo)) as server:
+        command = ("load", "-n", 50, "--plot", "/dev/full", "127.0.0.1", server.port)
+        async with client(*command) as child:
+            status, out, err = await ended(child)
+    assert (status, err) == (
+        Outcome.FAILED,
+        "tcpdemo: --plot '/dev/full': No space left on device\n",
+    )
+    assert " answers in " in out
+
+
+@pytest.mark.deadline(30)
 @pytest.mark.parametrize("how", ["tls", "proxy"])
 async def test_places(how: str) -> None:
     """

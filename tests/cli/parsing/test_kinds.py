@@ -44,6 +44,10 @@ def test_address(text: str, value: kinds.Address) -> None:
         (kinds.seconds, "-1"),
         (kinds.interval, "0"),
         (kinds.limit, "some"),
+        (kinds.writable, ""),
+        (kinds.writable, "/"),
+        (kinds.writable, "/dev/null/plot.svg"),
+        (kinds.writable, "no/such/folder/plot.svg"),
     ],
 )
 def test_wrong(kind: Callable[[str], object], text: str) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
+from twisted_tcpdemo.cli.load.histogram import Results
 from twisted_tcpdemo.cli.load.plot import svg
 from twisted_tcpdemo.cli.load.results import liveLine, shown, values
 from twisted_tcpdemo.cli.load.traffic import Plan, Traffic
@@ -86,22 +87,31 @@ def planFor(options: Namespace) -> Plan:
 
 def _finish(traffic: Traffic, options: Namespace, outcome: Outcome) -> int:
     results, connections = traffic.results, traffic.plan.connections
-    if options.json:
-        print(json.dumps(values(results, connections)))
-    else:
-        displayOn(sys.stdout).show(shown(results, connections))
-    if options.plot is not None:
-        pace = "" if options.rate is None else f", {options.rate:g} messages/s"
-        title = f"{named(options)}, {connections} connections{pace}"
-        try:
-            with open(options.plot, "w", encoding="utf-8") as file:
-                file.write(svg(results, title))
-        except OSError as error:
-            raise CommandError(
-                Outcome.FAILED, f"--plot {options.plot!r}: {error.strerror}"
-            ) from None
+    try:
+        if options.json:
+            print(json.dumps(values(results, connections)))
+        else:
+            displayOn(sys.stdout).show(shown(results, connections))
+    finally:  # neither is lost with the other
+        if options.plot is not None:
+            _draw(results, options)
     wrong = results.unanswered or results.errors or not results.answered
     return int(Outcome.FAILED if outcome is Outcome.DONE and wrong else outcome)
+
+
+def _draw(results: Results, options: Namespace) -> None:
+    """
+    Draw the plot.
+
+    @raise CommandError: if its file cannot be written.
+    """
+    pace = "" if options.rate is None else f", {options.rate:g} messages/s"
+    title = f"{named(options)}, {options.connections} connections{pace}"
+    try:
+        with open(options.plot, "w", encoding="utf-8") as file:
+            file.write(svg(results, title))
+    except OSError as error:
+        raise CommandError(Outcome.FAILED, f"--plot {options.plot!r}: {error.strerror}") from None
 
 
 class Live:

@@ -6,6 +6,7 @@ what the word must be.
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Protocol, TypeVar
@@ -108,6 +109,17 @@ def limit(text: str) -> int | None:
     if text == "none":
         return None
     return _value(text, int, 0, 2**31 - 1, "none or a whole number, 0 or more")
+
+
+def writable(text: str) -> str:
+    """
+    The path of a file to write, which need not be there.
+    """
+    folder = os.path.join(os.path.dirname(text) or ".", "")
+    place = text if os.path.exists(text) else folder
+    if not os.path.basename(text) or os.path.isdir(text) or not os.access(place, os.W_OK):
+        raise _wrong(text, "a file that can be written")
+    return text
 
 
 def address(text: str) -> Address:

@@ -130,7 +130,8 @@ def addLoad(commands: kinds.Commands) -> None:
         help="time to send for [default: %(default)g]")  # fmt: skip
     add("--requests", "-n", metavar="N", type=kinds.positive, default=None,
         help="send this number of messages, however long it takes")  # fmt: skip
-    add("--plot", metavar="FILE", help="draw latency by percentile, as SVG")
+    add("--plot", metavar="FILE", type=kinds.writable,
+        help="draw latency by percentile, as SVG")  # fmt: skip
     add("--quiet", "-q", action="store_true", help="show no figures before the end")
     add("--json", action="store_true", help="print the result as one line of JSON")
     command.set_defaults(command="load", verbose=False)
