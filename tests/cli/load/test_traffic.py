@@ -220,6 +220,31 @@ async def test_noAnswers(rate: float | None) -> None:
     assert found.corrected.most >= 0.5 * SECOND
 
 
+class Once(Moody):
+    """
+    Answers once, and then no more.
+    """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Answer, or say nothing.
+        """
+        if not self.answered:
+            super().dataReceived(data)
+
+
+@pytest.mark.parametrize("rate", [None, 1000.0])
+@pytest.mark.parametrize(("protocol", "answers"), [(Discard, 0), (Once, 4)])
+async def test_lastAnswers(rate: float | None, protocol: Any, answers: int) -> None:
+    """
+    When the last messages of a number have been sent, their answers are not waited for
+    without end.
+    """
+    found = await results(protocol, rate=rate, requests=answers + 4, patience=0.2)
+    assert (found.sent, found.answered, found.unanswered) == (answers + 4, answers, 4)
+    assert found.corrected.most >= 0.2 * SECOND
+
+
 @pytest.mark.parametrize("rate", [None, 300.0])
 async def test_lostConnections(rate: float | None) -> None:
     """

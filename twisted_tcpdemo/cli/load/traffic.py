@@ -256,6 +256,8 @@ class Traffic:
         self.results.sent += 1
         asker.due, asker.sentAt = due, at
         asker.transport.write(self.plan.message)
+        if self.results.sent == self._most:
+            self._await()
 
     def _answeredFreely(self, asker: Asker) -> None:
         """
@@ -271,6 +273,8 @@ class Traffic:
             results.sent += 1
             asker.due = asker.sentAt = at
             asker.transport.write(self.plan.message)
+            if results.sent == self._most:
+                self._await()
 
     def _answeredInTime(self, asker: Asker) -> None:
         """
@@ -326,9 +330,6 @@ class Traffic:
         See whether this was the last answer.
         """
         self._lastAt = at
-        if not self._stoppedAt:
-            self._stoppedAt = at
-            self._await()
         self._perhapsDone()
 
     def _await(self) -> None:
