@@ -5,11 +5,13 @@ A command as a process: its files, its signals, and no traceback.
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.cli import Greeter, client, ended
+from tests.support.control import controlled
 from tests.support.peers import serving
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.cli.outcome import Outcome
@@ -87,6 +89,35 @@ async def test_fullDisk() -> None:
         async with client(*command, via='"$@" > /dev/full') as child:
             status, _, err = await ended(child)
     assert (status, err) == (1, "tcpdemo: standard output: No space left on device\n")
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("options", [(), ("--json",), ("--watch",)])
+async def test_fullDiskForFigures(options: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    The same holds for the tables and the JSON of the other commands, in one line.
+    """
+    async with (
+        controlled(tmp_path),
+        client("status", tmp_path / "control", *options, via='"$@" > /dev/full') as child,
+    ):
+        status, _, err = await ended(child)
+    assert (status, err) == (1, "tcpdemo: No space left on device\n")
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("options", [(), ("--json",), ("--verbose",)])
+async def test_fullDiskForErrors(options: tuple[str, ...]) -> None:
+    """
+    When standard error takes no more, the transfer and its status are the same.
+    """
+    async with serving(TCPDemoFactory(Greeter)) as server:
+        command = ("connect", "127.0.0.1", server.port, *options)
+        async with client(*command, via='"$@" 2> /dev/full') as child:
+            status, out, _ = await ended(child)
+        async with client("connect", "/no/such/socket", via='"$@" 2> /dev/full') as child:
+            refused, _, _ = await ended(child)
+    assert (status, out, refused) == (Outcome.DONE, "hello\n", Outcome.REFUSED)
 
 
 @pytest.mark.deadline(30)

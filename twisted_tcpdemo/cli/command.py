@@ -8,6 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.parsing.arguments import parser
@@ -29,15 +30,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except CommandError as failed:
-        print(f"tcpdemo: {failed}", file=sys.stderr)
-        return failed.outcome
+        return _failed(failed.outcome, str(failed))
     except BrokenPipeError:
         # Python flushes standard output once more at its end, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Outcome.CLOSED_OUTPUT
+    except OSError as error:  # a full disk under standard output, or no descriptor left
+        return _failed(Outcome.FAILED, error.strerror or str(error))
     except KeyboardInterrupt:
         return Outcome.INTERRUPTED
     return status
+
+
+def _failed(outcome: Outcome, why: str) -> int:
+    with suppress(OSError):
+        print(f"tcpdemo: {why}", file=sys.stderr)
+    return outcome
 
 
 def _run(options: Namespace) -> int:

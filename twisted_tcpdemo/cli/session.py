@@ -9,7 +9,6 @@ import json
 import os
 import signal
 import ssl
-import sys
 from argparse import Namespace
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.cli.showing.telling import facts, say, told
+from twisted_tcpdemo.cli.showing.telling import facts, note, say, told
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.report import ConnectionReport
 from twisted_tcpdemo.values.text import printable
@@ -71,7 +70,7 @@ def finish(
     """
     if report is not None and not options.quiet:
         if options.json:
-            print(json.dumps(facts(report, outcome)), file=sys.stderr, flush=True)
+            note(json.dumps(facts(report, outcome)))
         else:
             say(told(report))
     if trouble is None and outcome is Outcome.TLS_FAILED:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from contextlib import suppress
 from hashlib import sha256
 
 from twisted_tcpdemo.transports.layers import bottomOf
@@ -16,9 +17,18 @@ from twisted_tcpdemo.values.text import printable
 
 def say(line: str) -> None:
     """
-    Print a line.
+    Print a line for people.
     """
-    print(f"tcpdemo: {line}", file=sys.stderr, flush=True)
+    note(f"tcpdemo: {line}")
+
+
+def note(line: str) -> None:
+    """
+    Print a line on standard error, where it can be written: a transfer does not fail
+    with what is said of it.
+    """
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def told(report: ConnectionReport) -> str:
