@@ -14,6 +14,7 @@ from typing import NamedTuple
 from twisted.internet.abstract import isIPv6Address
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.cli.showing.telling import say
 from twisted_tcpdemo.client.endpoint import ClientEndpoint
 from twisted_tcpdemo.errors import NoEngineError, TLSNotInstalledError
 from twisted_tcpdemo.fast.encrypting import Encrypting
@@ -63,28 +64,51 @@ def named(options: Namespace) -> str:
 
 def placeFor(reactor: AnyReactor, options: Namespace) -> Place:
     """
-    The place that the options name.
+    The place that the options name.  If the server's certificate is not checked there,
+    the user is told.
 
     @raise CommandError: if they are wrong, or if they ask for TLS and it is not
         installed.
     """
     try:
-        wish = _wishOf(options)
-        if not options.proxy_protocol and options.proxy_client is not None:
-            raise ValueError("--proxy-client goes with --proxy-protocol")
-        if not options.proxy_protocol:
-            return Place(_endpoint(reactor, options, wish), None)
-        if wish.port is None and not _isPath(wish.where):
-            raise ValueError("--proxy-protocol goes with HOST PORT, or a path")
-        if wish.tls is not None and not isinstance(fastReactor(reactor), FastReactor):
-            raise NoEngineError
-        preface = _prefaceFor(options, wish.tls, wish.where.strip("[]"))
-        return Place(_endpoint(reactor, options, wish._replace(tls=None)), preface)
+        place = _placeOf(reactor, options, _wishOf(options))
     except (TLSNotInstalledError, NoEngineError) as error:
         raise CommandError(Outcome.FAILED, str(error)) from None
     except (TypeError, ValueError) as error:
-        hint = "; connect HOST PORT, not HOST:PORT" if _HOST_PORT.fullmatch(options.where) else ""
-        raise CommandError(Outcome.BAD_INPUT, printable(str(error)) + hint) from None
+        raise misnamed(options, error) from None
+    if not verifies(options):
+        say("ssl: does not check the server's certificate; tls:HOST:PORT does")
+    return place
+
+
+def _placeOf(reactor: AnyReactor, options: Namespace, wish: _Wish) -> Place:
+    if not options.proxy_protocol:
+        if options.proxy_client is not None:
+            raise ValueError("--proxy-client goes with --proxy-protocol")
+        return Place(_endpoint(reactor, options, wish), None)
+    if wish.port is None and not isPath(wish.where):
+        raise ValueError("--proxy-protocol goes with HOST PORT, or a path")
+    if wish.tls is not None and not isinstance(fastReactor(reactor), FastReactor):
+        raise NoEngineError
+    preface = _prefaceFor(options, wish.tls, wish.where.strip("[]"))
+    return Place(_endpoint(reactor, options, wish._replace(tls=None)), preface)
+
+
+def misnamed(options: Namespace, error: Exception) -> CommandError:
+    """
+    The error of words that name no place.
+    """
+    said = printable(str(error))
+    if _HOST_PORT.fullmatch(options.where):
+        said += f"; {options.command} HOST PORT, not HOST:PORT"
+    return CommandError(Outcome.BAD_INPUT, said)
+
+
+def unreached(options: Namespace, outcome: Outcome, why: str) -> CommandError:
+    """
+    The error of a place to which there is no connection.
+    """
+    return CommandError(outcome, f"cannot connect to {named(options)}: {why}")
 
 
 def _wishOf(options: Namespace) -> _Wish:
@@ -135,7 +159,10 @@ def fileTrouble(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _isPath(where: str) -> bool:
+def isPath(where: str) -> bool:
+    """
+    Whether a word is a path, and not a name, an address or an endpoint.
+    """
     return "/" in where.partition(":")[0]
 
 
@@ -152,11 +179,21 @@ def _endpoint(reactor: AnyReactor, options: Namespace, wish: _Wish) -> ClientEnd
             reactor, host, wish.port, timeout=timeout, tls=wish.tls,
             localAddress=address, localPort=local or None,
         )  # fmt: skip
-    if _isPath(where):
+    if isPath(where):
         return ClientEndpoint(reactor, path=where, timeout=timeout)
+    return ClientEndpoint.fromString(descriptionIn(options), reactor, timeout=timeout)
+
+
+def descriptionIn(options: Namespace) -> str:
+    """
+    The description of an endpoint, given in place of HOST PORT.
+
+    @raise ValueError: if it is a host without its port.
+    """
+    where: str = options.where
     if ":" not in where or isIPv6Address(where.strip("[]")):
         raise ValueError(f"with the host {where!r} goes a port: {options.command} HOST PORT")
-    return ClientEndpoint.fromString(where, reactor, timeout=timeout)
+    return where
 
 
 def _checkFamily(family: int, address: str, what: str) -> None:

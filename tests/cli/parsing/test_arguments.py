@@ -91,22 +91,23 @@ def test_badInput(line: str, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("where", "hint"),
     [
-        ("localhost:80", "connect HOST PORT, not HOST:PORT"),
-        ("127.0.0.1:80", "connect HOST PORT, not HOST:PORT"),
-        ("[::1]:80", "connect HOST PORT, not HOST:PORT"),
-        ("::1", "goes a port: connect HOST PORT"),
-        ("[::1]", "goes a port: connect HOST PORT"),
-        ("localhost", "goes a port: connect HOST PORT"),
+        ("localhost:80", "COMMAND HOST PORT, not HOST:PORT"),
+        ("127.0.0.1:80", "COMMAND HOST PORT, not HOST:PORT"),
+        ("[::1]:80", "COMMAND HOST PORT, not HOST:PORT"),
+        ("::1", "goes a port: COMMAND HOST PORT"),
+        ("[::1]", "goes a port: COMMAND HOST PORT"),
+        ("localhost", "goes a port: COMMAND HOST PORT"),
         ("tcp:80", "tcp:HOST:PORT"),
         ("nonsense:1:2", "Unknown endpoint type"),
     ],
 )
-def test_whereTo(where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", ["connect", "load"])
+def test_whereTo(command: str, where: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """
     A host and a port in another notation are refused, with a hint at the right one.
     """
-    assert main(["connect", where]) == Outcome.BAD_INPUT
-    assert hint in capsys.readouterr().err
+    assert main([command, where]) == Outcome.BAD_INPUT
+    assert hint.replace("COMMAND", command) in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)])

@@ -18,11 +18,10 @@ from twisted_tcpdemo.cli.load.plot import svg
 from twisted_tcpdemo.cli.load.results import liveLine, shown, values
 from twisted_tcpdemo.cli.load.traffic import Plan, Traffic
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
-from twisted_tcpdemo.cli.places import named, placeFor, verifies
+from twisted_tcpdemo.cli.places import named, placeFor, unreached
 from twisted_tcpdemo.cli.session import explained, run
 from twisted_tcpdemo.cli.showing.display import displayOn
 from twisted_tcpdemo.cli.showing.progress import ADDED, REPLACED
-from twisted_tcpdemo.cli.showing.telling import say
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.shapes import AnyReactor
 
@@ -37,8 +36,6 @@ def load(options: Namespace) -> int:
     from twisted.internet import reactor
 
     place = placeFor(reactor, options)
-    if not verifies(options):
-        say("ssl: does not check the server's certificate; tls:HOST:PORT does")
     plan = planFor(options)
     traffic = Traffic(reactor, place.endpoint, plan, place.preface)
     outcomes = [Outcome.DONE]
@@ -62,8 +59,7 @@ def load(options: Namespace) -> int:
         if live is not None:
             live.stop()
     if isinstance(result, Failure):
-        outcome, why = explained(result.value)
-        raise CommandError(outcome, f"cannot connect to {named(options)}: {why}")
+        raise unreached(options, *explained(result.value))
     return _finish(traffic, options, result)
 
 

@@ -11,10 +11,9 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.piping.pipe import pipeFor
-from twisted_tcpdemo.cli.places import named, placeFor, verifies
+from twisted_tcpdemo.cli.places import placeFor, unreached
 from twisted_tcpdemo.cli.session import explained, finish, run
 from twisted_tcpdemo.cli.showing.progress import Progress
-from twisted_tcpdemo.cli.showing.telling import say
 
 
 def connect(options: Namespace) -> int:
@@ -28,8 +27,6 @@ def connect(options: Namespace) -> int:
     from twisted.internet import reactor
 
     place = placeFor(reactor, options)
-    if not verifies(options):
-        say("ssl: does not check the server's certificate; tls:HOST:PORT does")
     try:
         pipe = pipeFor(reactor, options, place.preface)
     except OSError as error:
@@ -58,14 +55,6 @@ def connect(options: Namespace) -> int:
             progress.stop()
         pipe.sink.close()
     if isinstance(result, Failure):
-        raise failed(result, options)
+        raise unreached(options, *explained(result.value))
     report = None if pipe.closeReason is None else pipe.report()
     return finish(result, report, options, pipe.trouble, pipe.failure)
-
-
-def failed(failure: Failure, options: Namespace) -> CommandError:
-    """
-    The error of a failed attempt to connect.
-    """
-    outcome, why = explained(failure.value)
-    return CommandError(outcome, f"cannot connect to {named(options)}: {why}")

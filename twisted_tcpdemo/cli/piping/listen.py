@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.piping.pipe import Pipe, pipeFor
-from twisted_tcpdemo.cli.places import fileTrouble
+from twisted_tcpdemo.cli.places import descriptionIn, fileTrouble, isPath, misnamed
 from twisted_tcpdemo.cli.session import finish, run
 from twisted_tcpdemo.cli.showing.progress import Progress
 from twisted_tcpdemo.cli.showing.telling import say
@@ -63,15 +63,13 @@ def placeFor(reactor: AnyReactor, options: Namespace) -> str | ServerEndpoint:
             where, port = "", int(where)
         if port is not None:
             return ServerEndpoint(reactor, port, where.strip("[]"), tls=tls)
-        if "/" in where.partition(":")[0]:
+        if isPath(where):
             return ServerEndpoint(reactor, path=where, mode=0o600, tls=tls)
         if tls is not None:
             raise ValueError("--certificate goes with a PORT or a path")
-        if ":" not in where:
-            raise ValueError(f"with the host {where!r} goes a port: listen HOST PORT")
+        return descriptionIn(options)
     except (TypeError, ValueError) as error:
-        raise CommandError(Outcome.BAD_INPUT, printable(str(error))) from None
-    return str(where)
+        raise misnamed(options, error) from None
 
 
 def _context(path: str) -> ssl.SSLContext:
@@ -116,7 +114,7 @@ class Listening(ConnectionObserver):
         try:
             opening = self._factory.listen(where)
         except ValueError as error:
-            raise CommandError(Outcome.BAD_INPUT, printable(str(error))) from None
+            raise misnamed(self._options, error) from None
         opening.addCallbacks(lambda _: self._wait(), self._end)
         ended: Deferred[Outcome] = Deferred()
         self._ended.addBoth(self._stop, ended)
