@@ -8,9 +8,7 @@ import gc
 import json
 import sys
 from argparse import Namespace
-from contextlib import suppress
 
-from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.cli.load.histogram import Results
@@ -21,8 +19,7 @@ from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.places import named, placeFor, unreached
 from twisted_tcpdemo.cli.session import explained, run
 from twisted_tcpdemo.cli.showing.display import displayOn
-from twisted_tcpdemo.cli.showing.progress import ADDED, REPLACED
-from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.cli.showing.progress import LiveLine
 from twisted_tcpdemo.shapes import AnyReactor
 
 
@@ -45,7 +42,7 @@ def load(options: Namespace) -> int:
         traffic.stop()
 
     ended = traffic.done.addCallback(lambda _: outcomes[-1])
-    live = None if options.quiet or options.json else Live(traffic, reactor)
+    live = None if options.quiet or options.json else Live(traffic.results, reactor)
     # What is there stays: it need not be looked at while the load goes on.
     gc.collect()
     gc.freeze()
@@ -110,41 +107,25 @@ def _draw(results: Results, options: Namespace) -> None:
         raise CommandError(Outcome.FAILED, f"--plot {options.plot!r}: {error.strerror}") from None
 
 
-class Live:
+class Live(LiveLine):
     """
-    Shows the figures of a load while it goes on, on standard error.
+    Shows the figures of a load while it goes on.
     """
 
-    def __init__(self, traffic: Traffic, reactor: AnyReactor) -> None:
+    def __init__(self, results: Results, reactor: AnyReactor) -> None:
         """
-        @param reactor: the source of time.
+        @param results: what has come of it so far.
         """
-        self._results = traffic.results
-        self._display = displayOn(sys.stderr)
-        self._clock = steady(reactor)
+        super().__init__(reactor)
+        self._results = results
         self._startedAt = self._clock.seconds()
         self._before = 0, 0.0
-        self._loop = LoopingCall(self._tell)
-        self._loop.clock = self._clock
 
-    def start(self) -> None:
+    def line(self) -> str:
         """
-        Begin.
+        The figures of this moment.
         """
-        self._loop.start(REPLACED if self._display.replaces else ADDED, now=False)
-
-    def stop(self) -> None:
-        """
-        Stop, and clear the line.
-        """
-        if self._loop.running:
-            self._loop.stop()
-        with suppress(OSError):
-            self._display.close(keep=False)
-
-    def _tell(self) -> None:
         now = self._clock.seconds() - self._startedAt
         line = liveLine(self._results, self._before, now)
         self._before = self._results.answered, now
-        with suppress(OSError):
-            self._display.update([line])
+        return line

@@ -1,5 +1,5 @@
 """
-The progress of a long transfer, on standard error.
+A line on standard error that shows how something goes on, such as a long transfer.
 """
 
 from __future__ import annotations
@@ -53,20 +53,17 @@ class Transfer(Protocol):
         """
 
 
-class Progress:
+class LiveLine:
     """
-    Prints the bytes moved and their rates, at intervals.
+    Prints a line at intervals.
     """
 
-    def __init__(self, transfer: Transfer, reactor: IReactorTime) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         """
-        @param transfer: the transfer.
         @param reactor: the source of time.
         """
-        self._transfer = transfer
         self._display = displayOn(sys.stderr)
         self._clock = steady(reactor)
-        self._last = (self._clock.seconds(), 0, 0)
         self._loop = LoopingCall(self._tell)
         self._loop.clock = self._clock
 
@@ -74,7 +71,6 @@ class Progress:
         """
         Begin.  The first line comes after one interval.
         """
-        self._last = (self._clock.seconds(), 0, 0)
         self._loop.start(REPLACED if self._display.replaces else ADDED, now=False)
 
     def stop(self) -> None:
@@ -89,6 +85,33 @@ class Progress:
     def _tell(self) -> None:
         with suppress(OSError):
             self._display.update([self.line()])
+
+    def line(self) -> str:
+        """
+        The line of this moment.
+        """
+        raise NotImplementedError
+
+
+class Progress(LiveLine):
+    """
+    Prints the bytes moved and their rates.
+    """
+
+    def __init__(self, transfer: Transfer, reactor: IReactorTime) -> None:
+        """
+        @param transfer: the transfer.
+        """
+        super().__init__(reactor)
+        self._transfer = transfer
+        self._last = (self._clock.seconds(), 0, 0)
+
+    def start(self) -> None:
+        """
+        Begin, from now on.
+        """
+        self._last = (self._clock.seconds(), 0, 0)
+        super().start()
 
     def line(self) -> str:
         """
