@@ -36,7 +36,7 @@ def parser() -> Parser:
                      help="print what completes this command in bash, zsh, tcsh or fish"
                      )  # fmt: skip
     top.add_argument("--print-manual", action=_Manual, nargs=0, help="print the manual page")
-    commands = top.add_subparsers(metavar="COMMAND", required=True)
+    commands = top.add_subparsers(metavar="COMMAND", dest="command", required=True)
     for add in (addConnect, addListen, addLoad, addStatus, addControl):
         add(commands)
     return top

@@ -47,7 +47,6 @@ def addStatus(commands: kinds.Commands) -> None:
         help="show all connections, even if they do not fit on the terminal")  # fmt: skip
     _choice(command)
     _json(command)
-    command.set_defaults(command="status")
 
 
 def addControl(commands: kinds.Commands) -> None:
@@ -61,11 +60,10 @@ def addControl(commands: kinds.Commands) -> None:
         epilog=CONTROL_EXAMPLES.lstrip() + statuses(),
     )
     _server(command)
-    verbs = command.add_subparsers(metavar="VERB", required=True)
+    verbs = command.add_subparsers(metavar="VERB", dest="verb", required=True)
 
     def verb(name: str, about: str) -> argparse.ArgumentParser:
         added: argparse.ArgumentParser = verbs.add_parser(name, help=about, description=about)
-        added.set_defaults(command="control", verb=name)
         _json(added)
         return added
 

@@ -72,7 +72,6 @@ def addConnect(commands: kinds.Commands) -> None:
     )
     _target(command, 30.0, "time to connect; 0: no limit")
     _transfer(command)
-    command.set_defaults(command="connect")
 
 
 def addListen(commands: kinds.Commands) -> None:
@@ -99,7 +98,6 @@ def addListen(commands: kinds.Commands) -> None:
     add("--timeout", metavar="SECONDS", type=kinds.seconds, default=0.0,
         help="time to wait for a client; 0: no limit [default: %(default)g]")  # fmt: skip
     _transfer(command)
-    command.set_defaults(command="listen")
 
 
 def addLoad(commands: kinds.Commands) -> None:
@@ -134,7 +132,6 @@ def addLoad(commands: kinds.Commands) -> None:
         help="draw latency by percentile, as SVG")  # fmt: skip
     add("--quiet", "-q", action="store_true", help="show no figures before the end")
     add("--json", action="store_true", help="print the result as one line of JSON")
-    command.set_defaults(command="load", verbose=False)
 
 
 def _target(command: argparse.ArgumentParser, timeout: float, about: str) -> None:
