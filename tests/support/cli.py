@@ -6,6 +6,7 @@ exit status), and servers for it that Twisted would not make.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -32,6 +33,20 @@ async def client(*arguments: object, via: str = "") -> AsyncGenerator[Child]:
         command = ["/bin/sh", "-c", via, "sh", *command]
     async with running(command) as child:
         yield child
+
+
+@contextmanager
+def terminal() -> Generator[tuple[int, str]]:
+    """
+    A terminal: the descriptor from which one reads what it shows, and its path for a
+    command.
+    """
+    ours, theirs = os.openpty()
+    try:
+        yield ours, os.ttyname(theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
 
 
 @contextmanager

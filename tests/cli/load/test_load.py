@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.support.certificates import pemFile
-from tests.support.cli import client, ended, rawServer
+from tests.support.cli import client, ended, rawServer, terminal
 from tests.support.peers import serving
 from tests.support.proxied import behind
 from tests.support.secure import serverOf
@@ -160,16 +160,12 @@ async def test_liveLine() -> None:
     """
     On a terminal one line shows the figures while the load goes on.
     """
-    ours, theirs = os.openpty()
-    try:
+    with terminal() as (screen, path):
         async with serving(TCPDemoFactory(Echo)) as server:
             command = ("load", "-d", 1.2, "-r", 500, "127.0.0.1", server.port)
-            async with client(*command, via=f'"$@" 2> {os.ttyname(theirs)}') as child:
+            async with client(*command, via=f'"$@" 2> {path}') as child:
                 status, _, _ = await ended(child)
-        shown = os.read(ours, 65536).decode()
-    finally:
-        os.close(ours)
-        os.close(theirs)
+        shown = os.read(screen, 65536).decode()
     assert status == Outcome.DONE
     assert re.search(r"\d\.\ds: \d+ answers/s, 50 % in [\d.]+ ms, 99 % in [\d.]+ ms", shown)
     assert "\x1b[2K" in shown and shown.count("\n") < 3

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.threads import deferToThread
 
-from tests.support.cli import HOSTILE, answering, client, command, ended, response
+from tests.support.cli import HOSTILE, answering, client, command, ended, response, terminal
 from tests.support.control import controlled
 from tests.support.status import connected, showing
 from tests.support.waiting import until
@@ -108,16 +108,12 @@ async def test_statusOnATerminal() -> None:
     """
     factory = TCPDemoFactory(Echo)
     connected(factory, 339)
-    ours, theirs = os.openpty()
-    try:
+    with terminal() as (screen, path):
         async with showing(factory) as port:
-            via = f'LINES=24 "$@" > {os.ttyname(theirs)}'
+            via = f'LINES=24 "$@" > {path}'
             async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
                 status, _, err = await ended(child)
-        lines = withoutStyle(os.read(ours, 65536).decode()).splitlines()
-    finally:
-        os.close(ours)
-        os.close(theirs)
+        lines = withoutStyle(os.read(screen, 65536).decode()).splitlines()
     assert (status, err, len(lines)) == (Outcome.DONE, "", 23)
     told = sum(line.strip()[:1].isdecimal() for line in lines)
     assert lines[-1] == f"... and {339 - told} more (--all)"
@@ -142,23 +138,19 @@ async def test_watchOnATerminal(tmp_path: Path) -> None:
     """
     On a terminal each look replaces the one before.
     """
-    ours, theirs = os.openpty()
-    try:
+    with terminal() as (screen, path):
         async with controlled(tmp_path):
-            via = f'exec "$@" > {os.ttyname(theirs)}'
+            via = f'exec "$@" > {path}'
             watching = ("status", tmp_path / "control", "--watch", "--interval", "0.05")
             async with client(*watching, via=via) as child:
                 shown = b""
                 while shown.count(b"\x1b[1A") < 3 * 10:  # up, over the lines before
-                    shown += await deferToThread(os.read, ours, 65536)
+                    shown += await deferToThread(os.read, screen, 65536)
                 child.signal(signal.SIGINT)
                 status, _, err = await ended(child)
-            os.set_blocking(ours, False)
+            os.set_blocking(screen, False)
             with suppress(BlockingIOError):
-                shown += os.read(ours, 65536)
-    finally:
-        os.close(ours)
-        os.close(theirs)
+                shown += os.read(screen, 65536)
     assert (status, err) == (Outcome.INTERRUPTED, "")
     assert "state        accepting" in withoutStyle(shown.decode())
     assert b"\x1b[2K" in shown
@@ -255,16 +247,12 @@ async def test_narrowTerminal(columns: int) -> None:
     factory = TCPDemoFactory(Echo)
     connected(factory, 3)
     for colour in ("", "NO_COLOR=1"):
-        ours, theirs = os.openpty()
-        try:
+        with terminal() as (screen, path):
             async with showing(factory) as port:
-                via = f'{colour} TERM=xterm COLUMNS={columns} LINES=30 "$@" > {os.ttyname(theirs)}'
+                via = f'{colour} TERM=xterm COLUMNS={columns} LINES=30 "$@" > {path}'
                 async with client("status", f"http://127.0.0.1:{port}", via=via) as child:
                     status, _, _ = await ended(child)
-            shown = os.read(ours, 65536).decode()
-        finally:
-            os.close(ours)
-            os.close(theirs)
+            shown = os.read(screen, 65536).decode()
         assert status == Outcome.DONE
         assert all(len(line) <= columns for line in withoutStyle(shown).splitlines())
         assert bool(re.search(r"\x1b\[3\dm", shown)) is (not colour)
