@@ -16,7 +16,6 @@ from tests.support.status import Answer, ask, connected, showing
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.service.startup import StartError
-from twisted_tcpdemo.status.actions import Control
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.twistd.tap import Options, makeService
 
@@ -54,7 +53,7 @@ async def acting(token: bytes | None = None, **options: Any) -> AsyncGenerator[P
     from twisted.internet import reactor
 
     factory = TCPDemoFactory(Echo, **options)
-    control = Control(ControlSite(factory, reactor, b"secret"), b"secret")  # type: ignore[arg-type]
+    control = ControlSite(factory, reactor, b"secret")  # type: ignore[arg-type]
     async with showing(factory, control=control, token=token) as port:
         yield Page(factory, port)
 

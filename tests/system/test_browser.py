@@ -24,7 +24,6 @@ from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.control.routes import ControlSite
 from twisted_tcpdemo.monitoring.snapshot import packageVersion
 from twisted_tcpdemo.status import StatusService
-from twisted_tcpdemo.status.actions import Control
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
 pytestmark = [
@@ -297,7 +296,7 @@ async def steering(browser: Browser, factory: TCPDemoFactory) -> AsyncGenerator[
     """
     from twisted.internet import reactor
 
-    control = Control(ControlSite(factory, reactor, b"secret"), b"secret")  # type: ignore[arg-type]
+    control = ControlSite(factory, reactor, b"secret")  # type: ignore[arg-type]
     async with serving(factory) as server, watching(factory, browser, control=control):
         for _ in range(2):
             await server.connect()

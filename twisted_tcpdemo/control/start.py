@@ -43,18 +43,17 @@ def steeringFor(
     factory: TCPDemoFactory,
     tokenFile: str,
     said: Callable[[str], str] = dashed,
-) -> tuple[ControlSite, bytes]:
+) -> ControlSite:
     """
     Build what carries out the actions of the status page, for who has the token of
     control.
 
     @param tokenFile: the path of the file with the token.
     @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
-    @return: the routes of control, and the token.
     @raise StartError: if the token is unusable.
     """
     try:
         token = tokenFrom(tokenFile)
     except AccessError as error:
         giveUp(f"{said('control-token-file')} {tokenFile!r}: {error}")
-    return ControlSite(factory, reactor, token), token
+    return ControlSite(factory, reactor, token)

@@ -139,10 +139,9 @@ def _actions(reactor: Any, options: Options, factory: TCPDemoFactory) -> Any:
     if options["control-token-file"] is None:
         return None
     from twisted_tcpdemo.control.start import steeringFor
-    from twisted_tcpdemo.status.actions import Control
 
     tokenFile = options["control-token-file"]
-    return Control(*steeringFor(reactor, factory, tokenFile, options.said))
+    return steeringFor(reactor, factory, tokenFile, options.said)
 
 
 def _companions(reactor: Any, options: Options, factory: TCPDemoFactory) -> list[Companion]:
