@@ -155,7 +155,7 @@ class StatusSite(SideDoor):
 
     def answer(self, visit: Visit) -> Work:
         """
-        Find what answers a request, or rejects it.
+        Find what answers a request, or rejects it.  A wrong query is answered with 400.
         """
         for name, value in _HEADERS.items():
             visit.setHeader(name, value)
@@ -171,32 +171,29 @@ class StatusSite(SideDoor):
             content, contentType = self._files[path]
             return whole(200, [content], contentType)
         if path in self._routes:
-            answer = yield from self._routes[path](visit)
+            try:
+                answer = yield from self._routes[path](visit)
+            except QueryError as error:
+                answer = whole(400, [f"{error}\n".encode()])
             return answer
         return whole(404, [_NOT_FOUND])
 
     def _status(self, visit: Visit) -> Work:
         """
-        C{/status.json}: a snapshot, or 400 for a wrong query.
+        C{/status.json}: a snapshot.
         """
         arguments = visit.args or {}
-        try:
-            query = Query.fromArguments(arguments)
-            seconds = int(_oneOf(arguments, b"range", [str(known) for known in RANGES]))
-            peers = _oneOf(arguments, b"peers", ["", *ORDERS]) or None
-        except QueryError as error:
-            return whole(400, [f"{error}\n".encode()])
+        query = Query.fromArguments(arguments)
+        seconds = int(_oneOf(arguments, b"range", [str(known) for known in RANGES]))
+        peers = _oneOf(arguments, b"peers", ["", *ORDERS]) or None
         pieces = yield from self.snapshots.take(query, seconds, peers)
         return whole(200, pieces, JSON)
 
     def _connectionsTable(self, visit: Visit) -> Work:
         """
-        C{/connections.csv}: the chosen connections, or 400 for a wrong query.
+        C{/connections.csv}: the chosen connections.
         """
-        try:
-            query = Query.fromArguments(visit.args or {})
-        except QueryError as error:
-            return whole(400, [f"{error}\n".encode()])
+        query = Query.fromArguments(visit.args or {})
         chosen, _ = yield from query.choosing(self._factory.records)
         return connectionsTable(chosen)
 
@@ -205,11 +202,8 @@ class StatusSite(SideDoor):
         C{/history.csv}: the marks of a day, or those of a shorter range.
         """
         yield from ()
-        try:
-            ranges = [str(known) for known in sorted(RANGES, reverse=True)]
-            seconds = int(_oneOf(visit.args or {}, b"range", ranges))
-        except QueryError as error:
-            return whole(400, [f"{error}\n".encode()])
+        ranges = [str(known) for known in sorted(RANGES, reverse=True)]
+        seconds = int(_oneOf(visit.args or {}, b"range", ranges))
         return historyTable(self.snapshots.history.points(seconds, finest=True))
 
     def _health(self, visit: Visit) -> Work:
