@@ -11,7 +11,7 @@ from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
 from twisted_tcpdemo.service.startup import dashed, giveUp
 from twisted_tcpdemo.shapes import AnyReactor
-from twisted_tcpdemo.web.access import AccessError, accessFor, tokenFrom
+from twisted_tcpdemo.web.access import accessFor, tokenFor
 
 
 def companionFor(
@@ -52,8 +52,4 @@ def steeringFor(
     @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @raise StartError: if the token is unusable.
     """
-    try:
-        token = tokenFrom(tokenFile)
-    except AccessError as error:
-        giveUp(f"{said('control-token-file')} {tokenFile!r}: {error}")
-    return ControlSite(factory, reactor, token)
+    return ControlSite(factory, reactor, tokenFor("control", tokenFile, said))

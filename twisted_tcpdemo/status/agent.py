@@ -18,9 +18,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted_tcpdemo.monitoring.snapshot import stateOf
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.service.companion import Companion
-from twisted_tcpdemo.service.startup import dashed, giveUp
+from twisted_tcpdemo.service.startup import dashed
 from twisted_tcpdemo.shapes import AnyReactor
-from twisted_tcpdemo.web.access import AccessError, privateEndpoint
+from twisted_tcpdemo.web.access import accessFor
 
 _PAUSED: Final = ("suspended", "waiting")
 """States in which a server takes nobody for now.  Any other, but C{"accepting"}, is that of
@@ -97,10 +97,7 @@ def companionFor(
     @param said: see L{accessFor<twisted_tcpdemo.web.access.accessFor>}.
     @raise StartError: if the endpoint is unusable.
     """
-    try:
-        access = privateEndpoint(reactor, where)
-    except AccessError as error:
-        giveUp(f"{said('agent')} {where!r}: {error}")
+    access = accessFor("agent", reactor, where, said=said)
     privileged = not access.isPrivate
     return Companion(
         "the agent-check", where, access.endpoint, Agent(factory), reactor, privileged=privileged

@@ -64,11 +64,11 @@ def accessFor(
     option: str,
     reactor: AnyReactor,
     where: str,
-    tokenFile: str | None,
+    tokenFile: str | None = None,
     said: Callable[[str], str] = dashed,
 ) -> Access:
     """
-    The access that C{--control} or C{--status} names.
+    The access that C{--control}, C{--status} or C{--agent} names.
 
     @param option: the name of the option; that of its token's file begins with it.
     @param where: see L{privateEndpoint}.
@@ -80,8 +80,20 @@ def accessFor(
         access = privateEndpoint(reactor, where)
     except AccessError as error:
         giveUp(f"{said(option)} {where!r}: {error}")
+    if tokenFile is None:
+        return access
+    return access._replace(token=tokenFor(option, tokenFile, said))
+
+
+def tokenFor(option: str, tokenFile: str, said: Callable[[str], str] = dashed) -> bytes:
+    """
+    The token of C{--control} or C{--status}.
+
+    @param option: see L{accessFor}, as for all parameters.
+    @raise StartError: if the token is unusable.
+    """
     try:
-        return access._replace(token=None if tokenFile is None else tokenFrom(tokenFile))
+        return tokenFrom(tokenFile)
     except AccessError as error:
         giveUp(f"{said(f'{option}-token-file')} {tokenFile!r}: {error}")
 
