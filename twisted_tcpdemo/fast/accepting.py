@@ -36,6 +36,7 @@ from twisted_tcpdemo.interfaces import IHandOver
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
+from twisted_tcpdemo.values.descriptors import NO_DESCRIPTOR
 
 PRIVATE_NAMES: Final = {
     "twisted.internet.tcp": ("_accept", "_BuffersLogs", "_reservedFD"),
@@ -51,10 +52,6 @@ _EXHAUSTED = (EMFILE, ENFILE)
 
 REST: Final = 0.5
 """Seconds until a port looks again for clients that it cannot take."""
-
-NO_DESCRIPTOR: Final = "descriptorLimit"
-"""The rule that refuses a client when the process has no descriptor left for it, or the
-kernel does not watch one more."""
 
 
 class Stage(Protocol):

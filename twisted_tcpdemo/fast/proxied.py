@@ -34,6 +34,7 @@ from twisted_tcpdemo.fast.proxyheader import FIRST_LOOK, ProxyHeader, headerIn
 from twisted_tcpdemo.fast.unserved import LOOK, STOPPED, TAKE, Unserved
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.descriptors import NO_DESCRIPTOR
 
 _log = Logger(namespace="tcpdemo")
 
@@ -45,9 +46,6 @@ UNTRUSTED: Final = "proxyUntrusted"
 
 LATE: Final = "proxyTimeout"
 """The rule that refuses a client whose header takes too long."""
-
-NO_DESCRIPTOR: Final = "descriptorLimit"
-"""The factory's own rule, for a client that cannot be held."""
 
 MOST_UNFINISHED: Final = 256
 """Clients of one port whose headers may be unfinished at a time."""

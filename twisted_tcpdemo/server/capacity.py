@@ -31,7 +31,7 @@ from twisted_tcpdemo.server.observers import Observers
 from twisted_tcpdemo.server.watermarks import Watermarks
 from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.transports.layers import clockOf
-from twisted_tcpdemo.values.descriptors import mostDescriptors
+from twisted_tcpdemo.values.descriptors import NO_DESCRIPTOR, mostDescriptors
 
 _log = Logger(namespace="tcpdemo")
 
@@ -183,7 +183,7 @@ class Capacity:
             return "maxConnections"
         limit = limits.descriptorLimit
         if limit is not None and opened + self._others >= limit:
-            return "descriptorLimit"
+            return NO_DESCRIPTOR
         return None
 
     def hasDescriptors(self) -> bool:

@@ -1,13 +1,19 @@
 """
-How many descriptors the process may have.
+How many descriptors the process may have, and the rule for when there are no more.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 try:
     import resource
 except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
+
+NO_DESCRIPTOR: Final = "descriptorLimit"
+"""The rule that refuses a client when the process has no descriptor left for it, or the
+kernel does not watch one more."""
 
 
 def mostDescriptors() -> int | None:
