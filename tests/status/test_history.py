@@ -7,12 +7,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 
-from tests.support.status import ask, connected, showing
+from tests.support.status import ask, connected, finished, showing
 from tests.support.waiting import turn
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.monitoring.distributions import Distributions
@@ -20,19 +20,6 @@ from twisted_tcpdemo.status import history as module
 from twisted_tcpdemo.status.history import Day, History, Mark
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.web.turns import Turns
-
-T = TypeVar("T")
-
-
-def finished(steps: Generator[None, None, T]) -> T:
-    """
-    Take all steps.
-    """
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]
 
 
 class Watched:

@@ -4,32 +4,18 @@ The choice and the order of connections on the status page.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from tests.support.status import ask, connected, showing
+from tests.support.status import ask, connected, finished, showing
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.status import query
 from twisted_tcpdemo.status.query import Query, QueryError
 from twisted_tcpdemo.twistd.programs import Echo
-
-T = TypeVar("T")
-
-
-def finished(steps: Generator[None, None, T]) -> T:
-    """
-    Take all steps.
-    """
-    while True:
-        try:
-            next(steps)
-        except StopIteration as ended:
-            return ended.value  # type: ignore[no-any-return]
 
 
 def chosen(factory: TCPDemoFactory, **arguments: str) -> list[int]:

@@ -5,9 +5,9 @@ A server whose status is shown, and a client of the status page.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
 from twisted.internet.testing import StringTransport
@@ -15,6 +15,8 @@ from twisted.internet.testing import StringTransport
 from tests.support.peers import Peer
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.status import StatusService
+
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -106,3 +108,14 @@ def connected(factory: TCPDemoFactory, count: int = 1) -> list[Any]:
         protocol.makeConnection(StringTransport())
         protocols.append(protocol)
     return protocols
+
+
+def finished(steps: Generator[None, None, T]) -> T:
+    """
+    Take all steps.
+    """
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            return ended.value  # type: ignore[no-any-return]
