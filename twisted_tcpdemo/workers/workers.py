@@ -290,8 +290,9 @@ class Workers:
         See L{IHandOver}.
         """
         self._program = programFor(self._factory)
+        settings = self._changeable()
         for worker in self._all:
-            worker.update(self._changeable())
+            worker.update(settings)
 
     def dismiss(self, worker: Worker) -> None:
         """
