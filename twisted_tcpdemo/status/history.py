@@ -19,7 +19,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import CooperativeTask, TaskStopped
@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.monitoring.distributions import Distributions
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.web.answer import encoded
 
@@ -141,17 +142,6 @@ class Day:
             first = last + 1
 
 
-class Asking(Protocol):
-    """
-    What is done with each mark.
-    """
-
-    def ask(self) -> None:
-        """
-        Ask the kernel about a few connections.
-        """
-
-
 class History:
     """
     Takes the marks of a server, and tells what has been.
@@ -164,7 +154,7 @@ class History:
         factory: TCPDemoFactory,
         clock: IReactorTime,
         cooperate: Cooperate,
-        distributions: Asking,
+        distributions: Distributions,
     ) -> None:
         """
         @param clock: the reactor.
@@ -297,7 +287,9 @@ class History:
             points.append(point)
             if number % AT_ONCE == 0:
                 yield
-        rates = zip(*(point.rates for point in points), strict=True) if points else [()] * 5
+        rates = (
+            zip(*(point.rates for point in points), strict=True) if points else [()] * len(RATES)
+        )
         columns = {
             "times": [point.time for point in points],
             "connections": [point.connections for point in points],
