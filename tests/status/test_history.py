@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Generator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from tests.support.waiting import turn
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.monitoring.distributions import Distributions
 from twisted_tcpdemo.status import history as module
-from twisted_tcpdemo.status.history import Day, History, Mark
+from twisted_tcpdemo.status.history import STEP, Day, History, Mark
 from twisted_tcpdemo.twistd.programs import Echo
 from twisted_tcpdemo.web.turns import Turns
 
@@ -256,6 +257,29 @@ def test_stepsAreShort(watched: Watched) -> None:
             steps += 1
         assert steps >= 4
     assert longest < 0.02  # it is 2 ms; a busy machine has its own pace
+
+
+def test_dayInParts(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Marks of a day are made as they are read, and are those of the moment of asking.
+    """
+    history, made = watched.history, []
+
+    def mark(*values: Any) -> Mark:
+        made.append(values)
+        return Mark(*values)
+
+    for number in range(1, Day.MOST):
+        history._day.add(Mark(number * STEP, 1, 1, -1, number, 0, 0, 0, 0))
+    monkeypatch.setattr(module, "Mark", mark)
+    points = history.points(86400, finest=True)
+    times = [next(points).time]
+    assert len(made) < 4
+    for number in range(module.AT_ONCE + 1):
+        history._day.add(Mark((Day.MOST + number) * STEP, 1, 1, -1, number, 0, 0, 0, 0))
+    times += [point.time for point in points]
+    assert {round(after - before) for before, after in pairwise(times)} == {STEP}
+    assert len(times) == Day.MOST
 
 
 async def test_nothingLeft() -> None:

@@ -18,7 +18,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from itertools import pairwise
+from itertools import chain
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -129,17 +129,23 @@ class Day:
     def since(self, begin: float, step: float) -> Iterator[Mark]:
         """
         The marks since a moment, one for each step; its peak is that of the whole step.
+
+        They are those of now, however long it takes to go through them: to copy the columns
+        of a day takes less than 0.1 ms, to make its marks 12 ms.
         """
-        times, peaks = self._columns[0], self._columns[2]
-        first = bisect_left(times, begin)
-        if step <= STEP:
-            yield from map(self.__getitem__, range(first, len(self)))
-            return
-        while first < len(self):
-            edge = (times[first] // step + 1) * step  # the same edges at each look
-            last = bisect_right(times, edge) - 1
-            yield self[last]._replace(peak=max(peaks[first : last + 1]))
-            first = last + 1
+        first = bisect_left(self._columns[0], begin)
+        columns = [column[first:] for column in self._columns]
+        return map(Mark, *columns) if step <= STEP else _inSteps(columns, step)
+
+
+def _inSteps(columns: list[array[Any]], step: float) -> Iterator[Mark]:
+    times, peaks, first = columns[0], columns[2], 0
+    while first < len(times):
+        edge = (times[first] // step + 1) * step  # the same edges at each look
+        last = bisect_right(times, edge) - 1
+        mark = Mark(*(column[last] for column in columns))
+        yield mark._replace(peak=max(peaks[first : last + 1]))
+        first = last + 1
 
 
 class History:
@@ -264,12 +270,12 @@ class History:
         step, now = RANGES[seconds], self._clock.seconds()
         if finest:
             step = min(step, STEP)
-        marks: Iterable[Mark] = self._recent
+        marks: Iterable[Mark] = [*self._recent]
         if step >= STEP:
-            marks = [*self._day.since(now - seconds, step)]
-            if self._recent and marks and self._recent[-1].at > marks[-1].at:
-                # A rate of this moment, and not of the time since the last step.
-                marks += [mark for mark in (*self._recent,)[-2:] if mark.at > marks[-1].at]
+            # A rate of this moment, and not of the time since the last step.
+            begin = now - seconds
+            last = [m for m in [*self._recent][-2:] if m.at > max(begin, self._day[-1].at)]
+            marks = chain(self._day.since(begin, step), last)
         return _pointsOf(marks, GAP * max(step, STEP), time.time() - now)
 
     def telling(self, seconds: int) -> Generator[None, None, list[bytes]]:
@@ -287,9 +293,7 @@ class History:
             points.append(point)
             if number % AT_ONCE == 0:
                 yield
-        rates = (
-            zip(*(point.rates for point in points), strict=True) if points else [()] * len(RATES)
-        )
+        rates = zip(*(point.rates for point in points), strict=True) if points else [()] * 5
         columns = {
             "times": [point.time for point in points],
             "connections": [point.connections for point in points],
@@ -327,13 +331,14 @@ def _pointsOf(marks: Iterable[Mark], longest: float, epoch: float) -> Iterator[P
         limit = None if mark.limit < 0 else mark.limit
         return Point(round(epoch + mark.at, 3), mark.connections, mark.peak, limit, rates)
 
-    marks = list(marks)
-    if marks:
-        yield point(marks[0], UNKNOWN)
-    for before, mark in pairwise(marks):
-        if mark.at - before.at > longest:
+    before = None
+    for mark in marks:
+        if before is None:
+            yield point(mark, UNKNOWN)
+        elif mark.at - before.at > longest:
             middle = (before.at + mark.at) / 2
             yield Point(round(epoch + middle, 3), None, None, None, UNKNOWN)
             yield point(mark, UNKNOWN)
         else:
             yield point(mark, ratesOf(before, mark))
+        before = mark
