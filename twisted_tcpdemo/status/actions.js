@@ -2,7 +2,7 @@
 //
 // The token is in this page's memory and nowhere else.
 
-import { byId, write } from "./panels.js";
+import { byId, write } from "./nodes.js";
 
 let token = null;
 let changed = () => {};

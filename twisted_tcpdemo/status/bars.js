@@ -1,16 +1,13 @@
 // Counts by name, as bars: lists with the greatest first, and distributions.
 
 import { count } from "./format.js";
+import { setText } from "./nodes.js";
 
 function made(name, className, text = "") {
   const node = document.createElement(name);
   node.className = className;
   node.textContent = text;
   return node;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
 }
 
 // A list of counts by name; none: the element that says that there are none.
@@ -31,7 +28,7 @@ export class Tally {
     entries.forEach(([name, number], index) => {
       const item = items.get(name) || this.item(name);
       const [, value, bar] = item.children;
-      write(value, count(number));
+      setText(value, count(number));
       bar.firstElementChild.style.width = `${((number / total) * 100).toFixed(1)}%`;
       const there = this.list.children[index];
       if (there !== item) this.list.insertBefore(item, there || null);

@@ -4,7 +4,8 @@
 
 import { end, prepare, showActions } from "./actions.js";
 import { count, duration } from "./format.js";
-import { byId, showServer, write } from "./panels.js";
+import { byId, write } from "./nodes.js";
+import { showServer } from "./panels.js";
 import { Table } from "./table.js";
 
 const INTERVAL = 1000;

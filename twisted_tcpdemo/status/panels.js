@@ -2,6 +2,7 @@
 
 import { Distribution, Tally } from "./bars.js";
 import { bound, bytes, bytesInParts, count, duration, percent, rate, roundBytes, rule } from "./format.js";
+import { byId, setText, write } from "./nodes.js";
 import { Plot } from "./plot.js";
 
 const OVERFLOW = { refuse: "refused", reset: "reset", wait: "left waiting" };
@@ -13,13 +14,6 @@ const CLOSED = {
   draining: "draining: nobody is accepted",
   stopped: "stopped: nobody is accepted",
 };
-
-export const byId = (id) => document.getElementById(id);
-
-export function write(id, text) {
-  const node = byId(id);
-  if (node.textContent !== text) node.textContent = text;
-}
 
 const perSecond = (number) => `${bytes(number)}/s`;
 const number = (value) => (Number.isInteger(value) ? count(value) : rate(value));
@@ -155,8 +149,7 @@ function fill(body, rows) {
   rows.forEach((texts, index) => {
     const row = body.rows[index] || body.insertRow();
     texts.forEach((text, place) => {
-      const cell = row.cells[place] || row.insertCell();
-      if (cell.textContent !== String(text)) cell.textContent = text;
+      setText(row.cells[place] || row.insertCell(), String(text));
     });
   });
 }
@@ -210,7 +203,6 @@ function showPeers({ peers, peerCount }) {
       button.title = "Show its connections";
       cell.append(button);
     }
-    const button = cell.firstElementChild;
-    if (button.textContent !== peers[index].peer) button.textContent = peers[index].peer;
+    setText(cell.firstElementChild, peers[index].peer);
   });
 }

@@ -58,6 +58,7 @@ _FILES: Final = {
     b"page.css": ("page.css", b"text/css; charset=utf-8"),
     b"page.js": ("page.js", b"text/javascript; charset=utf-8"),
     b"format.js": ("format.js", b"text/javascript; charset=utf-8"),
+    b"nodes.js": ("nodes.js", b"text/javascript; charset=utf-8"),
     b"plot.js": ("plot.js", b"text/javascript; charset=utf-8"),
     b"bars.js": ("bars.js", b"text/javascript; charset=utf-8"),
     b"panels.js": ("panels.js", b"text/javascript; charset=utf-8"),
