@@ -233,14 +233,21 @@ async def test_oneRate(chromium: Browser) -> None:
         sending.stop()
 
 
+def connectFrom(factory: TCPDemoFactory, number: int) -> None:
+    """
+    Connect from an address with a number.
+    """
+    peer = IPv4Address("TCP", f"192.0.2.{number}", 4000)
+    factory.buildProtocol(peer).makeConnection(StringTransport(peerAddress=peer))
+
+
 async def test_peersFilter(chromium: Browser) -> None:
     """
     A click on a peer shows its connections alone, and another one shows all again.
     """
     factory = TCPDemoFactory(Discard)
     for number in (1, 1, 2):
-        peer = IPv4Address("TCP", f"192.0.2.{number}", 4000)
-        factory.buildProtocol(peer).makeConnection(StringTransport(peerAddress=peer))
+        connectFrom(factory, number)
     async with watching(factory, chromium):
         await chromium.wait("document.querySelectorAll('#peers button').length === 2")
         await chromium.run("document.querySelector('#peers button').click()")
@@ -248,6 +255,21 @@ async def test_peersFilter(chromium: Browser) -> None:
         assert await chromium.run("return filter.value") == "peer:192.0.2.1"
         await chromium.run("document.querySelector('#peers button').click()")
         await chromium.wait(f"{ROWS}.length === 3")
+
+
+async def test_peersKeepFocus(chromium: Browser) -> None:
+    """
+    The button of a peer keeps the focus as the figures change.
+    """
+    factory = TCPDemoFactory(Discard)
+    connectFrom(factory, 1)
+    async with watching(factory, chromium):
+        await chromium.wait("document.querySelector('#peers button') !== null")
+        await chromium.run("document.querySelector('#peers button').focus()")
+        connectFrom(factory, 1)
+        await chromium.wait("peers.rows[0].cells[1].textContent === '2'")
+        focused = "return document.activeElement === document.querySelector('#peers button')"
+        assert await chromium.run(focused)
 
 
 async def test_listeners(chromium: Browser) -> None:

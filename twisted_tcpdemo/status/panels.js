@@ -194,15 +194,13 @@ function showPeers({ peers, peerCount }) {
   write("peerCount", peerCount ? count(peerCount) : "");
   byId("peersNone").hidden = peers.length > 0;
   const body = byId("peers");
-  fill(body, peers.map((peer) => ["", count(peer.connections), bytes(peer.bytesRead), bytes(peer.bytesWritten)]));
-  [...body.rows].forEach((row, index) => {
-    const cell = row.cells[0];
-    if (!cell.firstElementChild) {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.title = "Show its connections";
-      cell.append(button);
-    }
-    setText(cell.firstElementChild, peers[index].peer);
-  });
+  fill(body, peers.map((peer) => [peer.peer, count(peer.connections), bytes(peer.bytesRead), bytes(peer.bytesWritten)]));
+  for (const { cells: [cell] } of body.rows) {
+    if (cell.firstElementChild) continue; // the name is the same as before
+    const button = document.createElement("button");
+    button.type = "button";
+    button.title = "Show its connections";
+    button.textContent = cell.textContent;
+    cell.replaceChildren(button);
+  }
 }
