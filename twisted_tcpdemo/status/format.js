@@ -32,16 +32,17 @@ export function rate(number) {
   return number < 10 && number > 0 ? number.toFixed(1) : grouped.format(Math.round(number));
 }
 
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
 // Two units at the most: "3 h 12 min".
 export function duration(seconds) {
   const whole = Math.floor(seconds);
   if (whole < 60) return `${whole} s`;
-  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
-  const first = units.findIndex(([, size]) => whole >= size);
-  const [name, size] = units[first];
+  const first = UNITS.findIndex(([, size]) => whole >= size);
+  const [name, size] = UNITS[first];
   const big = `${Math.floor(whole / size)} ${name}`;
-  if (first === units.length - 1) return big;
-  const [lesser, lesserSize] = units[first + 1];
+  if (first === UNITS.length - 1) return big;
+  const [lesser, lesserSize] = UNITS[first + 1];
   const rest = Math.floor((whole % size) / lesserSize);
   return rest ? `${big} ${rest} ${lesser}` : big;
 }
@@ -55,7 +56,7 @@ export function milliseconds(seconds) {
 
 // The same in one short word, for the bounds of a distribution: "15 s", "4 h".
 export function bound(seconds) {
-  for (const [name, size] of [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]) {
+  for (const [name, size] of UNITS) {
     if (seconds >= size) return `${seconds / size} ${name}`;
   }
   return seconds >= 0.001 ? `${+(seconds * 1000).toPrecision(3)} ms` : `${+(seconds * 1e6).toPrecision(3)} µs`;
