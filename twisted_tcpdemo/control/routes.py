@@ -25,7 +25,7 @@ from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, CloseReason, DrainReport
 from twisted_tcpdemo.web.access import Asker, askerOf
-from twisted_tcpdemo.web.answer import JSON, Answer, Work, whole
+from twisted_tcpdemo.web.answer import JSON, Answer, Work, asJSON
 from twisted_tcpdemo.web.door import SideDoor
 from twisted_tcpdemo.web.visit import Visit
 
@@ -109,7 +109,7 @@ class ControlSite(SideDoor):
         values.nothing(fields)
         totals = yield from self._factory.totalling()
         uptime = self.clock.seconds() - self._startedAt
-        return _json(200, statusOf(self._factory, time.time(), uptime, totals))
+        return asJSON(200, statusOf(self._factory, time.time(), uptime, totals))
 
     def _connections(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
@@ -117,7 +117,7 @@ class ControlSite(SideDoor):
 
     def _limits(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
-        return _json(200, _limitsOf(self._factory))
+        return asJSON(200, _limitsOf(self._factory))
 
     # Requests that change the server.
 
@@ -127,7 +127,7 @@ class ControlSite(SideDoor):
             before = getattr(self._factory, name)
             setattr(self._factory, name, value)
             _changed(asker, f"{name} from {_spoken(before)} to {_spoken(value)}")
-        return _json(200, _limitsOf(self._factory))
+        return asJSON(200, _limitsOf(self._factory))
 
     def _suspend(self, fields: dict[str, object], asker: Asker) -> Answer:
         values.nothing(fields)
@@ -172,7 +172,7 @@ class ControlSite(SideDoor):
 
     def _stateNow(self, status: int) -> Answer:
         count = self._factory.connectionCount
-        return _json(status, {"state": stateOf(self._factory), "connectionCount": count})
+        return asJSON(status, {"state": stateOf(self._factory), "connectionCount": count})
 
     # One connection.
 
@@ -196,13 +196,9 @@ class ControlSite(SideDoor):
             record.close(CloseReason.LOCAL_CLOSE)
         else:
             record.abort(CloseReason.ABORTED)
-        return _json(
+        return asJSON(
             202, {"id": record.connectionID, "state": "closing" if verb == "close" else "aborted"}
         )
-
-
-def _json(status: int, value: object, headers: Mapping[bytes, bytes] | None = None) -> Answer:
-    return whole(status, [json.dumps(value).encode() + b"\n"], JSON, headers)
 
 
 def _listed(records: list[Connection]) -> Iterator[bytes]:
@@ -217,7 +213,7 @@ def _listed(records: list[Connection]) -> Iterator[bytes]:
 
 
 def _error(status: int, message: str, headers: Mapping[bytes, bytes] | None = None) -> Answer:
-    return _json(status, {"error": message}, headers)
+    return asJSON(status, {"error": message}, headers)
 
 
 def _spoken(value: object) -> str:

@@ -12,11 +12,10 @@ here.  So an action needs three things, each of which is enough:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from twisted_tcpdemo.web.answer import JSON, Answer, Work, whole
+from twisted_tcpdemo.web.answer import Answer, Work, asJSON
 from twisted_tcpdemo.web.visit import Visit
 
 PREFIX: Final = b"/control"
@@ -98,4 +97,4 @@ def isFromHere(visit: Visit) -> bool:
 
 
 def _refusal(why: str, status: int = 403, headers: Mapping[bytes, bytes] | None = None) -> Answer:
-    return whole(status, [json.dumps({"error": why}).encode() + b"\n"], JSON, headers)
+    return asJSON(status, {"error": why}, headers)

@@ -50,6 +50,13 @@ def whole(
     return Answer(status, pieces, contentType, sum(map(len, pieces)), headers or {})
 
 
+def asJSON(status: int, value: object, headers: Mapping[bytes, bytes] | None = None) -> Answer:
+    """
+    An answer that is a line of JSON.
+    """
+    return whole(status, [json.dumps(value).encode() + b"\n"], JSON, headers)
+
+
 def encoded(value: object) -> bytes:
     """
     A value as JSON, in ASCII and without spaces.
