@@ -338,6 +338,24 @@ async def steering(browser: Browser, factory: TCPDemoFactory) -> AsyncGenerator[
         yield server
 
 
+async def test_enterTwice(chromium: Browser) -> None:
+    """
+    Who presses Unlock twice can act: the second, empty token takes nothing away.
+    """
+    factory = TCPDemoFactory(Echo)
+    async with steering(chromium, factory):
+        await chromium.run(PRESS, "lock")
+        await chromium.wait("actions.hidden && !unlock.hidden")
+        await chromium.run(PRESS, "unlock")
+        await chromium.run(FILL, "token", "secret")
+        await chromium.run("enter.click(); enter.click()")
+        await chromium.wait(f"!actions.hidden && {TEXT} !== ''", "wrong")
+        await chromium.run(PRESS, "suspend")
+        await chromium.wait(f"{TEXT} !== ''", "outcome")
+        assert factory.suspended
+        assert all("401" in line for line in await chromium.complaints())
+
+
 async def test_noActions(chromium: Browser) -> None:
     """
     A page without control shows no actions.

@@ -7,10 +7,10 @@ import { byId, write } from "./nodes.js";
 let token = null;
 let changed = () => {};
 
-async function send(method, path, body) {
+async function send(bearer, method, path, body) {
   const answer = await fetch(`control${path}`, {
     method,
-    headers: { Authorization: `Bearer ${token}`, "X-TCPDemo-Control": "1" },
+    headers: { Authorization: `Bearer ${bearer}`, "X-TCPDemo-Control": "1" },
     body: body && JSON.stringify(body),
     credentials: "omit",
   });
@@ -21,7 +21,7 @@ async function send(method, path, body) {
 
 async function act(what, method, path, body) {
   try {
-    await send(method, path, body);
+    await send(token, method, path, body);
     write("outcome", what);
   } catch (error) {
     write("outcome", error.message);
@@ -29,30 +29,30 @@ async function act(what, method, path, body) {
   changed();
 }
 
-function setLocked(locked) {
-  byId("actions").hidden = locked;
-  document.body.classList.toggle("unlocked", !locked);
-  if (locked) token = null;
+// known: the token, or null to lock the actions.
+function setToken(known) {
+  token = known;
+  byId("actions").hidden = !isUnlocked();
+  document.body.classList.toggle("unlocked", isUnlocked());
   write("outcome", "");
   changed();
 }
 
 async function unlock() {
-  token = byId("token").value.trim();
+  const given = byId("token").value.trim();
   byId("token").value = "";
   write("wrong", "");
   try {
-    const { maxConnections } = await send("GET", "/limits");
+    const { maxConnections } = await send(given, "GET", "/limits");
     byId("newLimit").value = maxConnections ?? "";
     byId("asking").close();
-    setLocked(false);
+    setToken(given);
   } catch (error) {
-    token = null;
     write("wrong", error.message);
   }
 }
 
-export const isUnlocked = () => token !== null;
+const isUnlocked = () => token !== null;
 
 export function end(connection) {
   act(`Connection ${connection} closes.`, "POST", `/connections/${connection}/close`);
@@ -76,7 +76,7 @@ export function prepare(told) {
     event.preventDefault(); // the form would close the dialog
     unlock();
   });
-  byId("lock").addEventListener("click", () => setLocked(true));
+  byId("lock").addEventListener("click", () => setToken(null));
   byId("suspend").addEventListener("click", () => {
     const resumes = byId("suspend").textContent === "Resume";
     act(resumes ? "It accepts again." : "It accepts nobody.", "POST", resumes ? "/resume" : "/suspend");
