@@ -129,6 +129,8 @@ def test_noTokenFile(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(AccessError, match="no regular file"):
         tokenFrom(str(tmp_path / "fifo"))
+    with pytest.raises(AccessError, match="no regular file"):
+        tokenFrom(str(tmp_path))
     with pytest.raises(AccessError, match="No such file"):
         tokenFrom(str(tmp_path / "none"))
 

@@ -6,8 +6,6 @@ A value is checked by the coercion of its option, as a word of the command line 
 
 from __future__ import annotations
 
-import os
-import stat
 import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -17,6 +15,7 @@ from typing import Final
 from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option
+from twisted_tcpdemo.values.files import contentOf
 
 LARGEST: Final = 2**20
 """Bytes of a file."""
@@ -35,17 +34,9 @@ def read(path: str) -> dict[str, object]:
     @raise ConfigurationError: if there are none.
     """
     try:
-        # O_NONBLOCK: a FIFO without a writer must not block.
-        nonBlock = getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, os.O_RDONLY | nonBlock | getattr(os, "O_CLOEXEC", 0))
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"it cannot be read: {why}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ConfigurationError("it is no regular file")
-    with open(descriptor, "rb") as file:
-        content = file.read(LARGEST + 1)
+        content, _ = contentOf(path, LARGEST)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     if len(content) > LARGEST:
         raise ConfigurationError(f"it has more than {LARGEST} bytes")
     try:

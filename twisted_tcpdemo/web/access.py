@@ -30,6 +30,7 @@ from twisted_tcpdemo.service.startup import dashed, giveUp
 from twisted_tcpdemo.shapes import AnyReactor, Transport
 from twisted_tcpdemo.transports.layers import bottomOf
 from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.files import contentOf
 
 MAX_TOKEN_FILE = 4096
 
@@ -149,18 +150,11 @@ def tokenFrom(path: str) -> bytes:
     @raise AccessError: if others can, or if the file holds no token.
     """
     try:
-        # O_NONBLOCK: a FIFO without a writer must not block.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or error
-        raise AccessError(f"it cannot be read: {why}") from None
-    with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise AccessError("it is no regular file")
-        if mode & stat.S_IROTH:
-            raise AccessError("everybody can read it; try chmod 600")
-        content = file.read(MAX_TOKEN_FILE + 1)
+        content, mode = contentOf(path, MAX_TOKEN_FILE)
+    except ValueError as error:
+        raise AccessError(str(error)) from None
+    if mode & stat.S_IROTH:
+        raise AccessError("everybody can read it; try chmod 600")
     token = content.strip()
     if not token:
         raise AccessError("there is no token in it")
