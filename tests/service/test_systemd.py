@@ -115,7 +115,8 @@ def test_nobody(path: str) -> None:
 
 def test_abstract() -> None:
     """
-    The socket may have no path; a server that was never ready does not stop.
+    The socket may have no path; a server that was never ready neither stops nor reloads,
+    for the notice after a reload would say that it is.
     """
     name = f"tcpdemo-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as waiting:
@@ -123,17 +124,22 @@ def test_abstract() -> None:
         waiting.setblocking(False)
         systemd = Systemd(f"@{name}", lambda: "fine")
         systemd.stopping()
+        systemd.reloading()
         systemd.reloaded()
+        assert heard(waiting) == []
+        systemd.ready(Clock())
         assert heard(waiting) == [["READY=1", "STATUS=fine"]]
+        systemd.ended()
 
 
 def test_gone(tmp_path: Path) -> None:
     """
     A socket that is not there, or does not take more, harms nothing.
     """
-    Systemd(str(tmp_path / "none"), lambda: "bye").reloaded()
+    Systemd(str(tmp_path / "none"), lambda: "bye").ready(Clock())
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
         full.bind(str(tmp_path / "full"))
         systemd = Systemd(str(tmp_path / "full"), lambda: "x" * 10_000)
+        systemd.ready(Clock())
         for _ in range(1000):
             systemd.reloaded()

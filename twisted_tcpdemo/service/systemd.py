@@ -28,7 +28,8 @@ _NAMES: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 class Systemd:
     """
-    Tells systemd what the server does.
+    Tells systemd what the server does, from L{ready} to L{ended}.  Before and after, it
+    tells nothing: the end of a reload, too, has the notice C{READY}.
     """
 
     def __init__(self, path: str, status: Callable[[], str], watchdog: float | None = None) -> None:
@@ -79,17 +80,19 @@ class Systemd:
         """
         The server reads its configuration again.  L{reloaded} ends that.
         """
-        self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if self._call is not None:
+            self._tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
         """
         The server has read its configuration.
         """
-        self._tell("READY=1", self._statusLine())
+        if self._call is not None:
+            self._tell("READY=1", self._statusLine())
 
     def stopping(self) -> None:
         """
-        The server is about to end.  One that was never ready tells nothing.
+        The server is about to end.
         """
         if self._call is not None:
             self._tell("STOPPING=1", self._statusLine())
