@@ -45,9 +45,11 @@ def test_unspeakable(monkeypatch: pytest.MonkeyPatch) -> None:
     assert named([one]) == f"open: {one.connectionID}"
 
 
-def test_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def timers(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Any], list[float]]:
     """
-    The time runs from the first call on.
+    What is counted by the thread of a hard stop, and by that of C{faulthandler}; neither
+    runs.
     """
     begun: list[Any] = []
     late: list[float] = []
@@ -55,6 +57,14 @@ def test_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         hardstop.faulthandler, "dump_traceback_later", lambda seconds, **_: late.append(seconds)
     )
+    return begun, late
+
+
+def test_once(timers: tuple[list[Any], list[float]]) -> None:
+    """
+    The time runs from the first call on.
+    """
+    begun, late = timers
     stop = HardStop(3, list)
     stop.begin()
     stop.begin()
@@ -62,16 +72,11 @@ def test_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert late == [5]
 
 
-def test_delayed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delayed(timers: tuple[list[Any], list[float]]) -> None:
     """
     With a delay the time begins at its end, or when the delay is cut short; and once only.
     """
-    begun: list[Any] = []
-    late: list[float] = []
-    monkeypatch.setattr(hardstop, "start_new_thread", lambda *args: begun.append(args[1]))
-    monkeypatch.setattr(
-        hardstop.faulthandler, "dump_traceback_later", lambda seconds, **_: late.append(seconds)
-    )
+    begun, late = timers
     stop = HardStop(3, list)
     stop.hasten()
     stop.begin(60)
