@@ -435,7 +435,7 @@ async def test_cannotTell(
     service.startService()
     join(factory)
     [protocol] = factory.connections
-    monkeypatch.setattr("twisted_tcpdemo.service.service.endpointOf", lambda address: 1 / 0)
+    monkeypatch.setattr("twisted_tcpdemo.service.service.listed", lambda *_: 1 / 0)
     stopped = service.stopService()
     assert not stopped.called
     protocol.connectionLost(Failure(ConnectionResetError()))

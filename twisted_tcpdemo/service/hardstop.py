@@ -28,7 +28,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Final, NoReturn
@@ -142,11 +142,18 @@ def named(records: Iterable[Connection]) -> str:
     Name the connections that are open.
     """
     connections = list(records)
-    if not connections:
-        return "no connection is open"
-    names = ", ".join(map(_named, connections[:NAMED]))
-    more = f" and {len(connections) - NAMED} more" if len(connections) > NAMED else ""
-    return f"open: {names}{more}"
+    return f"open: {listed(connections, NAMED)}" if connections else "no connection is open"
+
+
+def listed(connections: Sequence[Connection], most: int) -> str:
+    """
+    The numbers and peers of some connections, and how many more there are.
+
+    @param most: how many are named.
+    """
+    names = ", ".join(map(_named, connections[:most]))
+    more = f" and {len(connections) - most} more" if len(connections) > most else ""
+    return f"{names}{more}"
 
 
 def _named(connection: Connection) -> str:

@@ -19,13 +19,12 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.server.factory import TCPDemoFactory
-from twisted_tcpdemo.service.hardstop import HardStop
+from twisted_tcpdemo.service.hardstop import HardStop, listed
 from twisted_tcpdemo.service.leaving import Leaving
 from twisted_tcpdemo.service.signals import LogSignals, StopSignals
 from twisted_tcpdemo.service.startup import StartError, cannotListen, giveUp
 from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.shapes import AnyReactor, ProcessLog, StreamServer
-from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
 from twisted_tcpdemo.workers.program import MOST_WORKERS, programFor
@@ -40,6 +39,9 @@ _log = Logger(namespace="tcpdemo")
 
 WAITING_INTERVAL = 2.0
 """Seconds between two lines about the connections that are waited for."""
+
+NAMED = 5
+"""The most connections that such a line names."""
 
 
 class TCPDemoService(Service):
@@ -311,10 +313,10 @@ class TCPDemoService(Service):
 
     def _tellWaiting(self) -> None:
         connections = self._factory.records
-        names = [f"{c.connectionID} ({endpointOf(c.peer)})" for c in connections[:5]]
-        more = f" and {len(connections) - 5} more" if len(connections) > 5 else ""
         _log.info(
-            "waiting for {names}" + more, names=", ".join(names), connectionCount=len(connections)
+            "waiting for {names}",
+            names=listed(connections, NAMED),
+            connectionCount=len(connections),
         )
 
     def _drained(self, report: DrainReport) -> DrainReport:
