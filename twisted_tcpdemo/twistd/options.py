@@ -144,7 +144,7 @@ BUDGETS: Final = setting(
            help="Wait for this time for the FIN of a client that goes on sending after ours; 0: "
            "close at once."),
     Option("linger-bytes", sets="lingerBytes", takes=wholeNumber(), default=str(2**25),
-           help="Discard at most so many bytes of such a client; 0: no limit."),
+           help="Discard at most so many bytes that a client sends after our FIN; 0: no limit."),
 )
 """Options for the time and the memory of a connection."""
 
