@@ -135,12 +135,24 @@ def serveTwisted(place: Place) -> None:
 
     from twisted_tcpdemo import Stream, TCPDemoFactory, TCPDemoProtocol
 
-    class Plain(Protocol):
+    # Our endpoints and the asyncio loops set it for every connection.
+    needsNoDelay = place.name.startswith("twisted") and place.door != "unix"
+
+    class Prompt(Protocol):
         """
-        The shortest possible echo.
+        Without Nagle's algorithm, as all others are.
         """
 
         transport: Any
+
+        def connectionMade(self) -> None:
+            if needsNoDelay:
+                self.transport.setTcpNoDelay(True)
+
+    class Plain(Prompt):
+        """
+        The shortest possible echo.
+        """
 
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(data)
@@ -153,12 +165,11 @@ def serveTwisted(place: Place) -> None:
         def dataReceived(self, data: bytes) -> None:
             self.transport.write(data)
 
-    class PlainLines(LineOnlyReceiver):
+    class PlainLines(Prompt, LineOnlyReceiver):
         """
         An echo of lines.
         """
 
-        transport: Any
         delimiter = b"\n"
 
         def lineReceived(self, line: bytes) -> None:
