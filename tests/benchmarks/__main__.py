@@ -19,7 +19,7 @@ from tests.benchmarks.cases import CASES, ENTRANTS, Case
 from tests.benchmarks.entrants import ALLOCATOR, Cores, Setting, entered, idleMemory
 from tests.benchmarks.latency import latencies, sustainable
 from tests.benchmarks.plot import plot
-from tests.benchmarks.programs import Unavailable
+from tests.benchmarks.programs import Unavailable, leavingOut
 from tests.benchmarks.servers import CERTIFICATE
 from tests.benchmarks.tables import Results, tables
 
@@ -44,10 +44,8 @@ def inTurns(
     with ExitStack() as stack:
         entrants = {}
         for name in names:
-            try:
+            with leavingOut(f"{case.title}: {ENTRANTS[name]}"):
                 entrants[name] = stack.enter_context(entered(case, name, setting))
-            except Unavailable as error:
-                print(f"{case.title}: {ENTRANTS[name]} is left out: {error}", flush=True)
         for entrant in entrants.values():
             entrant.turn(WARMING)
         for _ in range(max(1, round(seconds / TURN))):
@@ -62,10 +60,8 @@ def idle(case: Case, names: list[str], setting: Setting) -> dict[str, list[float
     """
     figures = {}
     for name in names:
-        try:
+        with leavingOut(f"{case.title}: {ENTRANTS[name]}"):
             figures[name] = [round(idleMemory(case, name, setting), 2)]
-        except Unavailable as error:
-            print(f"{case.title}: {ENTRANTS[name]} is left out: {error}", flush=True)
     return figures
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from tests.benchmarks.cases import CASES, Case
+from tests.benchmarks.cases import CASES, ENTRANTS, Case
 from tests.benchmarks.entrants import DEADLINE, Setting, entered
-from tests.benchmarks.programs import Unavailable, loadCommand, serverCommand
+from tests.benchmarks.programs import Unavailable, leavingOut, loadCommand, serverCommand
 
 SHARES: Final = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 
@@ -59,9 +59,10 @@ def latencies(
     with ExitStack() as stack:
         places = {}
         for name in names:
-            command = serverCommand(name, case.door, setting.folder)
-            server = stack.enter_context(setting.running(command, setting.cores.server))
-            places[name] = server.firstLine()[0]
+            with leavingOut(f"{case.title}: {ENTRANTS[name]}"):
+                command = serverCommand(name, case.door, setting.folder)
+                server = stack.enter_context(setting.running(command, setting.cores.server))
+                places[name] = server.firstLine()[0]
         for turn in range(1 + max(1, round(seconds / TURN))):
             for name, where in places.items():
                 times = _turn(case, where, setting, rate)

@@ -8,6 +8,8 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +23,17 @@ class Unavailable(Exception):
     """
     A program cannot run here; the text says why.
     """
+
+
+@contextmanager
+def leavingOut(what: str) -> Generator[None]:
+    """
+    Go on after a program that cannot run here, and say that it is left out.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        print(f"{what} is left out: {error}", flush=True)
 
 
 def serverCommand(name: str, door: str, folder: Path) -> list[str]:
