@@ -33,7 +33,7 @@ def test_noFile(path: str, tmp_path: Path) -> None:
     """
     os.mkfifo(tmp_path / "fifo")
     before = len(os.listdir("/dev/fd"))
-    with pytest.raises(ValueError, match="^it is no regular file$"):
+    with pytest.raises(ValueError, match=r"^it is no regular file$"):
         contentOf(str(tmp_path / path), 5)
     assert len(os.listdir("/dev/fd")) == before
 
