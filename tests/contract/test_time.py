@@ -11,8 +11,10 @@ from time import monotonic
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionRefusedError, TimeoutError
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from tests.contract.test_contract import Serve
 from tests.support.clients import (
@@ -26,6 +28,7 @@ from tests.support.clients import (
 )
 from tests.support.contexts import TwistedContexts
 from tests.support.peers import rawConnection, serving
+from tests.support.secure import CONTEXTS, lastFlight, listening, stranger
 from tests.support.waiting import turn, until, within
 from tests.support.wall import HOUR, Wall, settableWall
 from twisted_tcpdemo import CloseReason, Proxy, Retry, ServerEndpoint, TCPDemoFactory
@@ -75,6 +78,33 @@ async def test_drainInTheSameTurn(serve: Serve, wall: Wall) -> None:
         wall.set(-HOUR)
         assert await within(5, lambda: draining.called)
         assert not server.factory.listening
+
+
+@pytest.mark.parametrize("kind", CONTEXTS)
+async def test_resumedInTheSameTurn(kind: str, wall: Wall) -> None:
+    """
+    What TLS has taken from the kernel comes, though the clock is set back in the turn in
+    which its protocol resumes.
+    """
+    paused: list[Client] = []
+
+    @implementer(IHandshakeListener)
+    class Pausing(Client):
+        """
+        Pauses in the handshake.
+        """
+
+        def handshakeCompleted(self) -> None:
+            self.transport.pauseProducing()
+            paused.append(self)
+
+    async with listening(kind, Pausing) as server, stranger(server.port, shake=False) as far:
+        await lastFlight(far, b"early")
+        await until(lambda: paused)
+        await turn()
+        paused[0].transport.resumeProducing()
+        wall.set(-HOUR)
+        assert await within(5, lambda: bytes(paused[0].received) == b"early")
 
 
 async def test_idleBack(serve: Serve, wall: Wall) -> None:

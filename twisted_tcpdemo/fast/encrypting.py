@@ -12,18 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IHandshakeListener,
-    ISSLTransport,
-)
+from twisted.internet.interfaces import IHandshakeListener, ISSLTransport
 from twisted.internet.main import CONNECTION_DONE
 from twisted.internet.tcp import Connection
 from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface.declarations import Provides
 
-from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.clock import NextTurn, steady
 from twisted_tcpdemo.interfaces import ITransportWatcher
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
@@ -52,7 +48,7 @@ class Encrypting(Connection):
     _direct: bool
     _secure: SecureSocket | None = None
     _failure: BaseException | None = None
-    _readCall: IDelayedCall | None = None
+    _readCall: NextTurn | None = None
 
     def startTLS(self, ctx: object, normal: bool = True, hostname: str | None = None) -> None:
         """
@@ -95,7 +91,7 @@ class Encrypting(Connection):
         self._secure = None
         self.handshaking = False
         del self.getPeerCertificate
-        if self._readCall is not None and self._readCall.active():
+        if self._readCall is not None:
             self._readCall.cancel()
 
     @property
@@ -153,7 +149,7 @@ class Encrypting(Connection):
         Read without an event, after the delayed calls that are due.
         """
         if self._readCall is None:
-            self._readCall = self.reactor.callLater(0, self._serveSoon)
+            self._readCall = NextTurn(self.reactor, self._serveSoon)
 
     def _readAgain(self) -> None:
         """

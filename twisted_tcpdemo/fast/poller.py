@@ -46,7 +46,7 @@ from twisted.python import context, log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.clock import NextTurn, hasten, steady
 from twisted_tcpdemo.shapes import Clock, Reactor
 
 _log = Logger(namespace="tcpdemo")
@@ -64,10 +64,6 @@ is still in the processor's cache when it is read (with 512, a fiftieth more).""
 
 SLICE: Final = 0.01
 """Seconds after which no further batch begins: the reactor's timers are waiting."""
-
-AGES: Final = 1e9
-"""Seconds by which a call is due already, so that it is still due when the system's clock
-has been set back."""
 
 _NOBODY: Final[dict[object, object]] = {}
 """The logging context while no connection is being served."""
@@ -168,8 +164,7 @@ class Poller:
         self._count = 0
         self._soon: list[Polled] = []
         self._failing: dict[Polled, OSError] = {}
-        self._soonCall: IDelayedCall | None = None
-        self._sureCall: IDelayedCall | None = None
+        self._soonCall: NextTurn | None = None
         self._depth = 0
         self._active = 0
         self._began = 0.0
@@ -292,22 +287,8 @@ class Poller:
         Call the connection's C{doSoon} outside any application's call.
         """
         self._soon.append(connection)
-        if self._depth:
-            return
-        if self._soonCall is None:
-            self._callSoon()
-        else:
-            self._hasten(self._soonCall)
-
-    def _callSoon(self) -> None:
-        self._soonCall = self._reactor.callLater(0, self._serveSoon)
-        # There may be no event, and no other connection that hastens it.
-        self._sureCall = self._reactor.callLater(0, self._beSure)
-        self._sureCall.delay(-AGES)
-
-    def _beSure(self) -> None:
-        self._sureCall = None
-        self._hasten(self._soonCall)
+        if not self._depth and self._soonCall is None:
+            self._soonCall = NextTurn(self._reactor, self._serveSoon)
 
     def holdBack(self, connection: Polled, turns: int = 1) -> None:
         """
@@ -355,13 +336,10 @@ class Poller:
             if not self._depth:
                 self.now = 0.0
                 if self._soon and self._soonCall is None:
-                    self._callSoon()
+                    self._soonCall = NextTurn(self._reactor, self._serveSoon)
                 elif self._soonCall is not None and not self._soon:
                     self._soonCall.cancel()
                     self._soonCall = None
-                    if self._sureCall is not None:
-                        self._sureCall.cancel()
-                        self._sureCall = None
 
     def _serveSoon(self) -> None:
         self._soonCall = None
@@ -483,16 +461,9 @@ class Poller:
         isHeldBack = connection in self._early
         if isHeldBack:
             self._owesTurn = True
-            self._hasten(self._earlyCall)
+            if self._earlyCall is not None:
+                hasten(self._earlyCall, self._reactor)  # an event that waits comes again
         return isHeldBack
-
-    def _hasten(self, call: IDelayedCall | None) -> None:
-        """
-        Have a call for the next turn made then, if the system's clock, by which
-        reactors go, was set back before it was due.
-        """
-        if call is not None and call.getTime() > self._reactor.seconds():
-            call.reset(0)
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.waiting import until
+from tests.support.waiting import until, within
+from tests.support.wall import HOUR, settableWall
 from twisted_tcpdemo.cli.piping.streams import PIECE, PIECES, NoSource, Sink, Source
 
 DATA = bytes(range(256)) * 20_000
@@ -232,6 +233,19 @@ def test_noSource() -> None:
     source.pause()
     source.stop()
     assert (source.hasMore(), source.open, source.size) == (False, False, None)
+
+
+async def test_fileAndClock(tmp_path: Path) -> None:
+    """
+    A file is read to its end, though the system's clock is set back between two parts.
+    """
+    (tmp_path / "file").write_bytes(bytes(PIECE * (PIECES + 5)))
+    with open(tmp_path / "file", "rb") as file, settableWall() as wall:
+        reading = Input(file.fileno())
+        reading.source.resume()
+        wall.set(-HOUR)
+        assert await within(5, lambda: reading.ends)
+        assert reading.pieces == PIECES + 5
 
 
 async def test_stopFile(tmp_path: Path) -> None:

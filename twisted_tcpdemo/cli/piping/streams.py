@@ -29,10 +29,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor, IWriteDescriptor
+from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.clock import NextTurn
 from twisted_tcpdemo.shapes import Reactor
 
 PIECE: Final = 2**18
@@ -93,7 +94,7 @@ class Source(_Descriptor):
         mode = os.fstat(fd).st_mode
         self._watchable = _watchable(fd, mode)
         self._wanted = False
-        self._next: IDelayedCall | None = None
+        self._next: NextTurn | None = None
         self.open = True
         self.size = os.fstat(fd).st_size if stat.S_ISREG(mode) else None
         if stat.S_ISFIFO(mode):
@@ -172,7 +173,7 @@ class Source(_Descriptor):
                 return
             self._readOnce()
         if self._wanted:
-            self._next = self._reactor.callLater(0, self._readFile)
+            self._next = NextTurn(self._reactor, self._readFile)
 
     def connectionLost(self, reason: Failure) -> None:
         """
