@@ -175,5 +175,5 @@ async def test_daemon(tmp_path: Path) -> None:
     command = [*script("twistd"), "--pidfile=", "tcpdemo", "--config", str(file)]
     async with running(command, tmp_path) as child:
         assert await child.whenEnded() == 1
-    expected = f"tcpdemo: {file}: unknown key 'idle-timout'; is it idle-timeout?\n"
+    expected = f"tcpdemo: {file}: unknown key 'idle-timout'; the nearest is idle-timeout\n"
     assert child.err == expected

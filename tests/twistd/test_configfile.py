@@ -63,9 +63,9 @@ def test_relations(file: Path) -> None:
 
 
 WRONG = [
-    ("idle-timout = 3", "unknown key 'idle-timout'; is it idle-timeout?"),
-    ("max_connections = 3", "unknown key 'max_connections'; is it max-connections?"),
-    ("maxConnections = 3", "unknown key 'maxConnections'; is it max-connections?"),
+    ("idle-timout = 3", "unknown key 'idle-timout'; the nearest is idle-timeout"),
+    ("max_connections = 3", "unknown key 'max_connections'; the nearest is max-connections"),
+    ("maxConnections = 3", "unknown key 'maxConnections'; the nearest is max-connections"),
     ("zzz = 3", "unknown key 'zzz'; the keys are the names of the options"),
     ("[limits]\nport = 1", "unknown key 'limits'; the keys are the names of the options"),
     ("config = 'x'", "unknown key 'config'; the keys are the names of the options"),

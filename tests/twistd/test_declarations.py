@@ -120,6 +120,8 @@ def test_needs(arguments: list[str]) -> None:
         (["--open=yes"], "option --open must not have an argument"),
         (["--tea"], "option --tea requires argument"),
         (["--coffee"], "option --coffee not recognized"),
+        (["--recip", "x", "--mlik=3"], "option --mlik not recognized; the nearest is --milk"),
+        (["-x"], "option -x not recognized"),
         (["coffee"], "unexpected argument 'coffee'"),
     ],
 )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from math import isfinite
 from typing import Final
 
@@ -16,6 +15,7 @@ from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.twistd.declarations import DeclaredOptions, Option
 from twisted_tcpdemo.values.files import contentOf
+from twisted_tcpdemo.values.nearest import nearest
 
 LARGEST: Final = 2**20
 """Bytes of a file."""
@@ -65,10 +65,8 @@ def unknown(key: str, known: Iterable[str]) -> str:
     """
     What to say of an unknown key.
     """
-    near = get_close_matches(key.lower().replace("_", "-"), [*known], 1)
-    return f"unknown key {key!r}; " + (
-        f"is it {near[0]}?" if near else "the keys are the names of the options"
-    )
+    near = nearest(key.lower().replace("_", "-"), known)
+    return f"unknown key {key!r}" + (near or "; the keys are the names of the options")
 
 
 def fill(options: DeclaredOptions, path: str) -> None:

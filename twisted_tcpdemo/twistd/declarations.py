@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from getopt import GetoptError
 from typing import Any, ClassVar, Final, TypeVar
 
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from twisted_tcpdemo.service.startup import giveUp
+from twisted_tcpdemo.values.nearest import nearest
 
 COMMAND_LINE: Final = "command line"
 
@@ -199,7 +201,15 @@ class DeclaredOptions(UsageOptions):
         try:
             super().parseOptions(options)
         except UsageError as error:
-            giveUp(str(error))
+            giveUp(f"{error}{self._meant(error.__context__)}")
+
+    def _meant(self, cause: object) -> str:
+        """
+        The end of a line about an unknown option: the one that is most like it.
+        """
+        if not isinstance(cause, GetoptError) or "not recognized" not in cause.msg:
+            return ""
+        return nearest(f"--{cause.opt}", [f"--{option.name}" for option in self.table])
 
     def again(self: _D) -> _D:
         """

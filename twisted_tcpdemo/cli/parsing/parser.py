@@ -9,11 +9,11 @@ itself, before it parses.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
+from twisted_tcpdemo.values.nearest import nearest
 from twisted_tcpdemo.values.text import printable
 
 
@@ -84,15 +84,6 @@ class Parser(argparse.ArgumentParser):
         Raise an error as a L{CommandError} of one line.
         """
         raise CommandError(Outcome.BAD_INPUT, f"{message} (see {self.prog} --help)")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """
-    The end of a sentence about an unknown word: the known word that is most like it,
-    or nothing.
-    """
-    found = get_close_matches(word, [*known], 1, 0.7)
-    return f"; the nearest is {found[0]}" if found else ""
 
 
 def _shown(word: str) -> str:
