@@ -125,21 +125,22 @@ def test_manifestFits(objects: dict[str, Any]) -> None:
     [mount], [volume] = server["volumeMounts"], pod["volumes"]
     assert options["status-token-file"].startswith(mount["mountPath"] + "/")
     assert volume["secret"]["defaultMode"] == 0o440
-    pause = server["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod["terminationGracePeriodSeconds"] > pause + options["hard-stop"]
+    assert options["drain-delay"] > 0
+    assert pod["terminationGracePeriodSeconds"] > options["drain-delay"] + options["hard-stop"]
 
 
 @pytest.mark.deadline(30)
 async def test_manifestRuns(objects: dict[str, Any], tmp_path: Path) -> None:
     """
     The program runs with the arguments of the manifest, is ready as its probe sees it, gives
-    its figures to who has the token, and ends at SIGTERM.
+    its figures to who has the token, and at SIGTERM is ready no more and ends.
     """
     server, status, token = container(objects), freePort(), tmp_path / "token"
     token.write_text("s3cret\n")
     token.chmod(0o440)
     instead = {
         "--port=18001": "--port=0",
+        "--drain-delay=10": "--drain-delay=1",
         "--status=tcp:18080": f"--status=tcp:{status}",
         "--status-token-file=/etc/tcpdemo/token": f"--status-token-file={token}",
     }
@@ -159,6 +160,8 @@ async def test_manifestRuns(objects: dict[str, Any], tmp_path: Path) -> None:
         assert (await ask(status, "/metrics")).code == 401
         assert (await ask(status, "/metrics", headers=bearer)).code == 200
         child.signal(signal.SIGTERM)
+        await child.whenPrinted("leaving: clients are accepted for 1 s more")
+        assert (await ask(status, path, host="localhost")).code == 503
         assert await child.whenEnded() == -signal.SIGTERM
         assert "Traceback" not in child.out
 
