@@ -36,7 +36,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.shapes import Clock
 from twisted_tcpdemo.values.kerneltimer import makeTimer, setTimer
 
 _log = Logger(namespace="tcpdemo")
@@ -45,10 +44,6 @@ C = TypeVar("C")
 
 FEW: Final = 64
 """Cancelled calls that are not worth a search."""
-
-AGES: Final = 1e9
-"""Seconds by which a call is due already, so that it is still due when the system's clock
-has been set back."""
 
 
 @implementer(IReactorTime)
@@ -292,47 +287,3 @@ def steady(clock: C) -> C | SteadyClock:
     if known is None:
         _clocks[id(reactor)] = known = _clockFor(reactor)
     return known
-
-
-class NextTurn:
-    """
-    A call in the next turn of a reactor, after the delayed calls that are due.
-
-    A reactor goes by the system's clock even in that: what was due is due no more when the
-    clock is set back, and there may be no event that lets us see it.  So another call goes
-    with it, which has been due for ages.
-    """
-
-    __slots__ = ("_call", "_reactor", "_sure")
-
-    def __init__(self, reactor: Clock, function: Callable[[], object]) -> None:
-        self._reactor = reactor
-        self._call = reactor.callLater(0, function)
-        self._sure = reactor.callLater(0, self._beSure)
-        self._sure.delay(-AGES)
-
-    def active(self) -> bool:
-        """
-        Whether it is still to be made.
-        """
-        return bool(self._call.active())
-
-    def cancel(self) -> None:
-        """
-        Do not make it.
-        """
-        for call in (self._call, self._sure):
-            if call.active():
-                call.cancel()
-
-    def _beSure(self) -> None:
-        hasten(self._call, self._reactor)
-
-
-def hasten(call: IDelayedCall, reactor: Clock) -> None:
-    """
-    Have a call for the next turn made then, if the system's clock was set back before it
-    was due.
-    """
-    if call.active() and call.getTime() > reactor.seconds():
-        call.reset(0)

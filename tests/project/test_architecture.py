@@ -26,7 +26,7 @@ from twisted_tcpdemo.transports.layers import PRIVATE_NAMES
 FLOORS = (
     {"values"},
     {"errors", "interfaces", "shapes"},
-    {"clock", "tls"},
+    {"clock", "nextturn", "tls"},
     {"admission", "fast", "transports"},
     {"connection"},
     {"client", "server"},
@@ -76,6 +76,7 @@ ELSEWHERE = {
     # These show only through others: an endpoint, wrappers, a transport that reads, a
     # command line.
     "clock": "transports/test_clock.py",
+    "nextturn": "transports/test_nextturn.py",
     "fast.encrypting": "fast/test_transport_tls.py",
     "fast.accepting": "fast/test_endpoint.py",
     "fast.connecting": "fast/test_connector.py",
@@ -347,7 +348,7 @@ def test_timeIsSteady(path: Path) -> None:
     Nothing waits for a while, or for the next turn, or measures time, by the clock of the
     system.
     """
-    if nameOf(path) not in {"clock", "fast.poller"}:  # they look whether it was set
+    if nameOf(path) not in {"clock", "nextturn", "fast.poller"}:  # they look whether it was set
         assert [*waits(path)] == []
 
 
@@ -530,11 +531,11 @@ def test_privateNamesAreListed() -> None:
 @pytest.mark.parametrize("path", modules(), ids=nameOf)
 def test_privateNamesStayInside(path: Path) -> None:
     """
-    Private names of Twisted's are read in layers.py only, and those of Python's where
-    a process is ended.
+    Private names of Twisted's are read in layers.py, by the next turn and in the fast lane
+    only, and those of Python's where a process is ended.
     """
     name = nameOf(path)
-    if name not in {"transports.layers", *FAST_LANE}:
+    if name not in {"transports.layers", "nextturn", *FAST_LANE}:
         assert private(path) <= defined(path) | DOCUMENTED.get(name, set())
 
 

@@ -21,7 +21,7 @@ from tests.support.hygiene import LoggedErrors
 from tests.support.processes import running
 from tests.support.waiting import turn, until, within
 from tests.support.wall import HOUR, settableWall
-from twisted_tcpdemo.clock import FEW, KernelClock, NextTurn, SteadyClock, steady
+from twisted_tcpdemo.clock import FEW, KernelClock, SteadyClock, steady
 from twisted_tcpdemo.fast.reactor import fastReactor
 
 
@@ -177,28 +177,6 @@ async def test_readersRemoved() -> None:
     assert clock in installedReactor().getReaders()
     stale.cancel()
     assert clock not in installedReactor().getReaders()
-
-
-async def test_nextTurn() -> None:
-    """
-    A call for the next turn is made then, after those that are due, though the system's
-    clock is set back.
-    """
-    reactor, made = installedReactor(), list[str]()
-    with settableWall() as wall:
-        reactor.callLater(0, made.append, "before")
-        call = NextTurn(reactor, lambda: made.append("call"))
-        cancelled = NextTurn(reactor, lambda: made.append("cancelled"))
-        assert call.active()
-        cancelled.cancel()
-        await turn()
-        assert made == ["before", "call"]
-        assert not (call.active() or cancelled.active())
-        call.cancel()
-        late = NextTurn(reactor, lambda: made.append("late"))
-        wall.set(-HOUR)
-        assert await within(5, lambda: not late.active())
-        assert made[2:] == ["late"]
 
 
 def test_collected() -> None:

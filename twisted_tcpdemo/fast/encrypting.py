@@ -19,8 +19,9 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface.declarations import Provides
 
-from twisted_tcpdemo.clock import NextTurn, steady
+from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ITransportWatcher
+from twisted_tcpdemo.nextturn import NextTurn
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket

@@ -46,7 +46,8 @@ from twisted.python import context, log
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.clock import NextTurn, hasten, steady
+from twisted_tcpdemo.clock import steady
+from twisted_tcpdemo.nextturn import NextTurn, hasten
 from twisted_tcpdemo.shapes import Clock, Reactor
 
 _log = Logger(namespace="tcpdemo")

@@ -33,7 +33,7 @@ from twisted.internet.interfaces import IReadDescriptor, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_tcpdemo.clock import NextTurn
+from twisted_tcpdemo.nextturn import NextTurn
 from twisted_tcpdemo.shapes import Reactor
 
 PIECE: Final = 2**18
