@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 
 from tests.support.watched import Connection, begin, close, connected, wait
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
-from twisted_tcpdemo.connection.watch import GRACE
+from twisted_tcpdemo.connection.watch import GRACE, BudgetWatch
+from twisted_tcpdemo.transports.deadlines import Deadlines
 from twisted_tcpdemo.values.budgets import Budgets
 
 # Their use.
@@ -255,6 +256,34 @@ def test_handshakeEnds(connection: Connection, clock: Clock) -> None:
     connection.handshaking = False
     wait(clock, 1)
     assert connection.used == []
+    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_handshakeAlone(connection: Connection, clock: Clock, ends: bool) -> None:
+    """
+    Where no other budget runs, that of the handshake needs one look, at its end.
+    """
+    connection.handshaking = True
+    watch = BudgetWatch(connection, Budgets(handshake=1), Deadlines(clock))
+    connection.answer = lambda reason: watch.stop()
+    watch.beginHandshake(clock.seconds())
+    [call] = clock.getDelayedCalls()
+    assert 0.9 < call.getTime() - clock.seconds() < 1.1
+    wait(clock, 0.9)
+    assert connection.used == []
+    connection.handshaking = not ends
+    wait(clock, 0.3)
+    assert connection.reasons == ([] if ends else [CloseReason.HANDSHAKE])
+    assert clock.getDelayedCalls() == []
+
+
+def test_handshakeWithoutEnd(connection: Connection, clock: Clock) -> None:
+    """
+    A handshake without a budget is not looked at.
+    """
+    connection.handshaking = True
+    BudgetWatch(connection, Budgets(handshake=None), Deadlines(clock)).beginHandshake(5.0)
     assert clock.getDelayedCalls() == []
 
 

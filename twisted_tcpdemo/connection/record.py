@@ -176,8 +176,10 @@ class Connection(Facts):
             if ICountingTransport.providedBy(bottom):
                 bottom.budgets = self._budgets
             handshaking = isHandshaking(transport)
-        if handshaking or self._budgets.fromTheStart:
+        if self._budgets.fromTheStart:
             self.watch().visit(self.openedAt)
+        elif handshaking:
+            self.watch().beginHandshake(self.openedAt)
 
     @property
     def isMade(self) -> bool:

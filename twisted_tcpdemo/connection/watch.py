@@ -161,6 +161,14 @@ class BudgetWatch:
         self._told = -1.0
         self.visit(now)
 
+    def beginHandshake(self, now: float) -> None:
+        """
+        Begin the budget of the handshake, where no other runs yet.
+        """
+        if self._budgets.handshake is not None:
+            self._handshakingSince = now
+            self._deadlines.watch(self, now + self._budgets.handshake)
+
     def visitSoon(self) -> None:
         """
         Look at the budgets soon: something that has one is about to begin.
