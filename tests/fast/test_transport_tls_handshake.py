@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.interfaces import IHandshakeListener
 from zope.interface import implementer
 
-from tests.support.clients import Client, to
+from tests.support.clients import Client, installedReactor, to
 from tests.support.engines import engine
 from tests.support.hygiene import LoggedErrors
 from tests.support.peers import hasEnded, rawConnection
@@ -137,6 +137,32 @@ async def test_closes(kind: str) -> None:
         assert (await ended(server)).closeReason is CloseReason.LOCAL_CLOSE
         assert near.events == ["made", "handshake"]
         assert far.got == b"bye"
+
+
+@pytest.mark.parametrize("data", [b"", b"data"])
+async def test_endsWithHandshake(kind: str, data: bytes) -> None:
+    """
+    A peer may end with the last bytes of its handshake.  Whoever has just heard of the
+    handshake acts first, also by delayed calls.
+    """
+
+    class Answering(Listening):
+        """
+        Answers a little later.
+        """
+
+        def handshakeCompleted(self) -> None:
+            super().handshakeCompleted()
+            later = installedReactor().callLater
+            later(0, lambda: later(0, self.transport.write, b"answer"))
+
+    async with listening(kind, Answering) as server, stranger(server.port, shake=False) as far:
+        await lastFlight(far, data, ending=True)
+        near = await server.protocol()
+        await until(lambda: far.receive() is not None and far.engine.over)
+        far.socket.close()
+        assert (await ended(server)).closeReason is CloseReason.PEER_CLOSED
+        assert far.got == b"answer" and near.received == data
 
 
 async def test_aborts(kind: str) -> None:

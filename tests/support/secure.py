@@ -141,9 +141,11 @@ async def stranger(port: int, receiveBuffer: int = 0, shake: bool = True) -> Asy
         raw.close()
 
 
-async def lastFlight(far: Far, data: bytes) -> None:
+async def lastFlight(far: Far, data: bytes, ending: bool = False) -> None:
     """
     Send the last bytes of a stranger's handshake together with its first data.
+
+    @param ending: whether its C{close_notify} comes with them, too.
     """
     far.engine.shake(b"")
     far.flush()
@@ -156,7 +158,11 @@ async def lastFlight(far: Far, data: bytes) -> None:
 
     await until(shaken)
     far.ready = True
-    far.socket.sendall(far.engine.take(0) + encrypted(far.engine, data))
+    flight = far.engine.take(0) + (encrypted(far.engine, data) if data else b"")
+    if ending:
+        far.engine.end()
+        flight += far.engine.take(0)
+    far.socket.sendall(flight)
 
 
 def isClosed(raw: socket.socket) -> bool:

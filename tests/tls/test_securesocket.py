@@ -26,7 +26,7 @@ class Owner:
 
     def __init__(self) -> None:
         self.reading = True
-        self.mayEnd = False
+        self.moved = 0
         self.told: list[str] = []
 
     def secureReady(self) -> None:
@@ -43,14 +43,9 @@ class Owner:
 
     def secureMoved(self) -> None:
         """
-        Remember nothing: it comes with each part of a handshake.
+        Count it.
         """
-
-    def secureOver(self) -> bool:
-        """
-        Let an end be told, or wait.
-        """
-        return self.mayEnd
+        self.moved += 1
 
     def secureWaits(self) -> None:
         """
@@ -321,26 +316,24 @@ def test_end(ready: Pair) -> None:
     assert ready.read() == b""
 
 
-@pytest.mark.parametrize("mayEnd", [True, False])
-def test_endAlone(ready: Pair, mayEnd: bool) -> None:
+def test_endAlone(ready: Pair) -> None:
     """
-    A close_notify that comes alone is told at once if the owner agrees; otherwise the
-    owner is asked to come for it.
+    A close_notify that comes alone is told at once, and again to an owner that has not
+    acted on it.  It is no activity of the peer's.
     """
-    ready.owner.mayEnd = mayEnd
+    before = ready.owner.moved
     ready.far.engine.end()
     ready.far.flush()
-    assert ready.read() == (b"" if mayEnd else None)
-    assert ready.owner.told == ([] if mayEnd else ["soon"])
-    assert mayEnd or ready.read() == b""
+    assert ready.read() == b"" == ready.read()
+    assert ready.secure.more
+    assert (ready.owner.told, ready.owner.moved) == ([], before)
 
 
 def test_endWithHandshake(pair: Pair) -> None:
     """
-    An end that comes with the end of the handshake waits: the owner has just been told
-    of that.
+    An end that comes with the end of the handshake comes with activity: the owner has
+    just been told of the handshake, and may act first.
     """
-    pair.owner.mayEnd = True
     pair.secure.begin(pair.owner)
     far = pair.far
     while not far.ready:
@@ -352,8 +345,10 @@ def test_endWithHandshake(pair: Pair) -> None:
     last = far.engine.take(0)
     far.engine.end()
     far.socket.sendall(last + far.engine.take(0))
-    assert pair.read() is None
-    assert pair.owner.told[-2:] == ["ready", "soon"]
+    before = pair.owner.moved
+    assert pair.read() == b""
+    assert pair.owner.told[-1] == "ready"
+    assert pair.owner.moved == before + 1
     assert pair.read() == b""
 
 

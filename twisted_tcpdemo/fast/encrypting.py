@@ -19,9 +19,7 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from zope.interface.declarations import Provides
 
-from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.interfaces import ITransportWatcher
-from twisted_tcpdemo.nextturn import NextTurn
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import engineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -49,7 +47,6 @@ class Encrypting(Connection):
     _direct: bool
     _secure: SecureSocket | None = None
     _failure: BaseException | None = None
-    _readCall: NextTurn | None = None
 
     def startTLS(self, ctx: object, normal: bool = True, hostname: str | None = None) -> None:
         """
@@ -92,8 +89,6 @@ class Encrypting(Connection):
         self._secure = None
         self.handshaking = False
         del self.getPeerCertificate
-        if self._readCall is not None:
-            self._readCall.cancel()
 
     @property
     def negotiatedProtocol(self) -> bytes | None:
@@ -132,36 +127,21 @@ class Encrypting(Connection):
         if self.bytesPending or self.disconnecting:
             self.startWriting()
 
-    def secureMoved(self) -> None:
-        """
-        Note that bytes have come which are no plaintext yet.
-        """
-        self.hasBegunTLS = True
-        self.lastActivity = steady(self.reactor).seconds()
-
     def secureWaits(self) -> None:
         """
         Send ciphertext when the kernel has room.
         """
         self.startWriting()
 
-    def readSoon(self) -> None:
-        """
-        Read without an event, after the delayed calls that are due.
-        """
-        if self._readCall is None:
-            self._readCall = NextTurn(self.reactor, self._serveSoon)
-
     def _readAgain(self) -> None:
         """
         Read what TLS has left.
         """
-        self._readCall = None
         if not self.reading:
             return  # startReading() asks again
         why = self.doRead()
         if why is CONNECTION_DONE:
-            self.readConnectionLost(Failure(why))
+            self._tellEnd()
         elif why is not None:
             self.connectionLost(Failure(why))
 
@@ -205,15 +185,21 @@ class Encrypting(Connection):
         """
         raise NotImplementedError
 
-    def _serveSoon(self) -> None:
+    def readSoon(self) -> None:
         """
-        Have C{doSoon} called.
+        Read without an event.
         """
         raise NotImplementedError
 
-    def secureOver(self) -> bool:
+    def secureMoved(self) -> None:
         """
-        Whether the end of the peer's stream can be told at once.
+        Note that bytes have come which are no plaintext yet.
+        """
+        raise NotImplementedError
+
+    def _tellEnd(self) -> None:
+        """
+        Tell the end of the peer's stream, now or later.
         """
         raise NotImplementedError
 

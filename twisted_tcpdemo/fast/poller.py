@@ -39,7 +39,7 @@ from errno import EBADF, ENOENT
 from typing import Final, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python import context, log
@@ -47,7 +47,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.clock import steady
-from twisted_tcpdemo.nextturn import NextTurn, hasten
+from twisted_tcpdemo.nextturn import NextTurn
 from twisted_tcpdemo.shapes import Clock, Reactor
 
 _log = Logger(namespace="tcpdemo")
@@ -171,7 +171,7 @@ class Poller:
         self._began = 0.0
         self._owesTurn = False
         self._early: dict[Polled, int] = {}
-        self._earlyCall: IDelayedCall | None = None
+        self._earlyCall: NextTurn | None = None
         self._trigger: object = None
 
     @property
@@ -300,7 +300,19 @@ class Poller:
         """
         self._early[connection] = turns
         if self._earlyCall is None:
-            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
+            self._earlyCall = NextTurn(self._reactor, self._forgetEarly)
+
+    def peerEnded(self, connection: Polled) -> None:
+        """
+        Tell a connection of the peer's FIN.  If it came with data, delayed calls that are
+        due come first, and then C{doSoon} is called, for under TLS no event follows.
+        """
+        if self._began <= connection.lastActivity <= self.now:
+            self.holdBack(connection, 2)
+        if self._isHeldBack(connection):
+            self._soon.append(connection)
+        else:
+            connection.readConnectionLost(_DONE)
 
     # What the reactor calls.
 
@@ -432,8 +444,7 @@ class Poller:
     def _lose(self, connection: Polled, why: BaseException, reading: bool) -> None:
         try:
             if why is CONNECTION_DONE and reading:
-                if not self._mustWait(connection):
-                    connection.readConnectionLost(_DONE)
+                self.peerEnded(connection)
             elif why is CONNECTION_DONE:
                 connection.connectionLost(_DONE)
             elif why is CONNECTION_LOST:
@@ -443,34 +454,17 @@ class Poller:
         except BaseException:
             log.err()
 
-    def _mustWait(self, connection: Polled) -> bool:
-        """
-        Whether a FIN came with data.  Delayed calls that are due come first then:
-        the FIN is told after those of ours.
-        """
-        if self._began <= connection.lastActivity <= self.now:
-            self.holdBack(connection, 2)
-        return self._isHeldBack(connection)
-
-    def hasServed(self, connection: Polled) -> bool:
-        """
-        Whether an end would have to wait that comes now, without an event to follow.
-        """
-        return self._began <= connection.lastActivity <= self.now or connection in self._early
-
     def _isHeldBack(self, connection: Polled) -> bool:
         isHeldBack = connection in self._early
         if isHeldBack:
             self._owesTurn = True
-            if self._earlyCall is not None:
-                hasten(self._earlyCall, self._reactor)  # an event that waits comes again
         return isHeldBack
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None
         self._early = {c: turns - 1 for c, turns in self._early.items() if turns > 1}
         if self._early:
-            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
+            self._earlyCall = NextTurn(self._reactor, self._forgetEarly)
 
     def connectionLost(self, reason: Failure) -> None:
         """

@@ -459,7 +459,7 @@ class WriteThroughTransport(Encrypting):
             self._owesFlushed = False
             if self.watcher is not None:
                 self.watcher.transportFlushed()
-        if self._readCall is not None and not self._readCall.active():
+        if self._secure is not None and self._secure.more:
             self._readAgain()
         if self.disconnected or not self._isDueSoon:
             return None
@@ -758,14 +758,21 @@ class WriteThroughTransport(Encrypting):
     def _unsent(self) -> Iterable[bytes | memoryview]:
         return () if self._pending is None else self._pending.pieces
 
-    def _serveSoon(self) -> None:
+    def readSoon(self) -> None:
+        """
+        Read what TLS has left, outside any application's call.
+        """
         self._poller.soon(self)
 
-    def secureOver(self) -> bool:
+    def _tellEnd(self) -> None:
+        self._poller.peerEnded(self)
+
+    def secureMoved(self) -> None:
         """
-        Whether the end of the peer's stream can be told at once: it has come alone.
+        Note that bytes have come which are no plaintext yet.
         """
-        return not self._poller.hasServed(self)
+        self.hasBegunTLS = True
+        self.lastActivity = self._poller.now or self._poller.seconds()
 
 
 def halfCloseable(protocol: object) -> Any:

@@ -86,3 +86,15 @@ class StreamBrokenError(OSError):
         super().__init__(str(cause))
         # Protocols keep the reason of a loss.  A traceback in it would keep the transport.
         self.cause = cause.with_traceback(None)
+
+
+def nothingMore(failure: BaseException | None) -> bytes:
+    """
+    What an engine decrypts after the end of the peer's stream: nothing.
+
+    @param failure: what has ended it, if it was no C{close_notify}.
+    @raise StreamBrokenError: if there is such a failure.
+    """
+    if failure is not None:
+        raise StreamBrokenError(failure)
+    return b""

@@ -14,7 +14,7 @@ from typing import Final
 
 from OpenSSL.SSL import Connection, Error, WantReadError, ZeroReturnError
 
-from twisted_tcpdemo.tls.engine import RECORD, StreamBrokenError
+from twisted_tcpdemo.tls.engine import RECORD, StreamBrokenError, nothingMore
 
 HEADER: Final = 5
 """Bytes of a record's header; the last two are the length of the rest."""
@@ -82,6 +82,8 @@ class OpenSSLEngine:
         """
         See L{Engine<twisted_tcpdemo.tls.engine.Engine>}.
         """
+        if self.over:
+            return nothingMore(self._failure)
         recv = self.handle.recv
         asked, completed = RECORD, -1  # as many as there are
         if data:
@@ -95,8 +97,6 @@ class OpenSSLEngine:
             self.handle.bio_write(data)
             if self._rest or self._head:
                 completed = -1  # OpenSSL sees by its header whether the next is a record
-        if self._failure is not None:
-            raise StreamBrokenError(self._failure)
         pieces: list[bytes] = []
         try:
             if completed == 1:

@@ -62,13 +62,6 @@ class Owner(Protocol):
         Ciphertext has come.
         """
 
-    def secureOver(self) -> bool:
-        """
-        The peer's stream has ended, and nothing has come with its end.
-
-        @return: whether C{recv} may tell it at once.
-        """
-
     def secureWaits(self) -> None:
         """
         Ciphertext waits for room in the kernel.
@@ -214,12 +207,12 @@ class SecureSocket:
         plain = self._decrypted(data) if size else self._peerClosed()
         if plain or not size:
             return plain
-        if self.engine.over:
-            if wasReady and self._owner.secureOver():
-                return plain
-            self._askToRead()
-        self._owner.secureMoved()
-        if size == wanted == SMALL and self._owner.reading and not self.engine.over:
+        over = self.engine.over
+        if not (over and wasReady):
+            self._owner.secureMoved()
+        if over:
+            return plain
+        if size == wanted == SMALL and self._owner.reading:
             return self.recv(0)  # the rest of a record that is not small
         raise BlockingIOError
 
@@ -245,8 +238,9 @@ class SecureSocket:
             self.held = False
             self._owner.secureFreed()
         if engine.over:
+            self._more = True  # no event tells of the end after data, or if it is held back
             if plain:
-                self._askToRead()
+                self._owner.readSoon()
         elif not plain:
             self._push()
         return plain
@@ -257,12 +251,8 @@ class SecureSocket:
         """
         self._more = False
         plain = self._decrypted(b"")
-        if not plain:
-            if not self.engine.over:
-                raise BlockingIOError
-            # The poller may hold the end back, and then reads it once more.  A socket
-            # would cause another event; the peer has not ended its own yet.
-            self._askToRead()
+        if not (plain or self.engine.over):
+            raise BlockingIOError
         return plain
 
     def _peerClosed(self) -> bytes:
@@ -272,10 +262,6 @@ class SecureSocket:
         if self.engine.over or self.ended:
             return b""
         raise ConnectionAbortedError("the TLS stream was cut short")
-
-    def _askToRead(self) -> None:
-        self._more = True
-        self._owner.readSoon()
 
     @property
     def more(self) -> bool:

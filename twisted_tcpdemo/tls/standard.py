@@ -9,7 +9,7 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 
-from twisted_tcpdemo.tls.engine import RECORD, StreamBrokenError
+from twisted_tcpdemo.tls.engine import RECORD, StreamBrokenError, nothingMore
 
 
 class StandardEngine:
@@ -49,10 +49,10 @@ class StandardEngine:
         """
         See L{Engine<twisted_tcpdemo.tls.engine.Engine>}.
         """
+        if self.over:
+            return nothingMore(self._failure)
         incoming, read = self._incoming, self.handle.read
         incoming.write(data)
-        if self._failure is not None:
-            raise StreamBrokenError(self._failure)
         # A small buffer is taken from Python's own memory.
         asked = min(len(data), RECORD) or RECORD
         try:
