@@ -4,7 +4,9 @@ L{twisted_tcpdemo.fast.encrypting}: the handshake, and what may happen in it.
 
 from __future__ import annotations
 
+import socket
 import ssl
+from functools import partial
 
 import pytest
 from twisted.internet.interfaces import IHandshakeListener
@@ -163,6 +165,28 @@ async def test_endsWithHandshake(kind: str, data: bytes) -> None:
         far.socket.close()
         assert (await ended(server)).closeReason is CloseReason.PEER_CLOSED
         assert far.got == b"answer" and near.received == data
+
+
+def hasBytes(peer: socket.socket) -> bool:
+    """
+    Whether something has come.
+    """
+    try:
+        return bool(peer.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+
+
+async def test_lastFlight(kind: str) -> None:
+    """
+    The last flight of a server's handshake waits for an answer to what came with the
+    client's, and no longer.
+    """
+    async with listening(kind, Listening) as server, stranger(server.port, shake=False) as far:
+        await lastFlight(far, b"data")
+        near = await server.protocol()
+        await until(lambda: near.received == b"data")
+        await until(partial(hasBytes, far.socket))
 
 
 async def test_aborts(kind: str) -> None:

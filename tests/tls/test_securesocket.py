@@ -9,7 +9,7 @@ import socket
 from collections.abc import Generator
 from contextlib import suppress
 from random import Random
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from twisted.python.failure import Failure
@@ -86,6 +86,15 @@ class Pair:
             return self.secure.recv(1)
         except BlockingIOError:
             return None
+
+    def hasSent(self) -> bool:
+        """
+        Whether bytes wait for the other side.
+        """
+        try:
+            return bool(self.far.socket.recv(1, socket.MSG_PEEK))
+        except BlockingIOError:
+            return False
 
     def shake(self) -> None:
         """
@@ -286,20 +295,64 @@ def test_pausedAtHandshake(pair: Pair) -> None:
         pair.owner.reading = False
 
     pair.owner.secureReady = pause  # type: ignore[method-assign]
-    pair.secure.begin(pair.owner)
-    while not pair.far.ready:
-        pair.read()
-        pair.secure.flush()
-        far = pair.far
-        assert far.socket.recv(1, socket.MSG_PEEK)
-        # The last message of the client goes out together with its data.
-        far.ready = far.engine.shake(far.socket.recv(1 << 20))
-    far.socket.sendall(far.engine.take(0) + encrypted(far.engine, b"early"))
+    sendEarly(pair)
     assert pair.read() is None
     assert pair.secure.ready and pair.secure.more
+    assert pair.hasSent(), "the last flight of the handshake"
     pair.owner.reading = True
     assert pair.read() == b"early"
     assert not pair.secure.more
+
+
+def sendEarly(pair: Pair) -> None:
+    """
+    Shake hands until the last message of the client, which goes out with its data.
+    """
+    pair.secure.begin(pair.owner)
+    far = pair.far
+    while not far.ready:
+        pair.read()
+        pair.secure.flush()
+        assert pair.hasSent()
+        far.ready = far.engine.shake(far.socket.recv(1 << 20))
+    far.socket.sendall(far.engine.take(0) + encrypted(far.engine, b"early"))
+
+
+@pytest.mark.parametrize("answer", [b"answer", b""])
+def test_lastFlight(pair: Pair, answer: bytes) -> None:
+    """
+    Where data comes with the end of the handshake, the last flight of this side goes out
+    with the answer, or when the owner comes for it.
+    """
+    sendEarly(pair)
+    assert pair.read() == b"early"
+    assert not pair.hasSent()
+    assert pair.owner.told[-1] == "soon"
+    if answer:
+        assert pair.secure.send(answer) == len(answer)
+    else:
+        pair.secure.settle()
+    assert pair.hasSent()
+    pair.far.read()
+    assert pair.far.got == answer
+    pair.secure.settle()
+    assert not pair.hasSent()
+
+
+def test_readyRaises(pair: Pair) -> None:
+    """
+    The last flight is sent, even if whoever is told of the handshake fails.
+    """
+
+    def fail() -> NoReturn:
+        raise ZeroDivisionError
+
+    pair.owner.secureReady = fail  # type: ignore[method-assign]
+    sendEarly(pair)
+    with pytest.raises(StreamBrokenError) as caught:
+        pair.read()
+    assert isinstance(caught.value.cause, ZeroDivisionError)
+    assert pair.hasSent()
 
 
 def test_end(ready: Pair) -> None:

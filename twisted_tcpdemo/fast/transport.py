@@ -459,8 +459,10 @@ class WriteThroughTransport(Encrypting):
             self._owesFlushed = False
             if self.watcher is not None:
                 self.watcher.transportFlushed()
-        if self._secure is not None and self._secure.more:
-            self._readAgain()
+        if self._secure is not None:
+            self._secure.settle()
+            if self._secure.more:
+                self._readAgain()
         if self.disconnected or not self._isDueSoon:
             return None
         self._isDueSoon = False

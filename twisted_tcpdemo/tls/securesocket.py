@@ -69,7 +69,7 @@ class Owner(Protocol):
 
     def readSoon(self) -> None:
         """
-        C{recv} has more to return, and no event will tell.
+        C{recv} has more to return and no event will tell, or C{settle} is to be called.
         """
 
 
@@ -90,6 +90,7 @@ class SecureSocket:
         "_more",
         "_out",
         "_owesFIN",
+        "_owesFlight",
         "_owner",
         "_promised",
         "_size",
@@ -110,7 +111,7 @@ class SecureSocket:
         self._promised = 0
         self._owner: Any = None
         self._failure: BaseException | None = None
-        self._more = self._owesFIN = False
+        self._more = self._owesFIN = self._owesFlight = False
         self.ready = self.ended = False
         self.held = True
         self.engine = makeEngine(self)
@@ -168,20 +169,27 @@ class SecureSocket:
         del self.engine
 
     def _shake(self, data: bytes) -> None:
+        """
+        Go on with the handshake.  Of the last flight of this side L{_decrypted} takes
+        care: an answer may take it along.
+        """
         try:
             self.ready = self.engine.shake(data)
         except StreamBrokenError as error:
             # What Twisted's verification says is plainer than the engine's error.
             self._failure = self._failure or error.cause
-        self._push()
         if self._failure is not None:
+            self._push()
             raise StreamBrokenError(self._failure)
-        if self.ready:
-            self.held = False
-            try:
-                self._owner.secureReady()
-            except BaseException as error:
-                raise StreamBrokenError(error) from error
+        if not self.ready:
+            self._push()
+            return
+        self.held = False
+        try:
+            self._owner.secureReady()
+        except BaseException as error:
+            self._push()
+            raise StreamBrokenError(error) from error
 
     # Reading.
 
@@ -220,13 +228,15 @@ class SecureSocket:
         """
         The plaintext of some ciphertext, as far as it is complete.
         """
-        if not self.ready:
+        isLast = not self.ready
+        if isLast:
             self._shake(data)
             if not self.ready:
                 return b""
             data = b""
             if not self._owner.reading:
                 self._more = True  # the protocol has paused, or ended, at the handshake
+                self._push()
                 return b""
         engine = self.engine
         try:
@@ -239,10 +249,11 @@ class SecureSocket:
             self._owner.secureFreed()
         if engine.over:
             self._more = True  # no event tells of the end after data, or if it is held back
-            if plain:
-                self._owner.readSoon()
         elif not plain:
             self._push()
+        if plain and (isLast or engine.over):
+            self._owesFlight = isLast
+            self._owner.readSoon()
         return plain
 
     def _rest(self) -> bytes:
@@ -254,6 +265,14 @@ class SecureSocket:
         if not (plain or self.engine.over):
             raise BlockingIOError
         return plain
+
+    def settle(self) -> None:
+        """
+        Send the last flight of the handshake, if no answer has taken it along.
+        """
+        if self._owesFlight:
+            self._owesFlight = False
+            self._push()
 
     def _peerClosed(self) -> bytes:
         """

@@ -52,7 +52,10 @@ class StandardEngine:
         if self.over:
             return nothingMore(self._failure)
         incoming, read = self._incoming, self.handle.read
-        incoming.write(data)
+        if data:
+            incoming.write(data)
+        elif not (incoming.pending or self.handle.pending()):
+            return b""  # the exception that says so costs more
         # A small buffer is taken from Python's own memory.
         asked = min(len(data), RECORD) or RECORD
         try:
@@ -79,10 +82,10 @@ class StandardEngine:
         if isinstance(error, ssl.SSLZeroReturnError):
             self.over = True
         elif not isinstance(error, ssl.SSLWantReadError):
-            if not pieces:
-                raise StreamBrokenError(error) from error
             self._failure = error
             self.over = True
+            if not pieces:
+                raise StreamBrokenError(error) from error
         return b"".join(pieces)
 
     def encrypt(self, data: bytes | memoryview) -> int:
