@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.python import log
+from twisted.python.failure import Failure
 from twisted.web.server import Site
 
 from tests.support.fast import Remembering, accepted, drainPeer, fastServer, pollerReads
@@ -75,6 +77,28 @@ async def test_clockSetBack() -> None:
             server.made[0].transport.abortConnection()
             wall.set(-HOUR)
             assert await within(5, lambda: server.made[0].whenLost().called)
+
+
+async def test_endsBeforeItsTurn() -> None:
+    """
+    A connection that ends while it waits for the next turn leaves no call behind, and
+    takes away none of another's.
+    """
+    from twisted.internet import reactor
+
+    async with fastServer() as server:
+        with rawConnection(server.port), rawConnection(server.port):
+            await until(lambda: len(server.made) == 2)
+            first, second = server.made
+            before = reactor.getDelayedCalls()  # type: ignore[attr-defined]
+            first.transport.abortConnection()
+            during = reactor.getDelayedCalls()  # type: ignore[attr-defined]
+            second.transport.abortConnection()
+            second.transport.connectionLost(Failure(ConnectionAborted()))
+            assert reactor.getDelayedCalls() == during != before  # type: ignore[attr-defined]
+            first.transport.connectionLost(Failure(ConnectionAborted()))
+            assert reactor.getDelayedCalls() == before  # type: ignore[attr-defined]
+            await gatherResults([first.whenLost(), second.whenLost()])
 
 
 async def test_forgottenByReactor() -> None:

@@ -163,7 +163,7 @@ class Poller:
         # connection in one step, a dictionary also compares keys.
         self._connections: list[Polled | None] = []
         self._count = 0
-        self._soon: list[Polled] = []
+        self._soon: dict[Polled, None] = {}
         self._failing: dict[Polled, OSError] = {}
         self._soonCall: NextTurn | None = None
         self._depth = 0
@@ -231,6 +231,10 @@ class Poller:
         connection.descriptor = -1
         if self._failing:
             self._failing.pop(connection, None)
+        if self._soon:
+            self._soon.pop(connection, None)
+            if not self._depth:
+                self._planSoon()
 
     def _rest(self) -> None:
         """
@@ -287,9 +291,19 @@ class Poller:
         """
         Call the connection's C{doSoon} outside any application's call.
         """
-        self._soon.append(connection)
-        if not self._depth and self._soonCall is None:
+        self._soon[connection] = None
+        if not self._depth:
+            self._planSoon()
+
+    def _planSoon(self) -> None:
+        """
+        Have a call for the next turn as long as anybody waits for it.
+        """
+        if self._soonCall is None and self._soon:
             self._soonCall = NextTurn(self._reactor, self._serveSoon)
+        elif self._soonCall is not None and not self._soon:
+            self._soonCall.cancel()
+            self._soonCall = None
 
     def holdBack(self, connection: Polled, turns: int = 1) -> None:
         """
@@ -310,7 +324,7 @@ class Poller:
         if self._began <= connection.lastActivity <= self.now:
             self.holdBack(connection, 2)
         if self._isHeldBack(connection):
-            self._soon.append(connection)
+            self._soon[connection] = None
         else:
             connection.readConnectionLost(_DONE)
 
@@ -348,11 +362,7 @@ class Poller:
             self.logContext = outer
             if not self._depth:
                 self.now = 0.0
-                if self._soon and self._soonCall is None:
-                    self._soonCall = NextTurn(self._reactor, self._serveSoon)
-                elif self._soonCall is not None and not self._soon:
-                    self._soonCall.cancel()
-                    self._soonCall = None
+                self._planSoon()
 
     def _serveSoon(self) -> None:
         self._soonCall = None
@@ -418,10 +428,10 @@ class Poller:
                 self._lose(connection, why, False)
 
     def _serveQueue(self, contexts: list[object], top: int) -> None:
-        queue, self._soon = self._soon, []
+        queue, self._soon = self._soon, {}
         for connection in queue:
             if self._isHeldBack(connection):
-                self._soon.append(connection)
+                self._soon[connection] = None
                 continue
             contexts[top] = connection
             try:
