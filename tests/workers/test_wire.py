@@ -165,3 +165,28 @@ async def test_readRest(ends: tuple[End, End]) -> None:
     ours.wire.flush()
     theirs.wire.readRest()
     assert theirs.messages == [["last"]]
+
+
+@pytest.mark.parametrize("how", ["event", "rest", "write"])
+async def test_lastWords(ends: tuple[End, End], how: str) -> None:
+    """
+    What an end has sent arrives after its death, though it has left something unread,
+    and whether the other end reads or writes then.
+    """
+    ours, theirs = ends
+    for number in range(40):
+        ours.wire.send([number])
+        ours.wire.flush()
+    sent = 40 - ours.wire.waiting  # the kernel may hold fewer
+    theirs.wire.send(["unread"])
+    theirs.wire.flush()
+    ours.wire.close()
+    if how == "rest":
+        theirs.wire.readRest()
+    elif how == "write":
+        theirs.wire.send(["for nobody"])
+        theirs.wire.flush()
+        assert theirs.isLost
+    else:
+        await until(lambda: theirs.isLost)
+    assert [message[0] for message in theirs.messages] == list(range(sent))

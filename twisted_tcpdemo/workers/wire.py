@@ -11,7 +11,8 @@ Facts that shape it:
     descriptors gets fewer, and the message without its socket.
   - A sender's descriptors on their way are limited, too (ETOOMANYREFS), and no event
     tells when there is room again.
-  - A packet that was sent can be read after the death of the sender.
+  - A packet that was sent can be read after the death of the sender.  But if that has left
+    something unread, one call fails first, with ECONNRESET.
   - Both ends are the same Python and the same user, who could stop the other process
     anyway.  So C{marshal} is right: an eighth of the cost of JSON.
 """
@@ -207,6 +208,8 @@ class Wire:
                 # Also after the sender's death, if a child of its own has the other end.
                 self._isEmpty = True
                 return None
+            except ConnectionResetError:
+                continue  # what was sent before comes now
             except OSError:
                 return CONNECTION_LOST
             if not size:
@@ -263,6 +266,7 @@ class Wire:
                 if error.errno in _BUSY:
                     self._tryAgain()
                     return None
+                self.readRest()
                 return CONNECTION_LOST
             for _ in range(count):
                 queue.popleft()
