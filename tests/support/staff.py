@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, connectProtocol, wrapClientTLS
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 from twisted.protocols.basic import LineReceiver
 
 from tests.support.contexts import TwistedContexts
@@ -22,6 +25,16 @@ from tests.support.waiting import until
 from twisted_tcpdemo import ServerEndpoint, Stream, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.values.report import WorkerReport
+
+_log = Logger(namespace="app")
+
+
+def chat(number: int) -> None:
+    """
+    Fill the log, from a thread.
+    """
+    for line in range(2000):
+        _log.info("line {line} of {number}", line=line, number=number)
 
 
 class Telling(TCPDemoProtocol):
@@ -52,6 +65,10 @@ class Telling(TCPDemoProtocol):
                     self.transport.write(b"leaked\n")
             case [b"raise"]:
                 raise ZeroDivisionError
+            case [b"threads"]:
+                sys.setswitchinterval(1e-6)
+                chats = [deferToThread(chat, number) for number in range(3)]
+                gatherResults(chats).addCallback(lambda _: self.write("said\n"))
             case _:
                 self.transport.write(data)
 

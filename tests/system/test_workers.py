@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,21 @@ async def test_streams(loggedErrors: LoggedErrors) -> None:
     assert len([e for e in events if "ZeroDivision" in formatEvent(e)]) == 1
     assert not [e for e in events if "Cancelled" in formatEvent(e)]
     loggedErrors.take()
+
+
+async def test_threads() -> None:
+    """
+    Lines that threads of a worker log come in their order, and harm nothing.
+    """
+    with logEvents() as events:
+        async with staffed(workers=1) as server:
+            peer = await server.connect()
+            for _ in range(12):
+                assert await server.ask(peer, b"threads") == "said\n"
+            assert await server.ask(peer, b"hello\n") == "hello\n"
+            await until(lambda: [e for e in events if e.get("number") == 0])
+    lines = [event["line"] for event in events if event.get("number") == 0]
+    assert sum(after <= before for before, after in pairwise(lines)) < 12
 
 
 # What is steered.

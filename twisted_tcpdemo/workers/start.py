@@ -12,14 +12,17 @@ import ctypes
 import marshal
 import signal
 import sys
+from collections import deque
 from contextlib import suppress
 from importlib import import_module
 from socket import socket
+from threading import current_thread, main_thread
 from typing import Any, Final
 
 from twisted.logger import LogEvent, globalLogBeginner
 
 from twisted_tcpdemo.connection.record import identifyFrom
+from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.workers.lines import lineOf
 from twisted_tcpdemo.workers.process import WIRE
 from twisted_tcpdemo.workers.room import Room, factoryFrom
@@ -44,6 +47,8 @@ class Start:
     def __init__(self) -> None:
         self._wire: Wire | None = None
         self._room: Room | None = None
+        self._reactor: AnyReactor = None
+        self._lines: deque[dict[str, Any]] = deque()
         self._unsaid = 0
         self._isOver = False
 
@@ -62,6 +67,7 @@ class Start:
             import_module(settings["reactor"]).install()
         from twisted.internet import reactor
 
+        self._reactor = reactor
         self._wire = Wire(end, self, reactor)
         globalLogBeginner.beginLoggingTo(
             [self._log],  # type: ignore[list-item]  # any callable
@@ -87,18 +93,28 @@ class Start:
 
     def _log(self, event: LogEvent) -> None:
         """
-        Tell the parent of an event of the log, unless it does not listen.
+        Tell the parent of an event of the log, unless it does not listen.  The event may
+        come from any thread; the wire is the reactor's.
         """
         if self._wire is None:
             return
-        if self._wire.waiting > MOST_LINES:
+        if self._wire.waiting + len(self._lines) > MOST_LINES:
             self._unsaid += 1
             return
         line = lineOf(event)
         if self._unsaid:
             line["text"] += f" ({self._unsaid} lines before are missing)"
             self._unsaid = 0
-        self._wire.send(["log", line])
+        self._lines.append(line)
+        if current_thread() is main_thread():
+            self._say()
+        else:
+            self._reactor.callFromThread(self._say)
+
+    def _say(self) -> None:
+        assert self._wire is not None
+        while self._lines:
+            self._wire.send(["log", self._lines.popleft()])
 
     def received(self, message: Message, descriptor: int | None) -> None:
         """
