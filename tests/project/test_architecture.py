@@ -90,7 +90,6 @@ ELSEWHERE = {
     "workers.lookout": "system/test_workers.py",
     "workers.process": "system/test_workers.py",
     "workers.remote": "system/test_workers.py",
-    "workers.room": "system/test_workers.py",
     "workers.start": "system/test_workers.py",
     "workers.workers": "system/test_workers.py",
     "control.start": "control/test_routes.py",

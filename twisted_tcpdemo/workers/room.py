@@ -119,7 +119,7 @@ class Room:
         self._ports: dict[int, AcceptingPort] = {}
         self._counts: dict[int, tuple[float, int, int]] = {}
         self._rounds = Rounds(self._factory.numbered.values)
-        self._expected = 0.0
+        self._expected = self._mayTellAt = 0.0
         self._wire: Wire | None = None
         self._words: dict[str, Callable[..., object]] = {
             "port": self.open,
@@ -227,25 +227,31 @@ class Room:
         idle = max(0.0, self._clock.seconds() - counts.lastActivity)
         return [counts.bytesRead, counts.bytesWritten, counts.bytesPending, round(idle, 3)]
 
-    def _reportLater(self, least: float = 0.0) -> None:
-        delay = max(self._interval, least)
-        self._expected = self._clock.seconds() + delay
-        self._clock.callLater(delay, self._report)
+    def _reportLater(self) -> None:
+        self._expected = self._clock.seconds() + self._interval
+        self._clock.callLater(self._interval, self._report)
 
     def _report(self) -> None:
         """
-        Tell of all counts that have changed, and of this process.
+        Tell of this process, without which the parent would take it for one that hangs, and
+        of all counts that have changed, unless that has taken long the last time.
         """
         began = self._clock.seconds()
+        if began >= self._mayTellAt:
+            self._tellCounts()
+            ended = self._clock.seconds()
+            self._mayTellAt = ended + (ended - began) / SHARE
+        lateness = round(max(0.0, began - self._expected), 4)
+        self._send(["state", lateness, round(time.process_time(), 4), descriptorsLeft()])
+        self._reportLater()
+
+    def _tellCounts(self) -> None:
         rows = self._changes()
         for start in range(0, len(rows), ROWS):
             self._send(["counts", rows[start : start + ROWS]])
         times = self._roundTripTimes()
         if times:
             self._send(["times", times])
-        lateness = round(max(0.0, began - self._expected), 4)
-        self._send(["state", lateness, round(time.process_time(), 4), descriptorsLeft()])
-        self._reportLater((self._clock.seconds() - began) / SHARE)
 
     def _roundTripTimes(self) -> list[list[Any]]:
         asked = self._rounds.next(ASKED)
