@@ -4,6 +4,7 @@ The worker's side; the rest of it is tested with real processes.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
@@ -57,17 +58,24 @@ class Slow:
         return FinalCounts(0, 0, 0, self._clock.seconds())
 
 
+def roomWith(parent: Parent, reactor: MemoryReactorClock) -> tuple[Room, RoomFactory]:
+    """
+    A room that has begun, and its factory.
+    """
+    factory = RoomFactory(Telling)
+    room = Room(factory, reactor, 0.25)
+    room.begin(parent)  # type: ignore[arg-type]
+    return room, factory
+
+
 def test_costlyCounts() -> None:
     """
     A worker whose counts take long to tell tells them seldom, and that it is alive as often
     as ever.
     """
     reactor, parent = MemoryReactorClock(), Parent()
-    factory = RoomFactory(Telling)
     connection: Any = Slow(reactor)
-    factory.numbered[1] = connection
-    wire: Any = parent
-    Room(factory, reactor, 0.25).begin(wire)
+    roomWith(parent, reactor)[1].numbered[1] = connection
     reactor.advance(0.25)
     assert parent.words() == ["ready", "counts", "state"]
     for _ in range(190):
@@ -76,3 +84,17 @@ def test_costlyCounts() -> None:
     for _ in range(20):
         reactor.advance(0.25)
     assert parent.words().count("counts") == 1
+
+
+def test_noPort() -> None:
+    """
+    A client of a port that a worker could not open is closed, and the parent hears of it.
+    """
+    parent = Parent()
+    room, _ = roomWith(parent, MemoryReactorClock())
+    ours, theirs = socket.socketpair()
+    with ours:
+        room.received(["serve", 7, 0, ("192.0.2.1", 80), None], theirs.detach())
+        assert parent.messages[-1] == ["end", 7, "ERROR"]
+        ours.settimeout(5)
+        assert ours.recv(1) == b""

@@ -181,7 +181,12 @@ class Room:
             # There was no descriptor left for it.
             self._send(["end", number, CloseReason.WORKER_LOST.name])
             return
-        factory, port = self._factory, self._ports[index]
+        factory, port = self._factory, self._ports.get(index)
+        if port is None:
+            # It could not be opened, as the log has said.
+            os.close(descriptor)
+            self._send(["end", number, CloseReason.ERROR.name])
+            return
         factory.arriving = number
         try:
             client = socket(port.addressFamily, port.socketType, 0, descriptor)
