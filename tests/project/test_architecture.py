@@ -87,7 +87,6 @@ ELSEWHERE = {
     "service.startup": "twistd/test_tap.py",
     # Both sides of a process show only with real ones.
     "workers.departure": "system/test_workers.py",
-    "workers.lookout": "system/test_workers.py",
     "workers.process": "system/test_workers.py",
     "workers.remote": "system/test_workers.py",
     "workers.start": "system/test_workers.py",

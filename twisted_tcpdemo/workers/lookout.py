@@ -73,10 +73,9 @@ class Lookout:
         now = self._clock.seconds()
         late = now - self._expected
         self._measure()
+        if late > LOOK:
+            self._excuse(late)
         for worker in list(self._workers):
-            if late > LOOK:
-                # This process has slept itself, and not read what they have told.
-                worker.pulse.heardAt += late
             why = None if worker.isKilled else self._complaint(worker, now)
             if why is not None:
                 _log.error(
@@ -87,6 +86,19 @@ class Lookout:
                 )
                 worker.kill()
         self.begin()
+
+    def _excuse(self, late: float) -> None:
+        """
+        Count no time in which this process has slept itself: it has not told them what they
+        are to do, and not read what they have told.
+        """
+        if self._endBy is not None:
+            self._endBy += late
+        for worker in self._workers:
+            worker.pulse.heardAt += late
+            for connection in worker.connections.values():
+                if connection.abortedAt is not None:
+                    connection.abortedAt += late
 
     def _complaint(self, worker: Worker, now: float) -> str | None:
         """
