@@ -233,6 +233,21 @@ async def test_budgets() -> None:
         assert factory.report().closedBy == {CloseReason.FIRST_BYTE: 1}
 
 
+class Seconds(float):
+    """
+    A number of a kind of its own, as numpy has.
+    """
+
+
+async def test_kindsOfNumbers() -> None:
+    """
+    A setting may be a number of any kind.
+    """
+    factory = TCPDemoFactory(Telling, budgets=Budgets(idle=Seconds(30)))
+    async with staffed(factory, workers=1) as server:
+        assert await server.ask(await server.connect(), b"hello\n") == "hello\n"
+
+
 async def test_raise(loggedErrors: LoggedErrors) -> None:
     """
     A protocol that raises ends its connection alone, with its traceback in the parent's log

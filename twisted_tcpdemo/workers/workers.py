@@ -8,6 +8,7 @@ others.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from socket import AF_INET, AF_INET6, socket
@@ -279,11 +280,14 @@ class Workers:
         factory = self._factory
         names = ("allowHalfOpen", "pauseOnConnect", "resumeAfter", "noDelay", "keepAlive")
         more = ("keepAliveInitialDelay", "keepAliveInterval", "keepAliveCount")
-        return {
+        settings = {
             "program": asdict(self._program),
             "factory": {name: getattr(factory, name) for name in (*names, *more)},
             "budgets": {name: getattr(factory.budgets, name) for name in BUDGETS},
         }
+        # The wire takes no subclasses of numbers and text, such as the members of an IntEnum.
+        plain: dict[str, Any] = json.loads(json.dumps(settings))
+        return plain
 
     def update(self) -> None:
         """
