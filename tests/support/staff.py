@@ -51,6 +51,8 @@ class Telling(TCPDemoProtocol):
                 self.write(f"{os.getpid()}\n")
             case [b"who"]:
                 self.write(f"{self.connectionID} {self.remoteAddress}:{self.remotePort}\n")
+            case [b"listeners"]:
+                self.write(f"{len(self.factory.addresses())}\n")
             case [b"hang"]:
                 while True:
                     pass

@@ -211,6 +211,16 @@ async def test_proxy() -> None:
         assert (record.peer.host, record.host.host) == ("192.0.2.7", "192.0.2.9")
 
 
+async def test_portOpens() -> None:
+    """
+    A worker knows a port once that opens just when the worker is started.
+    """
+    async with staffed(workers=1) as server:
+        workers: Any = server.factory.handOver
+        workers.opened(await server.factory.listen("fasttcp:0:interface=127.0.0.1"), None)
+        assert await server.ask(await server.connect(), b"listeners") == "2\n"
+
+
 async def test_foreign() -> None:
     """
     A protocol that is none of ours is hosted in the worker.

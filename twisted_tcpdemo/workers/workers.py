@@ -273,7 +273,7 @@ class Workers:
             "generation": worker.generation,
             "reactor": type(self._reactor).__module__,
             "interval": min(LOOK, (self._timeout or LOOK) / 4),
-            "ports": self._told,
+            "ports": list(self._told),  # those that open from now on are told by themselves
         }
 
     def _changeable(self) -> dict[str, Any]:
