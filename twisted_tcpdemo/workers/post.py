@@ -9,7 +9,7 @@ would fail for ever, and the others go on.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -201,10 +201,3 @@ class Post:
         """
         self._closed = True
         self.stopWaiting()
-
-    def workers(self) -> list[Worker]:
-        """
-        The workers of this post that serve or start.
-        """
-        present: list[Any] = [self.worker, self.coming]
-        return [worker for worker in present if worker is not None]
