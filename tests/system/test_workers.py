@@ -40,6 +40,7 @@ from twisted_tcpdemo import (
     Watermarks,
     hosted,
 )
+from twisted_tcpdemo.connection.record import Connection
 from twisted_tcpdemo.service.service import TCPDemoService
 from twisted_tcpdemo.service.startup import StartError
 from twisted_tcpdemo.shapes import Overflow
@@ -441,6 +442,28 @@ async def test_lost() -> None:
         assert len({worker.pid for worker in await server.whenServing()} & before) == 1
         assert server.factory.conservation() == []
         assert sum(peer.reason is None and not peer.ended for peer in peers) == 2
+
+
+async def test_batch(monkeypatch: pytest.MonkeyPatch, loggedErrors: LoggedErrors) -> None:
+    """
+    A client that cannot be taken does not hold up those before it in the same batch.
+    """
+    async with staffed() as server:
+        await server.whenServing()
+        enter, entered = server.factory.enter, []
+
+        def failing(connection: Connection) -> object:
+            entered.append(connection)
+            return enter(connection) if len(entered) == 1 else 1 / 0
+
+        monkeypatch.setattr(server.factory, "enter", failing)
+        port = server.factory.addresses()[0].port
+        assert port is not None
+        with connectTo(port) as first, connectTo(port):
+            first.sendall(b"hello\n")
+            await until(lambda: server.factory.bytesRead == 6)
+        assert len(entered) == 2
+        loggedErrors.take(ZeroDivisionError)
 
 
 async def test_hang() -> None:

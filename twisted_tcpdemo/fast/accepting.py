@@ -186,8 +186,17 @@ class AcceptingPort(Port):
                 self.numberAccepts = max(1, accepted)
             if self.poller is not None:
                 self.poller.announce()
-            if self.handOver is not None:
-                self.handOver.flush()
+        except BaseException:
+            log.err()
+        if self.handOver is not None:
+            self._flush(self.handOver)
+
+    def _flush(self, handOver: IHandOver) -> None:
+        """
+        Send clients to other processes, whatever has become of those after them.
+        """
+        try:
+            handOver.flush()
         except BaseException:
             log.err()
 
