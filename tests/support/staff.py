@@ -81,6 +81,18 @@ class Telling(TCPDemoProtocol):
         self.transport.write(b"draining\n")
 
 
+class Raising(TCPDemoProtocol):
+    """
+    Raises for each client, with text that could be a peer's.
+    """
+
+    def connectionMade(self) -> None:
+        """
+        Raise.
+        """
+        raise ValueError("\x1b[31m red")
+
+
 class Chatter(Telling):
     """
     A L{Telling} that says something every tenth of a second, once its client has spoken, and

@@ -10,7 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -608,6 +608,22 @@ async def test_story() -> None:
         child.signal(signal.SIGTERM)
         assert await child.whenEnded() == -signal.SIGTERM
         assert not any(map(isAlive, pids))
+
+
+async def test_raisingForAll() -> None:
+    """
+    A program that raises for each client has a traceback in the log of the server, which
+    keeps its bound and shows no control character.
+    """
+    options = ("--workers", "1", "--log-rate", "5", "--protocol", "tests.support.staff.Raising")
+    async with running(twistd(*LOCAL, *options), PYTHONPATH=str(PROJECT)) as child:
+        port = await portOf(child)
+        for _ in range(50):
+            with connectTo(port) as client, suppress(ConnectionError):
+                client.recv(1)
+        await child.whenPrinted(r"ValueError at staff.py:\d+.*, not shown")
+        assert child.out.count("Traceback") == 1
+        assert r"builtins.ValueError: \x1b[31m red" in child.out and "\x1b" not in child.out
 
 
 async def test_handler() -> None:

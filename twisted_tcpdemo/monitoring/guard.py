@@ -13,7 +13,7 @@ hosted protocol writes what it likes.  They meet the same budget here.
     counted beyond it.
   - Every other event of somebody else's code is a line within the budget.
   - The server's own events without a failure pass: they have asked, or they tell of
-    what the operator does.
+    what the operator does.  So do the lines of workers.
 
 The text of an exception, of a log prefix and of a line may be a peer's.  Control
 characters are escaped in all of them, and each has a greatest length.
@@ -37,15 +37,19 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 from zope.interface import implementer
 
-from twisted_tcpdemo.monitoring.failures import (
-    LONGEST_MESSAGE,
-    ToldFailure,
-    kindOf,
-    messageOf,
-    placeOf,
-)
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
+from twisted_tcpdemo.values.failures import (
+    LONGEST_MESSAGE,
+    LONGEST_PREFIX,
+    ToldFailure,
+    briefOf,
+    failureIn,
+    headOf,
+    kindOf,
+    nameOfKind,
+)
 from twisted_tcpdemo.values.text import printable, printableLines
+from twisted_tcpdemo.workers.lines import ASKED
 
 UNASKED: Final = {"tcpdemo", "twisted.internet.base"}
 """Namespaces of events that pass without a failure: our own, and the reactor's, which tells
@@ -53,9 +57,6 @@ of signals."""
 
 LONGEST_TEXT: Final = 2000
 """Characters of an event's own text."""
-
-LONGEST_PREFIX: Final = 200
-"""Characters of the prefix of a line."""
 
 _TEXTS: Final = {"format", "log_format", "log_text"}
 """Fields of an event that its own text replaces."""
@@ -80,10 +81,10 @@ class LogGuard:
         """
         Pass an event on, or count it.
         """
-        failure = event.get("log_failure") or event.get("failure")
-        if isinstance(failure, Failure):
+        failure = failureIn(event)
+        if failure is not None:
             told = self._failed(event, failure)
-        elif event.get("log_namespace") in UNASKED:
+        elif event.get("log_namespace") in UNASKED or ASKED in event:
             told = event
         else:
             told = self._said(event)
@@ -106,22 +107,10 @@ class LogGuard:
         """
         if self._budget.isNew(kindOf(failure)):
             return _inFull(event, failure)
-        place = placeOf(failure)
-        name = failure.type.__name__ if failure.type is not None else "unknown"
-        if not self._budget.shows(printable(f"{name} at {place}", LONGEST_PREFIX)):
+        if not self._budget.shows(nameOfKind(failure)):
             return None
-        line = f"{_headOf(event)}: {messageOf(failure)} (at {place}, as before)"
         brief = {k: v for k, v in event.items() if k not in {"log_failure", "failure"}}
-        return _safe(brief, printableLines(line, LONGEST_TEXT))
-
-
-def _headOf(event: LogEvent) -> str:
-    """
-    What an event says beside its failure.
-    """
-    if "log_failure" in event:
-        return formatEvent(event) or "Unhandled Error"
-    return safe_str(event.get("why") or "Unhandled Error")  # by log.err()
+        return _safe(brief, printableLines(briefOf(event, failure), LONGEST_TEXT))
 
 
 def _inFull(event: LogEvent, failure: Failure) -> LogEvent:
@@ -129,7 +118,7 @@ def _inFull(event: LogEvent, failure: Failure) -> LogEvent:
     An event with its traceback.
     """
     told = ToldFailure.of(failure)
-    head = printableLines(_headOf(event), LONGEST_TEXT)
+    head = printableLines(headOf(event), LONGEST_TEXT)
     if "log_failure" not in event:  # the text of log.err() has the traceback in it
         return {**_safe(event, f"{head}\n{told.told}"), "failure": told}
     shown = {**_safe(event, head), "log_failure": told}

@@ -15,8 +15,9 @@ from math import isfinite
 from typing import IO, Any, Final
 
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent
-from twisted.python.failure import Failure
 from twisted.python.reflect import qual, safe_str
+
+from twisted_tcpdemo.values.failures import failureIn
 
 _LEGACY: Final = {"format", "isError", "printed", "system", "time", "failure", "why"}
 """Fields of Twisted's older log.  Its C{message} is a tuple."""
@@ -49,9 +50,9 @@ def jsonLine(event: LogEvent) -> str:
     """
     The line of an event.
     """
-    failure = event.get("log_failure") or event.get("failure")
+    failure = failureIn(event)
     text, failed = formatEvent(event), {}
-    if isinstance(failure, Failure):
+    if failure is not None:
         traceback = failure.getTraceback().rstrip("\n")
         text = text.rstrip("\n").removesuffix(traceback).rstrip("\n")
         kind = failure.type

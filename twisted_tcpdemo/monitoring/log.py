@@ -12,10 +12,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import IConnectionObserver
-from twisted_tcpdemo.monitoring.failures import LONGEST_MESSAGE, kindOf
 from twisted_tcpdemo.monitoring.logbudget import UNBOUNDED, LogBudget
 from twisted_tcpdemo.server.factory import TCPDemoFactory
 from twisted_tcpdemo.values.addresses import endpointOf
+from twisted_tcpdemo.values.failures import LONGEST_MESSAGE, kindOf
 from twisted_tcpdemo.values.report import (
     Addresses,
     CloseReason,

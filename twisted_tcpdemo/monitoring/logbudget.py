@@ -129,7 +129,7 @@ class LogBudget:
         Ask whether an error is the first of its kind, and is written in full at any
         time.  Without a bound every error is.
 
-        @param kind: see L{kindOf<twisted_tcpdemo.monitoring.failures.kindOf>}.
+        @param kind: see L{kindOf<twisted_tcpdemo.values.failures.kindOf>}.
         """
         if self.rate is None:
             return True

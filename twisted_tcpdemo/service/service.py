@@ -27,6 +27,7 @@ from twisted_tcpdemo.service.systemd import Systemd
 from twisted_tcpdemo.shapes import AnyReactor, ProcessLog, StreamServer
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.report import DRAIN_SUMMARY, DrainReport
+from twisted_tcpdemo.workers.lines import LineBudget
 from twisted_tcpdemo.workers.program import MOST_WORKERS, programFor
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class TCPDemoService(Service):
         log: ProcessLog | None = None,
         workers: int = 0,
         workerTimeout: float | None = 30.0,
-        mayLog: Callable[[str], bool] | None = None,
+        logBudget: LineBudget | None = None,
         hardStop: float | None = None,
         drainDelay: float = 0.0,
         systemd: Systemd | None = None,
@@ -90,8 +91,9 @@ class TCPDemoService(Service):
             factory, which they import by its name.  C{0}: this process serves them.
         @param workerTimeout: seconds in which a worker's reactor has to answer, or it is
             killed and replaced; L{None} or C{0}: for ever.
-        @param mayLog: asks whether a line of a worker may be logged, as
-            L{LogBudget.shows<twisted_tcpdemo.monitoring.logbudget.LogBudget.shows>} does.
+        @param logBudget: the budget that lines of workers ask, such as a
+            L{LogBudget<twisted_tcpdemo.monitoring.logbudget.LogBudget>}; L{None}: there is
+            none.
         @param hardStop: seconds after which the process ends by force, counted from
             the signal that stops it, or from the shutdown of the reactor, and later by
             C{drainDelay}; L{None} or C{0}: never.  See
@@ -130,7 +132,7 @@ class TCPDemoService(Service):
                 factory,
                 workers,
                 timeout=nonNegative("workerTimeout", workerTimeout),
-                mayLog=mayLog,
+                logBudget=logBudget,
                 hopeless=self._stopReactor,
                 isServing=self._look,
             )

@@ -60,7 +60,7 @@ def makeService(options: Options) -> IService:
             endpoints,
             reactor=reactor,
             log=BoundedProcessLog(logBudget),
-            mayLog=logBudget.shows,
+            logBudget=logBudget,
             systemd=Systemd.fromEnvironment(partial(_summary, factory)),
             **options.settings(TCPDemoService),
         )

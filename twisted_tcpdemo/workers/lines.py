@@ -5,57 +5,157 @@ Lines of a worker's log, told to the parent and logged there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from twisted.logger import (
     LogEvent,
     Logger,
     LogLevel,
-    eventAsText,
+    formatEvent,
     globalLogPublisher,
 )
 
+from twisted_tcpdemo.values.failures import (
+    LONGEST_MESSAGE,
+    LONGEST_PREFIX,
+    ToldFailure,
+    briefOf,
+    failureIn,
+    headOf,
+    nameOfKind,
+)
+from twisted_tcpdemo.values.text import printable, printableLines
+
 LONGEST: Final = 16384
 """Characters of a line, a traceback included."""
+
+BRIEF: Final = LONGEST // 8
+"""Characters of what a line says beside its traceback."""
+
+FIELDS: Final = 2 * LONGEST
+"""Characters of all fields of a line: with its text, it fits into a packet of the wire."""
+
+ASKED: Final = "log_asked"
+"""The field of an event that has asked the budget."""
 
 _PLAIN: Final = (str, int, float, bool, type(None))
 
 _logger = Logger(namespace="tcpdemo")
 
 
+class LineBudget(Protocol):
+    """
+    A budget of the lines of a log, such as a
+    L{LogBudget<twisted_tcpdemo.monitoring.logbudget.LogBudget>}.
+    """
+
+    def shows(self, what: str, /) -> bool:
+        """
+        Ask whether a line may be written; it is counted if not.
+
+        @param what: what such lines are called, in plural.
+        """
+
+    def isNew(self, kind: object, /) -> bool:
+        """
+        Ask whether an error is the first one of its kind, and is written in full at any time.
+        """
+
+
+class Unbounded:
+    """
+    The budget of a log without one: each line is shown, and each error in full.
+    """
+
+    def shows(self, what: str, /) -> bool:
+        """
+        See L{LineBudget}.
+        """
+        return True
+
+    def isNew(self, kind: object, /) -> bool:
+        """
+        See L{LineBudget}.
+        """
+        return True
+
+
 def lineOf(event: LogEvent) -> dict[str, Any]:
     """
     A line for an event, in values of JSON: its text, and its fields as far as they are plain.
     """
-    line: dict[str, Any] = {
-        name: value[:LONGEST] if isinstance(value, str) else value
-        for name, value in event.items()
-        if isinstance(value, _PLAIN) and not name.startswith("log_")
-    }
+    line = _fieldsOf(event)
     level = event.get("log_level") or LogLevel.info
     line["log_level"] = level.name
-    line["log_namespace"] = str(event.get("log_namespace", ""))
-    line["log_time"] = event.get("log_time")
+    line["log_namespace"] = _exact(str(event.get("log_namespace", "")))[:LONGEST_PREFIX]
+    at = event.get("log_time")
+    line["log_time"] = _exact(at) if isinstance(at, float | int) else None
     system = event.get("log_system")
     if isinstance(system, str):
-        line["log_system"] = system
-    line["text"] = eventAsText(event, includeTimestamp=False, includeSystem=False)[:LONGEST]
+        line["log_system"] = printable(system, LONGEST_PREFIX)
+    failure = failureIn(event)
+    if failure is None:
+        line["text"] = formatEvent(event)[:LONGEST]
+    else:
+        told = ToldFailure.of(failure).told
+        # If anything is cut then not the end, where the exception is.
+        line["text"] = f"{headOf(event)[:BRIEF]}\n{told}"[-LONGEST:]
+        line["log_kind"] = nameOfKind(failure)
+        line["log_brief"] = briefOf(event, failure)[:BRIEF]
     return line
 
 
-def sayAgain(worker: int, line: dict[str, Any], mayLog: Callable[[str], bool]) -> None:
+def _fieldsOf(event: LogEvent) -> dict[str, Any]:
     """
-    Log the line of a worker, within a budget.  Only a critical one does not ask: a client
-    may be able to make a protocol raise as often as it likes.
+    The plain fields of an event; those for which there is no room are left out.
+    """
+    fields, room = {}, FIELDS
+    for name, value in event.items():
+        if isinstance(value, _PLAIN) and not name.startswith("log_"):
+            plain = _exact(value)
+            size = len(name) + _sizeOf(plain)
+            if size <= room:
+                room -= size
+                fields[name] = plain
+    return fields
+
+
+def _exact(value: Any) -> Any:
+    """
+    A plain value without the class that it may have beyond that, such as an IntEnum: the
+    wire knows no such class.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        text = str.__str__(value)
+        return text if len(text) <= LONGEST_MESSAGE else printable(text, LONGEST_MESSAGE)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+
+
+def _sizeOf(value: object) -> int:
+    if isinstance(value, str):
+        return len(value)
+    return value.bit_length() // 8 if isinstance(value, int) else 8
+
+
+def sayAgain(worker: int, line: dict[str, Any], budget: LineBudget) -> None:
+    """
+    Log the line of a worker, within a budget, as the guard does those of this process.  Only
+    a critical one without a failure does not ask: a client may be able to make a protocol
+    raise as often as it likes.
 
     @param worker: the number of the worker, which becomes a field.
-    @param mayLog: asks the budget.
     """
     level = LogLevel.lookupByName(line.pop("log_level", "info"))
-    what = "lines" if level < LogLevel.error else "errors"
-    if level < LogLevel.critical and not mayLog(f"{what} of workers"):
-        return
+    kind, brief = line.pop("log_kind", None), line.pop("log_brief", "")
+    isAsking = kind is not None or level < LogLevel.critical
+    text = line["text"]
+    if isAsking and not (kind is not None and budget.isNew(kind)):
+        what = "lines" if level < LogLevel.error else "errors"
+        if not budget.shows(kind or f"{what} of workers"):
+            return
+        text = brief or text
     namespace = line.get("log_namespace", "")
     system = line.pop("log_system", None) or f"{namespace}#{level.name}"
     event: LogEvent = {
@@ -66,8 +166,11 @@ def sayAgain(worker: int, line: dict[str, Any], mayLog: Callable[[str], bool]) -
         "log_format": "{text}",
         "log_system": f"worker {worker}, {system}",
         "log_time": line.get("log_time") or time.time(),
+        "text": printableLines(text, LONGEST),
         "worker": worker,
     }
+    if isAsking:
+        event[ASKED] = True
     globalLogPublisher(event)
 
 

@@ -29,7 +29,7 @@ from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative, whole
 from twisted_tcpdemo.values.report import WorkerReport
-from twisted_tcpdemo.workers.lines import sayAgain
+from twisted_tcpdemo.workers.lines import LineBudget, Unbounded, sayAgain
 from twisted_tcpdemo.workers.lookout import LOOK, Lookout
 from twisted_tcpdemo.workers.messages import headerTo
 from twisted_tcpdemo.workers.post import Post
@@ -60,7 +60,7 @@ class Workers:
         reactor: AnyReactor,
         timeout: float | None = 30.0,
         drain: float | None = 10.0,
-        mayLog: Callable[[str], bool] | None = None,
+        logBudget: LineBudget | None = None,
         hopeless: Callable[[], object] = lambda: None,
         isServing: Callable[[], object] = lambda: None,
     ) -> None:
@@ -70,7 +70,7 @@ class Workers:
         @param timeout: seconds without a word after which a worker is killed; L{None} or
             C{0}: never.
         @param drain: see the attribute.
-        @param mayLog: asks whether a line of a worker about a connection may be logged.
+        @param logBudget: the budget that lines of workers ask; L{None}: there is none.
         @param hopeless: is called when no worker is left, and none will be started.
         @param isServing: is called when a worker has become able to serve.
         @raise ProgramError: if the protocol cannot be imported by its name.
@@ -82,7 +82,7 @@ class Workers:
         self._clock = clock
         self._timeout = nonNegative("workerTimeout", timeout) or None
         self.drain = drain
-        self._mayLog = mayLog or (lambda what: True)
+        self._logBudget = logBudget or Unbounded()
         self._hopeless = hopeless
         self._isServing = isServing
         self._program = programFor(factory)
@@ -332,7 +332,7 @@ class Workers:
         """
         See L{Office<twisted_tcpdemo.workers.process.Office>}.
         """
-        sayAgain(worker.number, line, self._mayLog)
+        sayAgain(worker.number, line, self._logBudget)
 
     def isGone(self, worker: Worker, why: str) -> None:
         """

@@ -11,7 +11,7 @@ import pytest
 from twisted.logger import Logger, jsonFileLogObserver
 from twisted.python.failure import Failure
 
-from twisted_tcpdemo.monitoring.failures import ToldFailure, kindOf, messageOf, placeOf
+from twisted_tcpdemo.values.failures import ToldFailure, kindOf, messageOf, placeOf
 
 EVIL = "\x1b[2J\r\n2026-01-01 forged\u202e"
 

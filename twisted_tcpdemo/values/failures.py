@@ -11,6 +11,7 @@ import os
 from linecache import getline
 from typing import Any, Final
 
+from twisted.logger import LogEvent, formatEvent
 from twisted.python.failure import Failure
 from twisted.python.reflect import qual, safe_str
 
@@ -21,6 +22,9 @@ MOST_FRAMES: Final = 32
 
 LONGEST_MESSAGE: Final = 1000
 """Characters of an exception's text, and of any field of an event that is text."""
+
+LONGEST_PREFIX: Final = 200
+"""Characters of the prefix of a line, and of the name of a kind."""
 
 
 class ToldFailure(Failure):
@@ -89,9 +93,42 @@ def kindOf(failure: Failure) -> object:
     return failure.type, placeOf(failure)
 
 
+def nameOfKind(failure: Failure) -> str:
+    """
+    The kind of a failure in words.
+    """
+    name = failure.type.__name__ if failure.type is not None else "unknown"
+    return printable(f"{name} at {placeOf(failure)}", LONGEST_PREFIX)
+
+
 def placeOf(failure: Failure) -> str:
     """
     The place that has raised: a file and a line.
     """
     frames = failure.frames
     return f"{os.path.basename(frames[-1][1])}:{frames[-1][2]}" if frames else "no place"
+
+
+def failureIn(event: LogEvent) -> Failure | None:
+    """
+    The failure of an event of either kind of log; L{None} if it has none.
+    """
+    failure = event.get("log_failure") or event.get("failure")
+    return failure if isinstance(failure, Failure) else None
+
+
+def headOf(event: LogEvent) -> str:
+    """
+    What an event says beside its failure; neither escaped nor bounded.
+    """
+    if "log_failure" in event:
+        return formatEvent(event) or "Unhandled Error"
+    return safe_str(event.get("why") or "Unhandled Error")  # by log.err()
+
+
+def briefOf(event: LogEvent, failure: Failure) -> str:
+    """
+    An event whose failure is not the first one of its kind, in a line; what L{headOf} says
+    is neither escaped nor bounded.
+    """
+    return f"{headOf(event)}: {messageOf(failure)} (at {placeOf(failure)}, as before)"
