@@ -4,6 +4,7 @@ Lines of workers in the parent's log.
 
 from __future__ import annotations
 
+import json
 import marshal
 from socket import AF_INET
 from typing import Any
@@ -13,6 +14,7 @@ from twisted.logger import LogEvent, Logger, LogLevel, formatEvent, globalLogPub
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.monitoring.guard import LogGuard
+from twisted_tcpdemo.monitoring.jsonlog import jsonLine
 from twisted_tcpdemo.monitoring.logbudget import LogBudget
 from twisted_tcpdemo.workers.lines import (
     LONGEST,
@@ -156,6 +158,18 @@ def test_escaped() -> None:
     lines = formatEvent(raised).splitlines()
     assert lines[:2] == ["it raised", "Traceback (most recent call last):"]
     assert lines[-1] == r"builtins.ValueError: \x1b[31m\r\n2026-01-01 forged"
+
+
+def test_json() -> None:
+    """
+    An error has the same fields in a JSON log as one of the parent.
+    """
+    event = failed()
+    (raised,) = told(1, event)
+    names = ("text", "exception", "level", "namespace")
+    own, again = (json.loads(jsonLine(e)) for e in (event, raised))
+    assert [own[name] for name in names] == [again[name] for name in names]
+    assert again["traceback"].endswith(r"builtins.ValueError: \x1b[31m\r\n2026-01-01 forged")
 
 
 def test_deep() -> None:

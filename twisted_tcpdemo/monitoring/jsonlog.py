@@ -15,9 +15,9 @@ from math import isfinite
 from typing import IO, Any, Final
 
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent
-from twisted.python.reflect import qual, safe_str
+from twisted.python.reflect import safe_str
 
-from twisted_tcpdemo.values.failures import failureIn
+from twisted_tcpdemo.values.failures import classOf, failureIn
 
 _LEGACY: Final = {"format", "isError", "printed", "system", "time", "failure", "why"}
 """Fields of Twisted's older log.  Its C{message} is a tuple."""
@@ -51,12 +51,12 @@ def jsonLine(event: LogEvent) -> str:
     The line of an event.
     """
     failure = failureIn(event)
-    text, failed = formatEvent(event), {}
+    text, failed, traceback = formatEvent(event), {}, event.get("traceback")  # a worker's
     if failure is not None:
         traceback = failure.getTraceback().rstrip("\n")
+        failed = {"exception": classOf(failure), "traceback": traceback}
+    if isinstance(traceback, str):
         text = text.rstrip("\n").removesuffix(traceback).rstrip("\n")
-        kind = failure.type
-        failed = {"exception": "unknown" if kind is None else qual(kind), "traceback": traceback}
     level = event.get("log_level")
     line = {
         "time": _iso(event.get("log_time")),

@@ -67,8 +67,14 @@ def messageOf(failure: Failure) -> str:
     """
     The class and the text of an exception, in a line.
     """
-    name = qual(failure.type) if failure.type is not None else "unknown"
-    return printable(f"{name}: {safe_str(failure.value)}", LONGEST_MESSAGE)
+    return printable(f"{classOf(failure)}: {safe_str(failure.value)}", LONGEST_MESSAGE)
+
+
+def classOf(failure: Failure) -> str:
+    """
+    The full name of the class of an exception.
+    """
+    return qual(failure.type) if failure.type is not None else "unknown"
 
 
 def _someOf(frames: list[Any]) -> list[Any]:

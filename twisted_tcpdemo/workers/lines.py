@@ -20,6 +20,7 @@ from twisted_tcpdemo.values.failures import (
     LONGEST_PREFIX,
     ToldFailure,
     briefOf,
+    classOf,
     failureIn,
     headOf,
     nameOfKind,
@@ -32,7 +33,7 @@ LONGEST: Final = 16384
 BRIEF: Final = LONGEST // 8
 """Characters of what a line says beside its traceback."""
 
-FIELDS: Final = 2 * LONGEST
+FIELDS: Final = LONGEST
 """Characters of all fields of a line: with its text, it fits into a packet of the wire."""
 
 ASKED: Final = "log_asked"
@@ -97,9 +98,10 @@ def lineOf(event: LogEvent) -> dict[str, Any]:
     if failure is None:
         line["text"] = formatEvent(event)[:LONGEST]
     else:
-        told = ToldFailure.of(failure).told
+        line["text"] = headOf(event)[:BRIEF]
         # If anything is cut then not the end, where the exception is.
-        line["text"] = f"{headOf(event)[:BRIEF]}\n{told}"[-LONGEST:]
+        line["log_traceback"] = ToldFailure.of(failure).told[BRIEF + 1 - LONGEST :]
+        line["log_exception"] = printable(classOf(failure), LONGEST_PREFIX)
         line["log_kind"] = nameOfKind(failure)
         line["log_brief"] = briefOf(event, failure)[:BRIEF]
     return line
@@ -148,14 +150,16 @@ def sayAgain(worker: int, line: dict[str, Any], budget: LineBudget) -> None:
     @param worker: the number of the worker, which becomes a field.
     """
     level = LogLevel.lookupByName(line.pop("log_level", "info"))
-    kind, brief = line.pop("log_kind", None), line.pop("log_brief", "")
+    kind, brief = line.pop("log_kind", None), line.pop("log_brief", None)
+    exception, traceback = line.pop("log_exception", None), line.pop("log_traceback", None)
     isAsking = kind is not None or level < LogLevel.critical
-    text = line["text"]
-    if isAsking and not (kind is not None and budget.isNew(kind)):
+    if kind is not None and budget.isNew(kind):
+        line.update(text=f"{line['text']}\n{traceback}", exception=exception, traceback=traceback)
+    elif isAsking:
         what = "lines" if level < LogLevel.error else "errors"
         if not budget.shows(kind or f"{what} of workers"):
             return
-        text = brief or text
+        line["text"] = brief or line["text"]
     namespace = line.get("log_namespace", "")
     system = line.pop("log_system", None) or f"{namespace}#{level.name}"
     event: LogEvent = {
@@ -166,7 +170,7 @@ def sayAgain(worker: int, line: dict[str, Any], budget: LineBudget) -> None:
         "log_format": "{text}",
         "log_system": f"worker {worker}, {system}",
         "log_time": line.get("log_time") or time.time(),
-        "text": printableLines(text, LONGEST),
+        "text": printableLines(line["text"], LONGEST),
         "worker": worker,
     }
     if isAsking:
