@@ -499,6 +499,29 @@ async def test_hangAtStop() -> None:
         assert server.factory.report().closedBy == {CloseReason.WORKER_LOST: 1}
 
 
+async def test_neverGot() -> None:
+    """
+    A client that a worker has not got when it ends is served by the next one; but if it was
+    to be aborted meanwhile, it is, and no worker is killed for it.
+    """
+    async with staffed(workers=1) as server:
+        await server.whenServing(1)
+        server.kill(1, signal.SIGSTOP)
+        handOver = server.factory.handOver
+        assert handOver is not None
+        for _ in range(2000):  # the kernel takes no more
+            handOver.update()
+        first, second = await server.connect(), await server.connect()
+        await until(lambda: server.factory.connectionCount == 2)
+        server.factory.records[0].abort(CloseReason.ABORTED)
+        await first.whenEnded()
+        pid = await server.ask(second, b"pid")
+        assert server.factory.report().closedBy == {CloseReason.ABORTED: 1}
+        await until(lambda: server.workers[0].age > 1)
+        assert await server.ask(second, b"pid") == pid
+        assert server.factory.conservation() == []
+
+
 async def test_leak() -> None:
     """
     A worker without descriptors gets no more clients, and serves those that it has.

@@ -368,7 +368,7 @@ class Worker(ProcessProtocol):
                 if connection is None:
                     client.close()
                 else:
-                    connection.client, connection.keeper = client, None
+                    connection.giveBack(client)
                     self.unserved.append(connection)
             wire.close()
         self.state = "gone"

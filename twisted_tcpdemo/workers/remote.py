@@ -118,7 +118,7 @@ class Remote(Connection):
     @ivar isDraining: whether its protocol is to hear of a drain.
     """
 
-    __slots__ = ("abortedAt", "client", "isDraining", "keeper", "message")
+    __slots__ = ("_asked", "abortedAt", "client", "isDraining", "keeper", "message")
 
     transport: RemoteTransport
 
@@ -132,6 +132,7 @@ class Remote(Connection):
         self.keeper: Keeper | None = None
         self.isDraining = False
         self.abortedAt: float | None = None
+        self._asked: CloseReason | None = None
 
     @property
     def isMade(self) -> bool:
@@ -194,9 +195,19 @@ class Remote(Connection):
         if self.closeReason is not None:
             return
         if self.keeper is not None:
+            self._asked = cause
             self.keeper.tell(self, verb, cause)
         else:
             self.ended(cause)  # it has not left this process
+
+    def giveBack(self, client: socket) -> None:
+        """
+        Take the socket again: the worker has ended, and has not got it.  If the worker was to
+        end the connection, that is done here.
+        """
+        self.client, self.keeper = client, None
+        if self._asked is not None:
+            self.ended(self._asked)
 
     def told(self, read: int, written: int, pending: int, idle: float) -> None:
         """
