@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import signal
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -220,6 +221,15 @@ async def test_portOpens() -> None:
         workers: Any = server.factory.handOver
         workers.opened(await server.factory.listen("fasttcp:0:interface=127.0.0.1"), None)
         assert await server.ask(await server.connect(), b"listeners") == "2\n"
+
+
+async def test_oddPath(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A worker has the path of its parent, but for what is no text, which Python ignores.
+    """
+    monkeypatch.setattr("sys.path", [PROJECT, *sys.path])
+    async with staffed(workers=1) as server:
+        assert await server.ask(await server.connect(), b"hello\n") == "hello\n"
 
 
 async def test_foreign() -> None:

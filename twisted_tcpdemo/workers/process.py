@@ -142,16 +142,18 @@ class Worker(ProcessProtocol):
         """
         Start the process.
 
-        @param settings: see L{Room<twisted_tcpdemo.workers.room.Room>}.
+        @param settings: the first message: its program and its reactor, the ports, and the
+            settings of the factory, as plain values.
         @raise OSError: if there can be no process or no wire.
         """
+        path = "\n".join(folder for folder in sys.path if isinstance(folder, str))
         ours, theirs = pair()
         try:
             with theirs, open(os.devnull, "rb") as nothing:
                 process = self._reactor.spawnProcess(
                     self,
                     sys.executable,
-                    [sys.executable, "-c", _BOOT, str(self.number), "\n".join(sys.path)],
+                    [sys.executable, "-c", _BOOT, str(self.number), path],
                     env=None,
                     childFDs={0: nothing.fileno(), 1: "r", 2: "r", WIRE: theirs.fileno()},
                 )
