@@ -68,6 +68,14 @@ def test_object() -> None:
     }
 
 
+def test_hugeNumber() -> None:
+    """
+    A whole number that Python does not turn into decimals is there in hexadecimal, cut.
+    """
+    found = logged("numbers", great=2**4095, huge=2**20_000)
+    assert (found["great"], found["huge"]) == (2**4095, "0x1" + "0" * 997)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

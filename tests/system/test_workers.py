@@ -652,7 +652,7 @@ async def test_raisingForAll() -> None:
     async with running(twistd(*LOCAL, *options), PYTHONPATH=str(PROJECT)) as child:
         port = await portOf(child)
         for _ in range(50):
-            with connectTo(port) as client, suppress(ConnectionError):
+            with suppress(ConnectionError), connectTo(port) as client:
                 client.recv(1)
         await child.whenPrinted(r"ValueError at staff.py:\d+.*, not shown")
         assert child.out.count("Traceback") == 1

@@ -17,10 +17,14 @@ from typing import IO, Any, Final
 from twisted.logger import FileLogObserver, LogEvent, LogLevel, formatEvent
 from twisted.python.reflect import safe_str
 
-from twisted_tcpdemo.values.failures import classOf, failureIn
+from twisted_tcpdemo.values.failures import LONGEST_MESSAGE, classOf, failureIn
 
 _LEGACY: Final = {"format", "isError", "printed", "system", "time", "failure", "why"}
 """Fields of Twisted's older log.  Its C{message} is a tuple."""
+
+_MOST_BITS: Final = 4096
+"""Bits of a whole number that is written as one.  Python writes none of more than 4300 digits
+in decimals."""
 
 _DEEPEST: Final = 5
 """Levels of lists and mappings in a field; what is deeper becomes text."""
@@ -84,7 +88,9 @@ def _plain(value: object, level: int = 0) -> object:
     """
     if value is None or isinstance(value, bool | str):
         return value
-    if isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+    if isinstance(value, int):
+        return value if value.bit_length() <= _MOST_BITS else hex(value)[:LONGEST_MESSAGE]
+    if isinstance(value, float) and isfinite(value):
         return value
     if isinstance(value, Mapping) and level < _DEEPEST:
         return {safe_str(name): _plain(v, level + 1) for name, v in value.items()}
