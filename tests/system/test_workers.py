@@ -28,7 +28,7 @@ from tests.support.hygiene import LoggedErrors
 from tests.support.peers import connectTo
 from tests.support.places import PROJECT
 from tests.support.processes import Child, portOf, running, script, twistd
-from tests.support.staff import Chatter, Foreign, Telling, obey, staffed
+from tests.support.staff import Chatter, Foreign, Staffed, Telling, obey, staffed
 from tests.support.status import ask
 from tests.support.storm import said, storm
 from tests.support.waiting import until
@@ -509,6 +509,15 @@ async def test_hangAtStop() -> None:
         assert server.factory.report().closedBy == {CloseReason.WORKER_LOST: 1}
 
 
+def fill(server: Staffed) -> None:
+    """
+    Tell workers that have stopped more than the kernel takes.
+    """
+    assert server.factory.handOver is not None
+    for _ in range(2000):
+        server.factory.handOver.update()
+
+
 async def test_neverGot() -> None:
     """
     A client that a worker has not got when it ends is served by the next one; but if it was
@@ -517,10 +526,7 @@ async def test_neverGot() -> None:
     async with staffed(workers=1) as server:
         await server.whenServing(1)
         server.kill(1, signal.SIGSTOP)
-        handOver = server.factory.handOver
-        assert handOver is not None
-        for _ in range(2000):  # the kernel takes no more
-            handOver.update()
+        fill(server)
         first, second = await server.connect(), await server.connect()
         await until(lambda: server.factory.connectionCount == 2)
         server.factory.records[0].abort(CloseReason.ABORTED)
@@ -553,21 +559,68 @@ async def test_leak() -> None:
         assert server.factory.conservation() == []
 
 
-async def test_neverStarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class Breaking:
+    """
+    A program that breaks when the test says so.
+
+    @ivar protocol: what it builds.
+    @ivar stops: the signals by which the process was told to stop.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._module = folder / "broken_program.py"
+        text = "from tests.support.crowds import Greeter\nclass Fine(Greeter): pass\n"
+        self._module.write_text(text)
+        monkeypatch.syspath_prepend(folder)
+        monkeypatch.delitem(sys.modules, "broken_program", raising=False)
+        self.protocol: Any = importlib.import_module("broken_program").Fine
+        self.stops: list[int] = []
+        monkeypatch.setattr(signal, "raise_signal", self.stops.append)
+
+    def break_(self) -> None:
+        """
+        Let no worker import it from now on.
+        """
+        self._module.write_text("1 / 0\n")
+        importlib.invalidate_caches()
+
+
+@pytest.fixture
+def breaking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Breaking:
+    """
+    A program that breaks.
+    """
+    return Breaking(tmp_path, monkeypatch)
+
+
+async def test_nobodyLeft(breaking: Breaking) -> None:
+    """
+    A client that no worker has got ends when none is left, and does not hold up a server
+    whose drain has no deadline.
+    """
+    async with staffed(TCPDemoFactory(breaking.protocol), workers=1, drain=None) as server:
+        await server.whenServing(1)
+        server.kill(1, signal.SIGSTOP)
+        fill(server)
+        peer = await server.connect()
+        await until(lambda: server.factory.connectionCount == 1)
+        breaking.break_()
+        server.kill(1)
+        await until(lambda: breaking.stops)
+        await peer.whenEnded()
+        assert server.factory.report().closedBy == {CloseReason.WORKER_LOST: 1}
+        assert server.factory.conservation() == []
+
+
+async def test_neverStarts(breaking: Breaking) -> None:
     """
     Workers that fail to start, again and again, end in one line each that says why; when
     none is left, the process is told to stop.
     """
-    module = tmp_path / "broken_program.py"
-    module.write_text("from tests.support.crowds import Greeter\nclass Fine(Greeter): pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    program = importlib.import_module("broken_program")
-    module.write_text("1 / 0\n")
-    importlib.invalidate_caches()
-    stops: list[int] = []
-    monkeypatch.setattr(signal, "raise_signal", stops.append)
+    breaking.break_()
+    stops = breaking.stops
     with logEvents() as events:
-        async with staffed(TCPDemoFactory(program.Fine)):
+        async with staffed(TCPDemoFactory(breaking.protocol)):
             await until(lambda: stops)
             lines = [formatEvent(event) for event in events]
     given = [line for line in lines if "is not started again" in line]

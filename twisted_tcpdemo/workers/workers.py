@@ -28,7 +28,7 @@ from twisted_tcpdemo.shapes import AnyReactor, Clock
 from twisted_tcpdemo.values.addresses import endpointOf
 from twisted_tcpdemo.values.budgets import Budgets
 from twisted_tcpdemo.values.checks import nonNegative, whole
-from twisted_tcpdemo.values.report import WorkerReport
+from twisted_tcpdemo.values.report import CloseReason, WorkerReport
 from twisted_tcpdemo.workers.lines import LineBudget, Unbounded, sayAgain
 from twisted_tcpdemo.workers.lookout import LOOK, Lookout
 from twisted_tcpdemo.workers.messages import headerTo
@@ -151,13 +151,16 @@ class Workers:
 
     def _place(self, connection: Remote, isFlushed: bool = False) -> None:
         """
-        Give a client to the worker with the fewest, or let it wait.
+        Give a client to the worker with the fewest, or let it wait as long as there may be
+        another.
 
         @param isFlushed: whether L{flush} will be called.
         """
         able = [worker for worker in self._serving() if worker.hasRoom]
         if able:
             min(able, key=lambda worker: worker.burden).serve(connection, isFlushed)
+        elif self._state == "hopeless":
+            connection.abort(CloseReason.WORKER_LOST)
         else:
             self._waiting[connection] = None
             self._factory.placesChanged()
@@ -354,6 +357,7 @@ class Workers:
         """
         if self._state == "running" and all(post.isHopeless for post in self._posts):
             self._state = "hopeless"
+            self._placeWaiting()
             self._hopeless()
 
     def _postOf(self, worker: Worker) -> Post:
