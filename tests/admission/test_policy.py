@@ -5,12 +5,14 @@ The admission policy: the composition of rules.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 from zope.interface.verify import verifyClass, verifyObject
@@ -198,6 +200,74 @@ def test_brokenRule(method: str) -> None:
             policy.opened(HOST, who, 0)
             policy.closed(who)
     assert (len(before), len(after)) == (0, 0)
+
+
+class OfOnePath(Rule):
+    """
+    A rule that counts the clients of a UNIX socket, and allows one of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open = 0
+
+    def decide(self, host: IAddress, peer: IAddress, now: float) -> str | None:
+        """
+        Refuse all but one.
+        """
+        return "onePath" if self.open else None
+
+    def opened(self, host: IAddress, peer: IAddress, now: float) -> None:
+        """
+        Count one.
+        """
+        self.open += 1
+
+    def closed(self, peer: IAddress) -> None:
+        """
+        Count one less.
+        """
+        self.open -= 1
+
+
+@pytest.mark.parametrize("isAbstract", [False, True])
+@pytest.mark.parametrize("dryRun", [False, True])
+def test_unix(tmp_path: Path, isAbstract: bool, dryRun: bool) -> None:
+    """
+    A client of a UNIX socket is given back by the name by which it came, though its path
+    is gone or it never had a file.
+    """
+    path = tmp_path / "client"
+    path.touch()
+    who = UNIXAddress(b"\0client" if isAbstract else bytes(path))
+    limit = OfOnePath()
+    policy = Admission(limit, dryRun=dryRun)
+    came = [arrives(policy, who) for _ in range(2)]
+    assert came == [None, None if dryRun else "onePath"]
+    assert dict(policy.wouldRefuse) == ({"onePath": 1} if dryRun else {})
+    path.unlink()
+    for _ in range(came.count(None)):
+        policy.closed(who)
+    assert limit.open == 0
+    policy.dryRun = False
+    assert arrives(policy, who) is None
+    assert limit.open == 1
+
+
+def test_countingFails() -> None:
+    """
+    A rule that raises when a dry run ends is given back no connection that it has not
+    counted.
+    """
+    before, broken = PerPeerLimit(0), Broken("adopted")
+    policy = Admission(before, broken, dryRun=True)
+    who = peer("192.0.2.1")
+    arrives(policy, who)
+    with pytest.raises(ZeroDivisionError):
+        policy.dryRun = False
+    assert len(before) == 0
+    policy.closed(who)
+    assert len(before) == 0
 
 
 HOSTS = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2"]

@@ -4,6 +4,7 @@ The admission policy of a factory: the refusals and their counts.
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.admission.policy import Admission
 from twisted_tcpdemo.admission.rate import PeerRate
 from twisted_tcpdemo.admission.rules import DeniedNetworks, PerPeerLimit, Rule
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 from twisted_tcpdemo.monitoring.log import LoggingObserver
 from twisted_tcpdemo.twistd.programs import Discard
 
@@ -244,3 +246,22 @@ async def test_peersOverUNIX(tmp_path: Any) -> None:
             await server.connect()
         await until(lambda: limited.connectionCount == 3)
     assert (limited.refusedCount, limited.conservation()) == (0, [])
+
+
+@pytest.mark.parametrize("lane", ["twisted", "fast"])
+async def test_abstractName(tmp_path: Any, lane: str) -> None:
+    """
+    A client whose UNIX socket has an abstract name comes and goes like any other.
+    """
+    from twisted.internet import reactor
+
+    path = str(tmp_path / "socket")
+    endpoint = ServerEndpoint(reactor, path=path) if lane == "fast" else f"unix:{path}"
+    limited = TCPDemoFactory(Discard, admission=Admission(PerPeerLimit(1)))
+    async with serving(limited, endpoint, f"unix:{path}"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.bind(f"\0tcpdemo {tmp_path}")
+            client.connect(path)
+            await until(lambda: limited.connectionCount)
+        await limited.whenEmpty()
+    assert limited.conservation() == []

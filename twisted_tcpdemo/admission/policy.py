@@ -10,16 +10,22 @@ the connection after it, and each counted connection is given back once.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType
+from typing import TypeAlias
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 from zope.interface import implementer
 
 from twisted_tcpdemo.interfaces import IAdmissionPolicy
 from twisted_tcpdemo.shapes import AdmissionPolicy
 from twisted_tcpdemo.values.networks import Network, Networks
+
+_Uncounted: TypeAlias = dict[Hashable, list[IAddress]]
+"""Open connections that the rules do not count, by their peers.  The address of a peer has
+its port, and so means one connection of a listener."""
 
 
 @implementer(IAdmissionPolicy)
@@ -53,10 +59,8 @@ class Admission:
         self._exempt = Networks(exempt)
         self._dryRun = dryRun
         self._wouldRefuse: Counter[str] = Counter()
-        # Open connections that the rules do not count.  The address of a peer
-        # has its port, and so means one connection of a listener.
-        self._exempted: Counter[IAddress] = Counter()
-        self._tried: Counter[IAddress] = Counter()
+        self._exempted: _Uncounted = {}
+        self._tried: _Uncounted = {}
 
     @property
     def rules(self) -> tuple[AdmissionPolicy, ...]:
@@ -77,7 +81,7 @@ class Admission:
     @exempt.setter
     def exempt(self, networks: Iterable[str | Network]) -> None:
         self._exempt = Networks(networks)
-        self._count(self._exempted, [p for p in self._exempted if p not in self._exempt])
+        self._count(self._exempted, lambda peer: peer not in self._exempt)
 
     @property
     def dryRun(self) -> bool:
@@ -92,7 +96,7 @@ class Admission:
     def dryRun(self, dryRun: bool) -> None:
         self._dryRun = dryRun
         if not dryRun:
-            self._count(self._tried, list(self._tried))
+            self._count(self._tried)
 
     @property
     def wouldRefuse(self) -> Mapping[str, int]:
@@ -118,12 +122,12 @@ class Admission:
         See L{IAdmissionPolicy}.
         """
         if peer in self._exempt:
-            self._exempted[peer] += 1
+            _add(self._exempted, peer)
             return
         rule = self._refusing(host, peer, now) if self._dryRun else None
         if rule is not None:
             self._wouldRefuse[rule] += 1
-            self._tried[peer] += 1
+            _add(self._tried, peer)
             return
         with ExitStack() as undo:
             for counting in self._rules:
@@ -136,7 +140,7 @@ class Admission:
         See L{IAdmissionPolicy}.
         """
         if peer in self._exempt:
-            self._exempted[peer] += 1
+            _add(self._exempted, peer)
             return
         with ExitStack() as undo:
             for counting in self._rules:
@@ -148,10 +152,8 @@ class Admission:
         """
         See L{IAdmissionPolicy}.
         """
-        for uncounted in (self._tried, self._exempted):
-            if peer in uncounted:
-                _lower(uncounted, peer)
-                return
+        if _taken(self._tried, peer) or _taken(self._exempted, peer):
+            return
         with ExitStack() as each:  # the others are called even if one raises
             for counting in self._rules:
                 each.callback(counting.closed, peer)
@@ -165,13 +167,15 @@ class Admission:
                 return name
         return None
 
-    def _count(self, uncounted: Counter[IAddress], peers: list[IAddress]) -> None:
+    def _count(
+        self, uncounted: _Uncounted, isMeant: Callable[[IAddress], bool] = lambda _: True
+    ) -> None:
         """
         Let the rules count connections that they did not count before.
         """
-        for peer in peers:
-            for _ in range(uncounted.pop(peer)):
-                self.adopted(peer)
+        for peer in [peer for peers in uncounted.values() for peer in peers if isMeant(peer)]:
+            self.adopted(peer)
+            _taken(uncounted, peer)  # only now: a rule may have raised
 
 
 def ruleNames(policy: AdmissionPolicy | None) -> list[str]:
@@ -203,7 +207,29 @@ def wouldRefuseBy(policy: AdmissionPolicy | None) -> dict[str, int]:
     return dict(counts)
 
 
-def _lower(counts: Counter[IAddress], peer: IAddress) -> None:
-    counts[peer] -= 1
-    if not counts[peer]:
-        del counts[peer]
+def _keyOf(peer: IAddress) -> Hashable:
+    """
+    What stands for the address of a peer.  Twisted takes the hash of a UNIX socket's from
+    its file, which may be gone when the connection is, and fails for an abstract name.
+    """
+    return peer.name if isinstance(peer, UNIXAddress) else peer
+
+
+def _add(uncounted: _Uncounted, peer: IAddress) -> None:
+    uncounted.setdefault(_keyOf(peer), []).append(peer)
+
+
+def _taken(uncounted: _Uncounted, peer: IAddress) -> bool:
+    """
+    Take out one connection of a peer, if there is any.
+    """
+    if not uncounted:
+        return False  # as most often
+    key = _keyOf(peer)
+    peers = uncounted.get(key)
+    if peers is None:
+        return False
+    peers.pop()
+    if not peers:
+        del uncounted[key]
+    return True
