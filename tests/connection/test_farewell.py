@@ -13,11 +13,17 @@ from typing import Any
 
 import pytest
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import (
+    IFileDescriptorReceiver,
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+)
+from twisted.internet.protocol import Protocol
 from twisted.internet.stdio import PipeAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport, StringTransportWithDisconnection
 from twisted.python.failure import Failure
+from zope.interface import implementer
 from zope.interface.verify import verifyClass
 
 from tests.support.certificates import pemFile
@@ -26,7 +32,7 @@ from tests.support.secure import serverOf
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.admission.policy import Admission
-from twisted_tcpdemo.admission.rules import DeniedNetworks
+from twisted_tcpdemo.admission.rules import DeniedNetworks, Rule
 from twisted_tcpdemo.connection import farewell as refusal
 from twisted_tcpdemo.connection.farewell import FLUSH, LINGERING, Farewell
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint
@@ -37,11 +43,13 @@ DONE = Failure(ConnectionDone())
 
 
 @asynccontextmanager
-async def full(transport: str = "tcp", **options: Any) -> AsyncGenerator[Server]:
+async def full(
+    transport: str = "tcp", protocol: Any = Discard, maxConnections: int | None = 0, **options: Any
+) -> AsyncGenerator[Server]:
     """
     A server without a slot.
     """
-    factory = TCPDemoFactory(Discard, maxConnections=0, **options)
+    factory = TCPDemoFactory(protocol, maxConnections=maxConnections, **options)
     if transport == "tls":
         server = serving(factory, f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}", tls=True)
     elif transport.startswith("fast-"):
@@ -309,6 +317,68 @@ async def test_upload(transport: str) -> None:
             await until(sent)
             assert await received(raw) == b"no room"
         await until(lambda: not factory._capacity.lingering)
+
+
+class Refusing(Rule):
+    """
+    A rule that refuses every client, also one of a UNIX socket.
+    """
+
+    def decide(self, host: object, peer: object, now: float) -> str:
+        """
+        Refuse it.
+        """
+        return self.name
+
+
+@everyTLS
+async def test_handshakeOfTheRefused(tls: str) -> None:
+    """
+    A protocol that was built for a refused client does not hear of its handshake, and the
+    client gets the message.
+    """
+
+    @implementer(IHandshakeListener)
+    class Greeting(TCPDemoProtocol):
+        def handshakeCompleted(self) -> None:
+            self.transport.write(b"hello")
+
+    options: Any = {"admission": Refusing(), "refusalMessage": b"no"}
+    async with full(tls, Greeting, maxConnections=None, **options) as server:
+        peer = await server.connect()
+        await peer.whenLost()
+        assert peer.received == b"no"
+        await until(lambda: not server.factory._capacity.lingering)
+        assert server.factory.refusedCount == 1
+
+
+@pytest.mark.parametrize("isHosted", [False, True])
+@pytest.mark.parametrize("lane", ["twisted", "fast"])
+async def test_descriptorsOfTheRefused(tmp_path: Path, lane: str, isHosted: bool) -> None:
+    """
+    A descriptor that a refused client sends is closed, and the protocol that was built
+    for the client does not get it.
+    """
+    from twisted.internet import reactor
+
+    @implementer(IFileDescriptorReceiver)
+    class Taking(Protocol if isHosted else TCPDemoProtocol):  # type: ignore[misc]
+        def fileDescriptorReceived(self, descriptor: int) -> None:
+            raise AssertionError
+
+    path = str(tmp_path / "s")
+    endpoint = ServerEndpoint(reactor, path=path) if lane == "fast" else f"unix:{path}"
+    factory = TCPDemoFactory(Taking, admission=Refusing())
+    async with serving(factory, endpoint, f"unix:{path}"):
+        ours, theirs = socket.socketpair()
+        with socket.socket(socket.AF_UNIX) as raw, ours:
+            raw.connect(path)
+            socket.send_fds(raw, [b"x"], [theirs.fileno()])
+            theirs.close()
+            ours.setblocking(False)
+            assert await received(ours) == b""  # nobody has the other end
+        await until(lambda: not factory._capacity.lingering)
+        assert factory.refusedCount == 1
 
 
 # In memory.

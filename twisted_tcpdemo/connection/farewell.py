@@ -17,6 +17,7 @@ wait for the handshake.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from math import inf
 from typing import Any, Final
@@ -39,6 +40,15 @@ LINGERING: Final = 256
 
 FLUSH: Final = 2.0
 """Seconds for the message of a client that may not linger."""
+
+_HOOKS: Final = (
+    "dataReceived",
+    "fileDescriptorReceived",
+    "handshakeCompleted",
+    "readConnectionLost",
+    "writeConnectionLost",
+)
+"""What a transport may call on a protocol between its beginning and its end."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -101,7 +111,7 @@ class Farewell(Protocol):
             patches.remove()
             protocol.makeConnection(transport)
 
-        for hook in ("dataReceived", "readConnectionLost", "writeConnectionLost"):
+        for hook in _HOOKS:
             patches.place(protocol, hook, getattr(self, hook))
         patches.place(protocol, "connectionLost", lost)
         patches.place(protocol, "makeConnection", connectAgain)
@@ -160,6 +170,17 @@ class Farewell(Protocol):
         self._discarded += len(data)
         if self._discarded > (self._budgets.lingerBytes or inf):
             self.end()
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """
+        Close a descriptor: it came for the protocol whose place this is.
+        """
+        os.close(descriptor)
+
+    def handshakeCompleted(self) -> None:
+        """
+        Say nothing: the message goes by itself.
+        """
 
     def readConnectionLost(self) -> None:
         """
