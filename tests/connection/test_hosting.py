@@ -4,6 +4,8 @@ Hosting: protocols and factories that do not know their host.
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -25,6 +27,7 @@ from tests.support.hygiene import LoggedErrors
 from tests.support.peers import Peer, Server, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, hosted
+from twisted_tcpdemo.fast.endpoint import ServerEndpoint
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -204,6 +207,44 @@ def test_descriptors() -> None:
     outer.fileDescriptorReceived(7)
     assert outer.inner.heard == [7]
     assert not IFileDescriptorReceiver.providedBy(hosted(Inner)())
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+@pytest.mark.parametrize("isFactory", [False, True])
+@pytest.mark.parametrize("lane", ["twisted", "fast"])
+async def test_descriptorsOverUNIX(
+    tmp_path: Path, lane: str, isFactory: bool, pauses: bool
+) -> None:
+    """
+    A hosted protocol gets the descriptors that its client sends, also one that a hosted
+    factory builds.
+    """
+    from twisted.internet import reactor
+
+    taken: list[int] = []
+
+    @implementer(IFileDescriptorReceiver)
+    class Taking(Protocol):
+        def fileDescriptorReceived(self, descriptor: int) -> None:
+            taken.append(descriptor)
+
+    path = str(tmp_path / "socket")
+    endpoint = ServerEndpoint(reactor, path=path) if lane == "fast" else f"unix:{path}"
+    what = Factory.forProtocol(Taking) if isFactory else Taking
+    factory = TCPDemoFactory(hosted(what), pauseOnConnect=pauses)
+    async with serving(factory, endpoint, f"unix:{path}") as server:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            outer = await server.protocol()
+            socket.send_fds(client, [b"x"], [client.fileno()])
+            if pauses:
+                await turn()
+                assert outer.bytesRead == 0
+                outer.resume()
+            await until(lambda: factory.bytesRead)
+            [descriptor] = taken
+            os.close(descriptor)
+        await factory.whenEmpty()
 
 
 # Starting and stopping.

@@ -26,19 +26,30 @@ from twisted_tcpdemo.connection.farewell import Farewell
 from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import ISlots
 from twisted_tcpdemo.shapes import Connectable, ProtocolFactory
+from twisted_tcpdemo.transports.layers import isReading
 
 
 @implementer(IHandshakeListener)
 class Hosted(TCPDemoProtocol):
     """
     Counts the connection of a foreign protocol, and passes its events on.
+
+    @ivar inner: the hosted protocol.
     """
+
+    inner: Any
 
     def __init__(self, inner: Connectable) -> None:
         """
         @param inner: the hosted protocol.
         """
-        self.inner: Any = inner
+        self._host(inner)
+
+    def _host(self, inner: Any) -> None:
+        """
+        Host a protocol, from before its connection on.
+        """
+        self.inner = inner
         if IFileDescriptorReceiver.providedBy(inner):
             alsoProvides(self, IFileDescriptorReceiver)
 
@@ -117,7 +128,10 @@ class _Built(Hosted):
         if inner is None:
             self.transport.loseConnection()
             return
-        self.inner = inner
+        self._host(inner)
+        if IFileDescriptorReceiver.providedBy(self) and isReading(self.transport):
+            # The fast lane asks when it begins to read, which was before.
+            self.transport.resumeProducing()
         super().connectionMade()
 
 
