@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError, ConnectionAborted
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -213,6 +213,22 @@ async def test_stoppedTwice(endpoint: str, first: str) -> None:
     await again
     assert not factory.listening and once.called
     assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_stopCancelled() -> None:
+    """
+    Who no longer waits for the listeners to close keeps nobody else from waiting.
+    """
+    factory = TCPDemoFactory()
+    async with serving(factory):
+        before, cancelled, after = (factory.stopListening() for _ in range(3))
+        drained = factory.drain()
+        cancelled.cancel()
+        assert isinstance(await failureOf(cancelled), CancelledError)
+        await before
+        await after
+        assert (await drained).finished == 0
+        assert not factory.listening
 
 
 async def test_stopsWithItsPorts() -> None:

@@ -152,10 +152,12 @@ class Listeners:
         stopping = [port for port in self if port not in self._closing]
         # All are marked before the first closes: its observers may ask.
         self._closing.update((port, Deferred()) for port in stopping)
+        stopped: Deferred[None] = Deferred()  # a caller that cancels it stops no other's
         closed = gatherResults(list(self._closing.values()))
+        closed.addCallback(lambda _: stopped.callback(None))
         for port in stopping:
             self._stop(port)
-        return closed.addCallback(lambda _: None)
+        return stopped
 
     def _stop(self, port: Any) -> None:
         def stopped(result: object) -> None:
