@@ -17,7 +17,14 @@ from tests.support.peers import serving
 from tests.support.proxied import behind
 from tests.support.proxied import line as header
 from tests.support.waiting import failureOf, turn, until
-from twisted_tcpdemo import ClientEndpoint, CloseReason, ServerEndpoint, Stream, TCPDemoFactory
+from twisted_tcpdemo import (
+    ClientEndpoint,
+    CloseReason,
+    ServerEndpoint,
+    Stream,
+    TCPDemoFactory,
+    TCPDemoProtocol,
+)
 from twisted_tcpdemo.connection.stream import Handle, handled
 from twisted_tcpdemo.errors import EndOfStreamError, LimitExceededError, WriteFailedError
 
@@ -284,6 +291,76 @@ async def test_close(serve: Serve) -> None:
         await until(lambda: len(results) == 2)
         assert isinstance(results[0], EndOfStreamError)
         assert results[0].reason is results[1] is CloseReason.LOCAL_CLOSE
+
+
+@pytest.mark.parametrize("how", ["returns", "closes", "ends", "pauses"])
+async def test_closeUnread(serve: Serve, how: str) -> None:
+    """
+    A stream that closes while the peer has sent more than was read ends with the peer, and
+    is not waited for until the budget ends.
+    """
+
+    async def handle(stream: Stream) -> None:
+        assert await stream.readLine() == b"one"
+        await until(lambda: len(stream._inbox) == 4)
+        await turn()  # the transport is paused by now
+        if how == "closes":
+            assert await stream.close() is CloseReason.LOCAL_CLOSE
+        if how == "pauses":
+            stream.close()
+            stream.pause()
+        if how == "ends":
+            await stream.end()
+            if stream.closeReason is None:  # not under TLS
+                assert await stream.readLine() == b"two"
+
+    async with serve(handled(handle)) as server:
+        peer = await server.connect()
+        peer.transport.write(b"one\ntwo\n")
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.LOCAL_CLOSE
+        assert server.factory.conservation() == []
+
+
+@pytest.mark.parametrize("isPaused", [False, True])
+async def test_closePaused(serve: Serve, isPaused: bool) -> None:
+    """
+    A connection that closes while its reading is paused ends with the peer, and delivers
+    nothing more.
+    """
+    protocols: list[TCPDemoProtocol] = []
+    read: list[bytes] = []
+
+    class Pausing(TCPDemoProtocol):
+        def connectionMade(self) -> None:
+            protocols.append(self)
+
+        def dataReceived(self, data: bytes) -> None:
+            read.append(data)
+            if not isPaused:
+                self.pause()
+                self.transport.loseConnection()
+
+    async with serve(Pausing) as server:
+        peer = await server.connect()
+        peer.transport.write(b"one")
+        await until(lambda: read)
+        [protocol] = protocols
+        if isPaused:
+            protocol.pause()
+            peer.transport.write(b"two")
+            for _ in range(10):
+                await turn()
+            protocol.transport.loseConnection()
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: server.factory.closedCount)
+        [report] = server.events.of("connectionClosed")
+        assert report.closeReason is CloseReason.LOCAL_CLOSE
+        assert (read, report.bytesRead) == ([b"one"], 3)
 
 
 async def test_timeout(serve: Serve) -> None:

@@ -334,13 +334,13 @@ class Connection(Facts):
             ended = ended if hasBegunTLS(self.transport) else CloseReason.PROBE
         self.closeReason = ended
         try:
+            if self._pause is not None:  # before the meter, over which it has its patch
+                self._pause.end()
+                self._pause = None
             if isinstance(counts, Meter):
                 counts.end()
             elif counts is not NOTHING:
                 self.transport.watcher = without(self.transport.watcher, self)
-            if self._pause is not None:
-                self._pause.end()
-                self._pause = None
             if self._watch is not None:
                 self._watch.stop()
         finally:

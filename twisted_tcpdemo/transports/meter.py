@@ -3,7 +3,7 @@ Byte counts for foreign transports, which do not count by themselves.
 
 Twisted's transports hold unsent bytes in private buffers, and do not tell when
 the operating system takes them.  A L{Meter} patches the few methods of a transport
-through which bytes and ends pass (see L{twisted_tcpdemo.transports.patches}), stands
+through which bytes, pauses and ends pass (see L{twisted_tcpdemo.transports.patches}), stands
 before the hooks of the protocol (see L{twisted_tcpdemo.transports.hooks}) and reads
 those buffers.  So TCP, UNIX sockets, TLS, PROXY wrappers and the transports of unit
 tests all look like an L{ICountingTransport}.
@@ -43,6 +43,7 @@ from twisted_tcpdemo.transports.layers import (
     countsItself,
     heldBy,
     queuedBytes,
+    tlsOf,
 )
 from twisted_tcpdemo.transports.patches import Patches, methodOf
 from twisted_tcpdemo.transports.watchers import innermost, joined, without
@@ -83,7 +84,10 @@ class Meter:
         "_fileno",
         "_fronts",
         "_holds",
+        "_isClosing",
+        "_isCut",
         "_isLosing",
+        "_isPaused",
         "_lastActivity",
         "_left",
         "_lose",
@@ -91,8 +95,10 @@ class Meter:
         "_loseTransport",
         "_lost",
         "_patches",
+        "_pause",
         "_protocol",
         "_relays",
+        "_resume",
         "_seconds",
         "_settled",
         "_startTLS",
@@ -121,6 +127,7 @@ class Meter:
         self._telling = False
         self._lost = self._isLosing = self._tellsItself = False
         self._aborted = False
+        self._isPaused = self._isClosing = self._isCut = False
         self._left: int | None = None
         self._untaken = 0
         self._patches = Patches()
@@ -146,6 +153,11 @@ class Meter:
         place(transport, "writeSequence", self._countWriteSequence)
         self._lose = methodOf(transport, "loseConnection")
         place(transport, "loseConnection", self._loseConnection)
+        if hasattr(transport, "pauseProducing"):
+            self._pause = methodOf(transport, "pauseProducing")
+            place(transport, "pauseProducing", self._pauseProducing)
+            self._resume = methodOf(transport, "resumeProducing")
+            place(transport, "resumeProducing", self._resumeProducing)
         if hasattr(transport, "abortConnection"):
             self._abort = methodOf(transport, "abortConnection")
             place(transport, "abortConnection", self._abortConnection)
@@ -254,6 +266,10 @@ class Meter:
     def _dataReceived(self, deliver: Callable[[bytes], None], data: bytes) -> None:
         if self._delivering:
             return deliver(data)
+        if self._isPaused and self._waitsForEnd():
+            self._isCut = True
+        if self._isCut:
+            return None
         self._delivering = True
         self.bytesRead += len(data)
         self._lastActivity = self._seconds()
@@ -316,8 +332,28 @@ class Meter:
         self._countWrite(b"".join(iovec))
 
     def _loseConnection(self, *args: Any) -> None:
+        self._isClosing = True
         self.watcher.transportClosing()
         self._lose(self._transport, *args)
+        if self._isPaused and self._waitsForEnd():
+            self._resume(self._transport)
+
+    def _waitsForEnd(self) -> bool:
+        """
+        Whether this side has closed and the layer of TLS waits for the peer's end, which
+        it has to read.  What comes before that is discarded while the program has paused
+        the transport, and after that: a stream has no gaps.
+        """
+        return self._isClosing and tlsOf(self._transport) is not None
+
+    def _pauseProducing(self) -> None:
+        self._isPaused = True
+        if not self._waitsForEnd():
+            self._pause(self._transport)
+
+    def _resumeProducing(self) -> None:
+        self._isPaused = False
+        self._resume(self._transport)
 
     def _abortConnection(self) -> None:
         self.watcher.transportAborting()
