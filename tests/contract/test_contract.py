@@ -356,6 +356,19 @@ async def test_resumesByItself(serve: Serve) -> None:
         await peer.whenReceived(5)
 
 
+async def test_endsPaused(serve: Serve) -> None:
+    """
+    A connection that ends before it reads leaves nothing that would resume it.
+    """
+    async with serve(Echo, pauseOnConnect=True, resumeAfter=60) as server:
+        await server.connect()
+        protocol = await server.protocol()
+        transport = protocol.transport
+        transport.abortConnection()
+        await until(lambda: server.factory.closedCount)
+        assert "resumeProducing" not in vars(transport)
+
+
 class Eager(Echo):
     """
     A protocol that pauses, and sets its timeout, before it has a connection.
