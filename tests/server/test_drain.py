@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from tests.support.peers import rawConnection, serving
 from tests.support.waiting import until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
+from twisted_tcpdemo.server.drain import IDLE_AFTER
 from twisted_tcpdemo.server.observers import ConnectionObserver
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
@@ -104,6 +105,33 @@ def test_hookRaises(loggedErrors: Any) -> None:
     assert len(fired) == 1
     assert connection.closeReason is CloseReason.ERROR
     loggedErrors.take(ZeroDivisionError)
+
+
+@pytest.mark.parametrize("hookRaises", [False, True])
+def test_transportRaises(hookRaises: bool, loggedErrors: Any) -> None:
+    """
+    A transport that cannot be ended keeps a drain from no other connection.
+    """
+
+    class Broken(TCPDemoProtocol):
+        def drainStarted(self) -> None:
+            if hookRaises:
+                raise ZeroDivisionError
+
+    def fail() -> None:
+        raise ArithmeticError
+
+    clock = Clock()
+    factory = TCPDemoFactory(Broken, clock=clock)
+    broken, other = connected(factory), connected(factory)
+    broken.transport.loseConnection = broken.transport.abortConnection = fail
+    clock.advance(IDLE_AFTER)
+    factory.drain(10)
+    assert (broken.closeReason, other.closeReason is None) == (None, False)
+    assert factory.drainProgress is not None
+    broken.connectionLost(Failure(ConnectionAborted()))
+    assert factory.drainProgress is None
+    loggedErrors.take(ZeroDivisionError, ArithmeticError)
 
 
 def test_withoutDeadline() -> None:

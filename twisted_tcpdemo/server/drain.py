@@ -16,6 +16,8 @@ Nothing here polls for the end: the factory tells of each connection that ends.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from random import random
 from typing import Final
 
@@ -172,7 +174,7 @@ class Drain:
         for connection in connections:
             if connection in self._left and connection not in self._told:
                 self._told.add(connection)
-                connection.drainStarted()
+                _tried(connection, connection.drainStarted)
         self._press()
 
     def _press(self) -> None:
@@ -180,12 +182,8 @@ class Drain:
         End the connections that have been told, as far as there is a deadline.
         """
         for connection in list(self._left):
-            if connection not in self._told or connection not in self._left:
-                continue
-            try:
-                self._end(connection)
-            except BaseException:  # a transport may be anybody's
-                _log.failure("{connection} could not be ended", connection=connection)
+            if connection in self._told and connection in self._left:
+                _tried(connection, partial(self._end, connection))
 
     def _end(self, connection: Connection) -> None:
         if self._expired:
@@ -217,6 +215,16 @@ class Drain:
         )
         for waiter in self._waiters:
             waiter.callback(report)
+
+
+def _tried(connection: Connection, act: Callable[[], object]) -> None:
+    """
+    Act on one connection.  Its transport may be anybody's, and harms no other.
+    """
+    try:
+        act()
+    except BaseException:
+        _log.failure("{connection} could not be ended", connection=connection)
 
 
 class IdleCloser:
