@@ -227,7 +227,8 @@ class TCPDemoProtocol(Protocol):
     def bytesPending(self) -> int:
         """
         Of L{bytesWritten}, the bytes that the operating system has not taken
-        (Node's C{writableLength}).  After the loss: those it never took.
+        (Node's C{writableLength}).  After the loss: those it never took, and, if the
+        connection did not end in order, those that the peer's has not acknowledged.
         """
         return self._connection.counts.bytesPending if self._connection else 0
 
