@@ -437,53 +437,6 @@ async def test_underAnotherFactory() -> None:
     await until(lambda: not factory._capacity.lingering)
 
 
-async def test_refusalMessage() -> None:
-    """
-    A refused client gets the message, even if it has sent bytes that nobody read.
-    """
-    factory = TCPDemoFactory(Echo, maxConnections=0, refusalMessage=b"full\n")
-    async with serving(factory) as server:
-        peer = await server.connect()
-        peer.transport.write(b"x" * 10_000)
-        await peer.whenEnded()
-        assert peer.received == b"full\n"
-
-
-async def test_refusalMessageOverTLS() -> None:
-    """
-    Over TLS the message waits for the handshake.
-    """
-    factory = TCPDemoFactory(Echo, maxConnections=0, refusalMessage=b"full\n")
-    endpoint = f"ssl:0:interface=127.0.0.1:privateKey={pemFile()}"
-    async with serving(factory, endpoint, tls=True) as server:
-        peer = await server.connect()
-        await peer.whenLost()
-        assert peer.received == b"full\n"
-
-
-async def test_resetOverflow() -> None:
-    """
-    With overflow="reset" a client without a slot sees RST.
-    """
-    factory = TCPDemoFactory(Echo, maxConnections=0, overflow="reset")
-    async with serving(factory) as server:
-        peer = await server.connect()
-        await peer.whenLost()
-        assert "onnection" in type(peer.reason).__name__ and not peer.ended
-        assert factory.refusedCount == 1
-
-
-async def test_refusedThatNeverCloses() -> None:
-    """
-    A refused client that keeps its side open is still ended.
-    """
-    async with serving(TCPDemoFactory(Echo, maxConnections=0)) as server:
-        raw = rawConnection(server.port)
-        await until(lambda: server.factory.refusedCount)
-        await until(lambda: not server.factory._capacity.lingering)
-        raw.close()
-
-
 async def test_echoHalfClose() -> None:
     """
     A client that sends 5 MB, ends its side and then reads gets all of it back,
