@@ -18,6 +18,7 @@ from tests.support.proxied import behind
 from tests.support.proxied import line as header
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import (
+    Budgets,
     ClientEndpoint,
     CloseReason,
     ServerEndpoint,
@@ -221,6 +222,35 @@ async def test_peerGone(serve: Serve) -> None:
             assert isinstance(await failureOf(stream.read()), EndOfStreamError)
         assert isinstance(await failureOf(stream.write(b"x")), WriteFailedError)
         assert await stream.close() is stream.closeReason
+
+
+@pytest.mark.parametrize("end", [CloseReason.RESET, CloseReason.WRITE_STALL, CloseReason.DRAIN])
+async def test_endsWhileWriting(serve: Serve, end: CloseReason) -> None:
+    """
+    A handler that waits in a write when its connection ends is not logged if it lets the
+    failure go, whatever has ended the connection.
+    """
+
+    async def handle(stream: Stream) -> None:
+        await stream.readLine()
+        await stream.write(bytes(A_LOT))
+
+    seen = Seen(handle)
+    budgets = Budgets(writeStall=0.1 if end is CloseReason.WRITE_STALL else None)
+    async with serve(handled(seen), budgets=budgets) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x\n")
+        stream = await server.protocol()
+        await until(lambda: stream.bytesWritten)
+        peer.transport.pauseProducing()
+        if end is CloseReason.RESET:
+            peer.transport.abortConnection()
+        if end is CloseReason.DRAIN:
+            await server.factory.drain(0)
+        await until(lambda: seen.raised)
+        [error] = seen.raised
+        assert isinstance(error, WriteFailedError)
+        assert error.reason is stream.closeReason is end
 
 
 async def test_partial(serve: Serve) -> None:

@@ -735,7 +735,9 @@ class HandledStream(Stream):
         """
         if self._isCancelled and isinstance(error, CANCELLED):
             return True
-        return self._ended and isinstance(error, EndOfStreamError | WriteFailedError)
+        # A write that waits fails before connectionLost() tells of the end.
+        isOver = self._ended or self.closeReason is not None
+        return isOver and isinstance(error, EndOfStreamError | WriteFailedError)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
