@@ -19,7 +19,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tests.support.crowds import Greeter, Highest, endpointFor
-from tests.support.peers import Events, rawConnection, serving
+from tests.support.descriptors import noFreeDescriptor
+from tests.support.peers import Events, hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.errors import ListeningStoppedError
@@ -213,6 +214,28 @@ async def test_stoppedTwice(endpoint: str, first: str) -> None:
     await again
     assert not factory.listening and once.called
     assert events.names == ["listening", "listeningStopped"]
+
+
+async def test_drainWithoutDescriptors() -> None:
+    """
+    When the process has no descriptor left, a drain refuses each client in the queue, and
+    resets none.
+    """
+    factory = TCPDemoFactory(Discard)
+    async with serving(factory, "fasttcp:0:interface=127.0.0.1") as server:
+        first = await server.connect()
+        await until(lambda: factory.connectionCount)
+        factory.suspend()
+        waiting = [rawConnection(server.port) for _ in range(50)]
+        with noFreeDescriptor():
+            drained = factory.drain()
+            await until(lambda: not factory.listening)
+        first.transport.loseConnection()
+        await drained
+        for raw in waiting:
+            with raw:
+                await until(lambda raw=raw: hasEnded(raw))
+        assert factory.report().refusedBy == {"descriptorLimit": len(waiting)}
 
 
 async def test_stopCancelled() -> None:

@@ -216,6 +216,7 @@ class AcceptingPort(Port):
                     client, name = self.socket.accept()
                     client.close()
                     refused.append(name)
+        self.sessionno += len(refused)  # so that they count as accepted: a drain goes on
         if not refused:
             self._restAWhile()
         for name in refused:
