@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from tests.contract.test_contract import Serve
@@ -28,6 +29,7 @@ from twisted_tcpdemo import (
 )
 from twisted_tcpdemo.connection.stream import Handle, handled
 from twisted_tcpdemo.errors import EndOfStreamError, LimitExceededError, WriteFailedError
+from twisted_tcpdemo.server import drain
 
 A_LOT = 20_000_000
 """More bytes than the buffers of two kernels hold."""
@@ -251,6 +253,49 @@ async def test_endsWhileWriting(serve: Serve, end: CloseReason) -> None:
         [error] = seen.raised
         assert isinstance(error, WriteFailedError)
         assert error.reason is stream.closeReason is end
+
+
+@pytest.mark.parametrize("end", [CloseReason.LIFETIME, CloseReason.LOCAL_CLOSE])
+async def test_closedWhileWriting(
+    serve: Serve, end: CloseReason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A handler that goes on writing when a budget or a drain closes its connection is not
+    logged, and does not cut short what was written before.
+    """
+    from twisted.internet import reactor
+
+    clock: Any = reactor
+    monkeypatch.setattr(drain, "IDLE_AFTER", 0.05)
+    size = 100_000  # the kernel takes them, though the peer does not
+
+    async def handle(stream: Stream) -> None:
+        await stream.readLine()
+        await stream.write(bytes(size))
+        while True:
+            await deferLater(clock, 0.08, lambda: None)
+            await stream.write(b"x")
+
+    seen = Seen(handle)
+    budgets = Budgets(lifetime=0.2 if end is CloseReason.LIFETIME else None)
+    async with serve(handled(seen), budgets=budgets) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x\n")
+        stream = await server.protocol()
+        await until(lambda: stream.bytesWritten)
+        peer.transport.pauseProducing()
+        drained = server.factory.drain(10) if end is CloseReason.LOCAL_CLOSE else None
+        await until(lambda: seen.raised)
+        [error] = seen.raised
+        assert isinstance(error, WriteFailedError)
+        peer.transport.resumeProducing()
+        await peer.whenReceived(size)
+        await peer.whenEnded()
+        peer.transport.loseConnection()
+        await until(lambda: stream.closeReason)
+        assert error.reason is stream.closeReason is end
+        if drained is not None:
+            assert (await drained).aborted == 0
 
 
 async def test_partial(serve: Serve) -> None:

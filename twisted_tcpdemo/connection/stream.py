@@ -735,9 +735,16 @@ class HandledStream(Stream):
         """
         if self._isCancelled and isinstance(error, CANCELLED):
             return True
-        # A write that waits fails before connectionLost() tells of the end.
-        isOver = self._ended or self.closeReason is not None
-        return isOver and isinstance(error, EndOfStreamError | WriteFailedError)
+        return isinstance(error, EndOfStreamError | WriteFailedError) and self._isEnding()
+
+    def _isEnding(self) -> bool:
+        """
+        Whether the peer has ended, or the connection, or something else than the coroutine
+        has closed it: a budget, a drain.  Writes fail before connectionLost() tells of it.
+        """
+        connection = self._established()
+        isClosedByOthers = self._mayWrite and connection.closingAt is not None
+        return self._ended or isClosedByOthers or connection.closeReason is not None
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """

@@ -269,9 +269,9 @@ class TCPDemoFactory(Factory[TCPDemoProtocol]):
         the connection ends at once with L{CloseReason.ERROR
         <twisted_tcpdemo.values.report.CloseReason.ERROR>}; but an L{EndOfStreamError
         <twisted_tcpdemo.errors.EndOfStreamError>} or L{WriteFailedError
-        <twisted_tcpdemo.errors.WriteFailedError>} after the end of the peer or of the
-        connection is no fault of its own, and is not logged.  At the deadline of a
-        L{drain} it is cancelled.
+        <twisted_tcpdemo.errors.WriteFailedError>} when the peer, a budget or a drain has
+        ended the connection is no fault of its own, and is not logged.  At the deadline of
+        a L{drain} it is cancelled.
 
         @param handle: is called with a L{Stream<twisted_tcpdemo.Stream>} for each
             connection.  It may await Deferreds, and on the asyncio reactor, where it is a
