@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.endpoints import serverFromString, wrapServerTLS
+from twisted.internet.endpoints import (
+    clientFromString,
+    connectProtocol,
+    serverFromString,
+    wrapServerTLS,
+)
 from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import MemoryReactorClock
@@ -24,7 +29,7 @@ from tests.support.waiting import failureOf
 from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
 from twisted_tcpdemo.client.encryption import Encryption
 from twisted_tcpdemo.errors import NoEngineError
-from twisted_tcpdemo.fast.reactor import FastReactor
+from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.twistd.programs import Echo
 
 kinds = pytest.mark.parametrize("kind", CONTEXTS)
@@ -151,3 +156,34 @@ async def test_connectsAgain(kind: str) -> None:
         assert [client.transport.TLS for client in clients] == [True, True, True, False]
         for client in clients:
             await closed(client)
+
+
+async def told(client: Any) -> bool:
+    """
+    Whether a client has TLS; it has been answered, so both sides are of one mind.
+    """
+    client.transport.write(b"hello")
+    await client.whenReceived(5)
+    secure: bool = client.transport.TLS
+    await closed(client)
+    return secure
+
+
+@pytest.mark.parametrize("later", ["plain", "string", "name"])
+async def test_programsView(later: str) -> None:
+    """
+    Endpoints on one view of a reactor, which the program has made, keep their own TLS:
+    another endpoint there takes none away, gives none, and expects no name for them.
+    """
+    view = fastReactor(installedReactor())
+    async with listening("standard", Echo) as server, serving(TCPDemoFactory(Echo)) as plain:
+        encrypted = ClientEndpoint(view, "localhost", server.port, tls=clientOf("standard"))
+        bare = ClientEndpoint(view, "127.0.0.1", plain.port)
+        twisteds = clientFromString(view, f"tcp:127.0.0.1:{plain.port}")
+        if later == "string":
+            ClientEndpoint.fromString(f"tcp:127.0.0.1:{plain.port}", view)
+        elif later == "name":
+            ClientEndpoint(view, "example.org", server.port, tls=clientOf("standard"))
+        assert await told(await encrypted.connectProtocol(Client()))
+        assert not await told(await bare.connectProtocol(Client()))
+        assert not await told(await connectProtocol(twisteds, Client()))

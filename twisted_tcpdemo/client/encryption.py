@@ -16,6 +16,16 @@ from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.tls.context import engineMaker
 
 
+def ownView(reactor: AnyReactor) -> AnyReactor:
+    """
+    A L{fastReactor} for one endpoint alone.
+
+    The view decides whether its connections are encrypted, and for which name.  So one
+    that the program has, for endpoints of all kinds, is left as it is.
+    """
+    return fastReactor(getattr(reactor, "viewed", reactor))
+
+
 class Encryption:
     """
     The TLS of a client's connections, or none.
@@ -35,7 +45,7 @@ class Encryption:
         @raise TLSNotInstalledError: for one of Twisted's without the extra C{tls}.
         """
         self._wrap: IOpenSSLClientConnectionCreator | None = None
-        self.reactor = fastReactor(reactor)
+        self.reactor = ownView(reactor)
         if tls is None or tls is False:
             return
         host = host and host.partition("%")[0]

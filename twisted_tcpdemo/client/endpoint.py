@@ -23,7 +23,7 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from twisted_tcpdemo.client.connecting import Connecting
-from twisted_tcpdemo.client.encryption import Encryption
+from twisted_tcpdemo.client.encryption import Encryption, ownView
 from twisted_tcpdemo.client.halves import Halves
 from twisted_tcpdemo.client.names import checkHost, encoded
 from twisted_tcpdemo.client.retry import Retry
@@ -40,7 +40,7 @@ from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.connection.running import Answer
 from twisted_tcpdemo.connection.stream import Stream
 from twisted_tcpdemo.errors import TLSNotInstalledError
-from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
+from twisted_tcpdemo.fast.reactor import FastReactor
 from twisted_tcpdemo.shapes import AnyReactor, Connectable, ProtocolFactory
 from twisted_tcpdemo.transports.layers import withoutTLS
 from twisted_tcpdemo.transports.socketoptions import (
@@ -230,7 +230,7 @@ class ClientEndpoint:
             raise TypeError(f"the description must be a str, not {description!r}")
         checkDelay(attemptDelay)
         try:
-            view = fastReactor(reactor)
+            view = ownView(reactor)
             endpoint = StringTarget(
                 view,
                 _ofString(view, checkString(description)),
