@@ -11,7 +11,7 @@ from random import random
 
 from twisted.application.internet import backoffPolicy
 
-from twisted_tcpdemo.values.checks import nonNegative, number, wholeOrNone
+from twisted_tcpdemo.values.checks import number, wholeOrNone
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Retry:
     def __post_init__(self) -> None:
         wholeOrNone("attempts", self.attempts, 1)
         for name in ("initialDelay", "maxDelay"):
-            object.__setattr__(self, name, nonNegative(name, getattr(self, name)) or 0.0)
+            number(name, getattr(self, name))
         number("factor", self.factor, 1)
         if not callable(self.jitter):
             raise TypeError(f"jitter must be callable, not {self.jitter!r}")
