@@ -97,6 +97,17 @@ def test_goodString(description: str) -> None:
     assert description in repr(ClientEndpoint.fromString(description))
 
 
+@pytest.mark.parametrize("rest", ["::1:80", "[::1]:80", "2001:db8::1:80", "host=::1:port=80"])
+def test_addressWithoutBackslashes(rest: str) -> None:
+    """
+    The error of an IPv6 address that is spelled as elsewhere says how a string spells it.
+    """
+    with pytest.raises(ValueError, match="no brackets") as raised:
+        ClientEndpoint.fromString(f"tcp:{rest}")
+    spelled = str(raised.value).rpartition(": ")[2]
+    assert repr(ClientEndpoint.fromString(spelled)) == r"<ClientEndpoint tcp:\:\:1:80>"
+
+
 def test_stringThatIsNone() -> None:
     """
     An object that is no string is a clear error.

@@ -27,13 +27,20 @@ def checkString(description: str) -> str:
     @raise TLSNotInstalledError: see L{needTLS}.
     """
     kind, *arguments = [re.sub(r"\\(.)", r"\1", part) for part in _ARGUMENT.findall(description)]
+    del arguments[-1:]  # of the end, which always matches once more
     if kind.lower() == "unix":
         pathName(_named(arguments, "path").get("path", ""))
     elif kind.lower() in ("tcp", "ssl", "tls"):
         if kind.lower() != "tcp":
             needTLS()
         named = _named(arguments, "host", "port")
-        _checkHostAndPort(kind, named)
+        try:
+            _checkHostAndPort(kind, named)
+        except ValueError as error:
+            if "::" not in description and "[" not in description:
+                raise
+            spelling = rf"no brackets, and a backslash before each colon: {kind}:\:\:1:80"
+            raise ValueError(f"{error}; an IPv6 address in a string has {spelling}") from None
         return _encoded(description, named["host"])
     return description
 
@@ -57,7 +64,7 @@ def _named(arguments: list[str], *order: str) -> dict[str, str]:
     The arguments by their names.  An argument without a name has it from the order.
     """
     named = dict(part.split("=", 1) for part in arguments if "=" in part)
-    inOrder = [part for part in arguments if part and "=" not in part]
+    inOrder = [part for part in arguments if "=" not in part]
     for name in order:
         if name not in named and inOrder:
             named[name] = inOrder.pop(0)
