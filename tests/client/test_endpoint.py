@@ -73,11 +73,21 @@ async def test_refused() -> None:
 
 async def test_notAFactory() -> None:
     """
-    A protocol in place of a factory, or the reverse, is a clear error.
+    A protocol or its class in place of a factory, or the reverse, is a clear error, which
+    says what each of the two methods takes.
     """
     endpoint: Any = to(1)
-    assert "connectProtocol" in str(await failureOf(endpoint.connect(Client())))
-    assert "protocol" in str(await failureOf(endpoint.connectProtocol(TCPDemoFactory())))
+    for given in (Client(), Client, None):
+        said = str(await failureOf(endpoint.connect(given)))
+        assert said == (
+            f"connect() takes a factory, not {given!r}; connectProtocol() takes a protocol"
+        )
+    for given in (TCPDemoFactory(), Client, None):
+        said = str(await failureOf(endpoint.connectProtocol(given)))
+        assert said == (
+            f"connectProtocol() takes an instance of a protocol, not {given!r}; "
+            "connect() takes a factory"
+        )
 
 
 async def test_connectProtocolOfTwisted() -> None:
@@ -119,6 +129,23 @@ def test_TLSNotInstalled(call: str) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert (ran.stdout, ran.stderr) == (f"{TLS_MISSING}\n", "")
+
+
+def test_noNameWithoutTLS() -> None:
+    """
+    Without pyOpenSSL, too, C{tls=True} without a host is told to need one: to install
+    TLS would not help.
+    """
+    program = (
+        f"{WITHOUT_TLS} from twisted.internet import reactor;"
+        "from twisted_tcpdemo import ClientEndpoint\n"
+        "try: ClientEndpoint(reactor, path='/p', tls=True)\n"
+        "except ValueError as error: print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.startswith("tls=True goes with host") and not ran.stderr
 
 
 def test_connectWithoutTLS() -> None:
@@ -242,6 +269,18 @@ def test_badReactor(where: dict[str, Any]) -> None:
     """
     with pytest.raises(TypeError, match="reactor"):
         ClientEndpoint(object(), **where)
+
+
+@pytest.mark.parametrize("arguments", [("example.org", 80), ("example.org",), ()])
+def test_forgottenReactor(arguments: tuple[Any, ...]) -> None:
+    """
+    Where the reactor has been forgotten, the error is about the reactor.
+    """
+    made: Any = ClientEndpoint
+    with pytest.raises(TypeError, match="reactor"):
+        made(*arguments)
+    with pytest.raises(TypeError, match="reactor must be a reactor of Twisted's, not 'tcp:h:1'"):
+        made.fromString("tcp:h:1", "tcp:h:1")
 
 
 @pytest.mark.parametrize(

@@ -72,13 +72,14 @@ def _checked(tls: object, host: str | None) -> SSLContext | IOpenSSLClientConnec
         if tls.protocol is PROTOCOL_TLS_SERVER:
             raise ValueError("tls is an SSLContext for a server: make it with PROTOCOL_TLS_CLIENT")
         return tls
-    needTLS()
     if tls is True:
         if host is None:
             raise ValueError("tls=True goes with host; else say what name to expect")
+        needTLS()
         from twisted.internet.ssl import optionsForClientTLS
 
-        tls = optionsForClientTLS(host)
+        return optionsForClientTLS(host)
+    needTLS()
     if not IOpenSSLClientConnectionCreator.providedBy(tls):
         raise TypeError(
             f"tls must be True, an SSLContext, or what optionsForClientTLS returns, not {tls!r}"

@@ -140,6 +140,7 @@ class ClientEndpoint:
         @raise TLSNotInstalledError: for C{True} or a C{tls} of Twisted's without
             the extra C{tls}.
         """
+        _checkReactor(reactor)
         given = {"host": host, "path": path, "fd": fd}
         if sum(value is not None for value in given.values()) != 1:
             raise ValueError("give exactly one of: host and port, path, or fd")
@@ -228,6 +229,7 @@ class ClientEndpoint:
             from twisted.internet import reactor
         if not isinstance(description, str):
             raise TypeError(f"the description must be a str, not {description!r}")
+        _checkReactor(reactor)
         checkDelay(attemptDelay)
         try:
             view = ownView(reactor)
@@ -261,7 +263,7 @@ class ClientEndpoint:
 
     def _setUp(
         self,
-        reactor: object,
+        reactor: AnyReactor,
         endpoint: IStreamClientEndpoint,
         *,
         name: str,
@@ -274,8 +276,6 @@ class ClientEndpoint:
         """
         The common part of C{__init__} and C{fromString}.
         """
-        if not IReactorTime.providedBy(reactor):
-            raise TypeError(f"reactor must be one that has the time, not {reactor!r}")
         if retry is None:
             retry = 1
         if not isinstance(retry, Retry):
@@ -311,8 +311,8 @@ class ClientEndpoint:
             L{ConnectCancelledError<twisted_tcpdemo.errors.ConnectCancelledError>}.
         """
         if not callable(getattr(protocolFactory, "buildProtocol", None)):
-            wanted = "connect() takes a factory, connectProtocol() a protocol"
-            return fail(TypeError(f"{wanted}; this is neither: {protocolFactory!r}"))
+            wrong = f"connect() takes a factory, not {protocolFactory!r}"
+            return fail(TypeError(f"{wrong}; connectProtocol() takes a protocol"))
         connecting = Connecting(
             protocolFactory,
             self._endpoint,
@@ -334,7 +334,8 @@ class ClientEndpoint:
         @return: see L{connect}.
         """
         if not IProtocol.providedBy(protocol):
-            return fail(TypeError(f"connectProtocol() takes a protocol, not {protocol!r}"))
+            wrong = f"connectProtocol() takes an instance of a protocol, not {protocol!r}"
+            return fail(TypeError(f"{wrong}; connect() takes a factory"))
         return self.connect(_One(protocol))
 
     def open(self) -> Deferred[Stream]:
@@ -363,6 +364,17 @@ class _One(Factory[Any]):
         Return the protocol.
         """
         return self._protocol
+
+
+def _checkReactor(reactor: object) -> None:
+    """
+    Check a reactor before all else: where it has been forgotten, every argument is in
+    the place of another.
+
+    @raise TypeError: if it is none.
+    """
+    if not IReactorTime.providedBy(reactor):
+        raise TypeError(f"reactor must be a reactor of Twisted's, not {reactor!r}")
 
 
 def _ofString(reactor: AnyReactor, description: str) -> IStreamClientEndpoint:
