@@ -460,9 +460,15 @@ def test_longModules() -> None:
 
 def test_map() -> None:
     """
-    Every link in the map of the package leads to an existing name.
+    The map of the package names each package and module on a floor once, the lowest first,
+    and each of its links leads to an existing name.
     """
-    for name in re.findall(r"<(twisted_tcpdemo[\w.]*)>", twisted_tcpdemo.__doc__ or ""):
+    said = twisted_tcpdemo.__doc__ or ""
+    places = {name: number for number, floor in enumerate(FLOORS) for name in floor}
+    named = re.findall(r"[<{]twisted_tcpdemo\.(\w+)[>}]", said)
+    assert sorted(named) == sorted(places)
+    assert named == sorted(named, key=places.__getitem__)
+    for name in re.findall(r"<(twisted_tcpdemo[\w.]*)>", said):
         namedAny(name)
 
 
