@@ -267,8 +267,6 @@ async def test_localAddress() -> None:
             await closed(client)
 
 
-# Twisted forgets to close a socket that it could not bind.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_localPortInUse(resources: ExitStack) -> None:
     """
     A local port in use is a failure to connect, with the reason.
