@@ -1,5 +1,6 @@
 """
-A TCP forwarder: where one side does not read, the other is not read.
+A TCP forwarder, where one side that does not read holds up the other:
+python stream_forward.py tcp:HOST:PORT
 """
 
 import sys

@@ -1,5 +1,6 @@
 """
-TLS that begins in the middle of a connection, at both ends.
+TLS that begins in the middle of a connection, at both ends:
+python stream_starttls.py PEM_FILE
 """
 
 import ssl

@@ -4,6 +4,9 @@ The examples of docs/client.md run.
 
 from __future__ import annotations
 
+import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from tests.support.certificates import pemFile
 from tests.support.peers import serving
-from tests.support.places import EXAMPLES, PROJECT
+from tests.support.places import DOCS, EXAMPLES, PROJECT
 from tests.support.waiting import until
 from twisted_tcpdemo import TCPDemoFactory
 from twisted_tcpdemo.twistd.programs import Discard, Echo
@@ -74,6 +77,19 @@ async def test_standardTLS() -> None:
     """
     expected = "received hello over TLSv1.3\n"
     assert await run("tls_standard.py", pemFile()) == (expected, "", 0)
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+async def test_certificateToTry(tmp_path: Path) -> None:
+    """
+    The page's command makes a file with which its example of TLS runs.
+    """
+    [command] = re.findall("^    (openssl .*)$", (DOCS / "client.md").read_text(), re.MULTILINE)
+    program, *arguments = shlex.split(command)
+    made = await getProcessOutputAndValue(program, arguments, env=None, path=str(tmp_path))
+    assert made[2] == 0, made[1].decode()
+    expected = "received hello over TLSv1.3\n"
+    assert await run("tls_standard.py", tmp_path / "server.pem") == (expected, "", 0)
 
 
 async def test_retry() -> None:
