@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import (
     clientFromString,
     connectProtocol,
@@ -21,12 +22,13 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.ssl import optionsForClientTLS
 from twisted.internet.testing import MemoryReactorClock
 
-from tests.support.clients import Client, closed, installedReactor, to
+from tests.support.certificates import pemFile
+from tests.support.clients import Client, Resolver, closed, installedReactor, to
 from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.peers import serving
 from tests.support.secure import CONTEXTS, clientOf, listening
 from tests.support.waiting import failureOf
-from twisted_tcpdemo import ClientEndpoint, TCPDemoFactory
+from twisted_tcpdemo import ClientEndpoint, ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.client.encryption import Encryption
 from twisted_tcpdemo.errors import NoEngineError
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
@@ -156,6 +158,26 @@ async def test_connectsAgain(kind: str) -> None:
         assert [client.transport.TLS for client in clients] == [True, True, True, False]
         for client in clients:
             await closed(client)
+
+
+@pytest.mark.parametrize("kind", ["True", "standard"])
+async def test_absoluteName(kind: str, resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The final dot of an absolute name is for the look-up; neither the server nor its
+    certificate has to know it.
+    """
+    monkeypatch.setenv("SSL_CERT_FILE", str(pemFile()))
+    asked: list[str | None] = []
+    context = PythonContexts.server()
+    context.sni_callback = lambda _, name, __: asked.append(name)
+    endpoint = ServerEndpoint(installedReactor(), 0, "127.0.0.1", tls=context)
+    async with serving(TCPDemoFactory(Echo), endpoint) as server:
+        resolver.addresses = [IPv4Address("TCP", "127.0.0.1", server.port)]
+        tls = True if kind == "True" else clientOf(kind)
+        client = to(server.port, "localhost.", tls=tls)
+        assert await told(await client.connectProtocol(Client()))
+    assert asked == ["localhost"]
+    assert [name for name, _ in resolver.asked] == ["localhost."]
 
 
 async def told(client: Any) -> bool:

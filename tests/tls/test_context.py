@@ -21,7 +21,7 @@ from tests.support.certificates import pemFile
 from tests.support.contexts import PythonContexts, TwistedContexts
 from tests.support.engines import shaken
 from tests.support.processes import running
-from twisted_tcpdemo.tls.context import engineMaker, makerOf, unwrapped
+from twisted_tcpdemo.tls.context import certified, engineMaker, makerOf, unwrapped
 from twisted_tcpdemo.tls.engine import StreamBrokenError
 from twisted_tcpdemo.tls.openssl import OpenSSLEngine
 from twisted_tcpdemo.tls.standard import StandardEngine
@@ -59,6 +59,24 @@ CLIENTS: dict[str, Callable[[], Any]] = {
     "options": TwistedContexts.client,
     "factory": ClientContextFactory,
 }
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("example.org", "example.org"),
+        ("example.org.", "example.org"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("192.0.2.1", "192.0.2.1"),
+    ],
+)
+def test_certified(host: str, name: str) -> None:
+    """
+    A certificate has neither the final dot of a name nor the zone of an address.
+    """
+    assert certified(host) == name
+    engine = made(engineMaker(PythonContexts.client(), True, hostname=host))
+    assert engine.handle.server_hostname == name
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted_tcpdemo.errors import NoEngineError, needTLS
 from twisted_tcpdemo.fast.reactor import FastReactor, fastReactor
 from twisted_tcpdemo.shapes import AnyReactor
-from twisted_tcpdemo.tls.context import engineMaker
+from twisted_tcpdemo.tls.context import certified, engineMaker
 
 
 def ownView(reactor: AnyReactor) -> AnyReactor:
@@ -37,8 +37,8 @@ class Encryption:
     def __init__(self, tls: object, host: str | None, reactor: AnyReactor) -> None:
         """
         @param tls: see L{ClientEndpoint<twisted_tcpdemo.client.endpoint.ClientEndpoint>}.
-        @param host: the name or address that a server's certificate has to have.  A
-            zone is left out: it means something on this machine alone.
+        @param host: the name or address that a server's certificate has to have, see
+            L{certified}.
         @raise TypeError: if C{tls} is nothing of the kind.
         @raise ValueError: for C{True} without a host, and for an C{SSLContext} that
             is a server's or has no name to check.
@@ -48,7 +48,6 @@ class Encryption:
         self.reactor = ownView(reactor)
         if tls is None or tls is False:
             return
-        host = host and host.partition("%")[0]
         context = _checked(tls, host)
         if isinstance(self.reactor, FastReactor):
             self.reactor.engineMaker = engineMaker(context, True, hostname=host)
@@ -78,7 +77,7 @@ def _checked(tls: object, host: str | None) -> SSLContext | IOpenSSLClientConnec
         needTLS()
         from twisted.internet.ssl import optionsForClientTLS
 
-        return optionsForClientTLS(host)
+        return optionsForClientTLS(certified(host))
     needTLS()
     if not IOpenSSLClientConnectionCreator.providedBy(tls):
         raise TypeError(

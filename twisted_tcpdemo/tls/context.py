@@ -34,7 +34,8 @@ def engineMaker(
         C{getContext()}, or a creator of TLS connections.
     @param factory: the factory of the protocols; Twisted asks it for those that ALPN
         may choose.
-    @param hostname: for an C{ssl.SSLContext} of a client: the server's name.
+    @param hostname: for an C{ssl.SSLContext} of a client: the server's name, see
+        L{certified}.
     @raise TLSNotInstalledError: for a context of Twisted's without the extra C{tls}.
     @raise TypeError: if it is no context.
     @raise ValueError: for an C{ssl.SSLContext} that is to check a name, without one.
@@ -44,7 +45,8 @@ def engineMaker(
             # The library would check no name, and not say so.
             raise ValueError("an SSLContext with check_hostname needs a hostname to check")
         standard: ssl.SSLContext = context
-        return lambda _: StandardEngine(standard, isClient, hostname)
+        name = None if hostname is None else certified(hostname)
+        return lambda _: StandardEngine(standard, isClient, name)
     needTLS()
     from twisted.protocols.tls import TLSMemoryBIOFactory
 
@@ -52,6 +54,16 @@ def engineMaker(
     clock: Any = object()
     wrapping: Any = TLSMemoryBIOFactory(context, isClient, factory, clock)  # type: ignore[arg-type]
     return makerOf(wrapping, isClient)
+
+
+def certified(host: str) -> str:
+    """
+    A host's name or address as a certificate has it.
+
+    It has no zone, which means something on this machine alone, and not the final dot of
+    an absolute name, which is for the look-up (RFC 6066, section 3; RFC 6125, section 2.2).
+    """
+    return host.partition("%")[0].removesuffix(".")
 
 
 def unwrapped(factory: IProtocolFactory) -> tuple[IProtocolFactory, EngineMaker | None]:
