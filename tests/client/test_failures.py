@@ -182,7 +182,7 @@ async def test_path(tmp_path: Path) -> None:
     endpoint = ClientEndpoint(installedReactor(), path=path)
     error: Any = await failureOf(endpoint.connectProtocol(Client()))
     assert str(error) == f"connection to unix:{path} failed: no such file or directory"
-    assert error.address == UNIXAddress(os.fsencode(path))
+    assert isinstance(error, ConnectError) and error.address == UNIXAddress(os.fsencode(path))
 
 
 async def test_fd(resources: ExitStack) -> None:
