@@ -51,8 +51,7 @@ class OfficeHours(Rule):
 factory.admission = Admission(OfficeHours(lambda: True), PerPeerLimit(20))
 
 
-from twisted_tcpdemo import Watermarks
-from twisted_tcpdemo import ConnectionObserver
+from twisted_tcpdemo import ConnectionObserver, Watermarks
 
 
 class Alarm(ConnectionObserver):

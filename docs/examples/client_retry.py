@@ -7,8 +7,7 @@ import sys
 from twisted.internet.defer import TimeoutError
 from twisted.internet.task import react
 
-from twisted_tcpdemo import ClientEndpoint, TCPDemoProtocol
-from twisted_tcpdemo import Retry
+from twisted_tcpdemo import ClientEndpoint, Retry, TCPDemoProtocol
 
 
 async def main(reactor, host, port):

@@ -4,9 +4,7 @@ A server with a limit, an idle timeout, events and a drain.
 
 from twisted.internet.task import deferLater, react
 
-from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
-from twisted_tcpdemo import Budgets
-from twisted_tcpdemo import ConnectionObserver
+from twisted_tcpdemo import Budgets, ConnectionObserver, ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.twistd import Echo
 
 
