@@ -14,12 +14,13 @@ from twisted.application.internet import ClientService
 from twisted.internet import defer
 from twisted.internet.error import NoProtocol
 from twisted.internet.protocol import Factory
+from twisted.protocols.amp import AMP
 
 from tests.support.clients import TLS, Client, closed, installedReactor, silentServer, to
 from tests.support.contexts import TwistedContexts
 from tests.support.peers import Peer, serving
 from tests.support.waiting import failureOf, turn, until
-from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory
+from twisted_tcpdemo import ClientEndpoint, CloseReason, TCPDemoFactory, TCPDemoProtocol
 from twisted_tcpdemo.errors import ConnectCancelledError
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 
@@ -236,6 +237,23 @@ async def test_factoryThatDoesNotAsk() -> None:
         assert isinstance(await failureOf(to(server.port).connect(factory)), NoProtocol)
         assert (factory.connectionCount, factory.refusedCount) == (0, 1)
         await until(lambda: server.factory.closedCount)
+
+
+async def test_ownMakeConnection() -> None:
+    """
+    A protocol with AMP mixed in, whose makeConnection calls nobody's, is connected and
+    counted.
+    """
+
+    class Boxes(AMP, TCPDemoProtocol): ...
+
+    async with serving(TCPDemoFactory(Discard)) as server:
+        client = await to(server.port).connectProtocol(Boxes())
+        await client.write("hello")
+        assert client.bytesWritten == 5
+        client.transport.loseConnection()
+        await until(lambda: client.closeReason)
+        assert client.closeReason is CloseReason.LOCAL_CLOSE
 
 
 async def test_factoryIsStartedAndStopped() -> None:

@@ -14,9 +14,11 @@ from weakref import ReferenceType, ref
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
+from twisted.protocols.amp import AMP
 
 from tests.support.certificates import pemFile
 from tests.support.contexts import PythonContexts, TwistedContexts
+from tests.support.hygiene import LoggedErrors
 from tests.support.peers import Server, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import CloseReason, TCPDemoFactory, TCPDemoProtocol
@@ -706,3 +708,110 @@ async def test_methodsAfterTheEnd(serve: Serve, side: str) -> None:
             protocol.setTimeout(1)
         assert protocol.report() == protocol.report()
         assert protocol.bytesWritten == 0
+
+
+class Made(TCPDemoProtocol):
+    """
+    A protocol that counts how often it is told of its connection.
+    """
+
+    made = 0
+
+    def connectionMade(self) -> None:
+        """
+        Count.
+        """
+        self.made += 1
+
+
+class Own(Made):
+    """
+    A protocol with a C{makeConnection} of its own, which does not call that of ours.
+    """
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Begin without the class behind.
+        """
+        self.transport = transport
+        self.connectionMade()
+
+
+class Calling(Made):
+    """
+    A protocol with a C{makeConnection} of its own, which calls that of ours.
+    """
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Begin with the class behind.
+        """
+        super().makeConnection(transport)
+
+
+class Boxes(AMP, Made):
+    """
+    AMP, whose C{makeConnection} calls nobody's.
+    """
+
+
+class Above(Made, AMP):
+    """
+    The same, the other way round.
+    """
+
+
+class Below(Boxes):
+    """
+    A protocol above such a one.
+    """
+
+    def makeConnection(self, transport: Any) -> None:
+        """
+        Begin with the class behind.
+        """
+        super().makeConnection(transport)
+
+
+@pytest.mark.parametrize("kind", [Own, Calling, Boxes, Above, Below])
+async def test_ownMakeConnection(serve: Serve, kind: type[Made]) -> None:
+    """
+    A protocol may have a makeConnection of its own, or that of a class that is mixed in,
+    whether it calls super() or not: it is counted and limited, and told once.
+    """
+    async with serve(kind, maxConnections=1) as server:
+        factory = server.factory
+        for turns in range(1, 3):
+            first = await server.connect()
+            connection = await server.protocol()
+            refused = await server.connect()
+            await refused.whenEnded()
+            assert (factory.connectionCount, factory.refusedCount) == (1, turns)
+            assert connection.made == 1 and connection.connectionID
+            await connection.write("hello")
+            await first.whenReceived(5)
+            assert connection.bytesWritten == 5
+            first.transport.loseConnection()
+            await factory.whenEmpty()
+        assert (factory.acceptedCount, factory.closedCount, factory.connectionCount) == (2, 2, 0)
+        assert factory.conservation() == []
+
+
+async def test_ownMakeConnectionRaises(serve: Serve, loggedErrors: LoggedErrors) -> None:
+    """
+    A makeConnection of one's own that raises ends the connection as an error, and costs no
+    slot.
+    """
+
+    class Raising(TCPDemoProtocol):
+        def makeConnection(self, transport: Any) -> None:
+            raise ZeroDivisionError("makeConnection")
+
+    async with serve(Raising, maxConnections=1) as server:
+        for _ in range(2):
+            peer = await server.connect()
+            await peer.whenEnded()
+            await server.factory.whenEmpty()
+        assert server.factory.report().closedBy == {CloseReason.ERROR: 2}
+        assert server.factory.conservation() == []
+    assert len(loggedErrors.take(ZeroDivisionError)) == 2

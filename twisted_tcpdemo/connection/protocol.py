@@ -11,7 +11,9 @@ from twisted.internet.interfaces import IAddress, ITransport
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
+from twisted_tcpdemo.connection.beginning import begins, beginsFirst, isBeginning
 from twisted_tcpdemo.connection.record import Connection, ISlots, recordOf
+from twisted_tcpdemo.connection.writes import encoded
 from twisted_tcpdemo.errors import NotConnectedError
 from twisted_tcpdemo.interfaces import IConnectionHooks
 from twisted_tcpdemo.shapes import Transport
@@ -56,12 +58,37 @@ class TCPDemoProtocol(Protocol):
     _firstTimeout: float | None = None
     _countedBy: ISlots | None = None  # the one that has built it, whatever its factory is
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """
+        Count before a C{makeConnection} that need not call C{super()}, such as that of
+        L{AMP<twisted.protocols.amp.AMP>}, is called.
+        """
+        super().__init_subclass__(**options)
+        if not isBeginning(cls.makeConnection):
+            cls.makeConnection = beginsFirst(  # type: ignore[method-assign, assignment]
+                cls.makeConnection
+            )
+
+    @begins
     def makeConnection(self, transport: ITransport) -> None:
         """
         Begin to count, and call C{connectionMade} if the factory has a slot.
 
         If C{connectionMade} raises, the connection is aborted and the exception
         goes on to the transport.
+        """
+        if self._beginRecord(transport):
+            try:
+                super().makeConnection(transport)
+            except BaseException:
+                self._abortRecord()
+                raise
+
+    def _beginRecord(self, transport: ITransport) -> bool:
+        """
+        Begin to count a socket, unless that has begun.
+
+        @return: whether the protocol hears of it: not if there is no slot for it.
         """
         slots, factory = self._countedBy, self.factory
         if factory is not slots and ISlots.providedBy(factory):
@@ -70,39 +97,34 @@ class TCPDemoProtocol(Protocol):
         if connection is not None:
             connection.handOver(self, transport)
         elif isOver(transport):
-            # The slot of a socket that is closed would never be free again.
-            super().makeConnection(transport)
-            return
+            return True  # the slot of a socket that is closed would never be free again
         else:
-            connection = self._connect(transport, slots)
-            if connection is None:
-                return
+            if self._connection is not None:
+                self._connection.detach()
+            connection = Connection(self, transport, slots)
+            try:
+                if slots is None:
+                    connection.attach()
+                elif not slots.admit(connection):
+                    return False
+            except BaseException:
+                connection.fail()
+                raise
         self._connection = connection
-        try:
-            if self._beginsPaused or self._firstTimeout is not None:
+        if self._beginsPaused or self._firstTimeout is not None:
+            try:
                 self._applyEarlyWishes(connection)
-            super().makeConnection(transport)
-        except BaseException:
-            connection.abort(CloseReason.ERROR)
-            raise
+            except BaseException:
+                self._abortRecord()
+                raise
+        return True
 
-    def _connect(self, transport: ITransport, slots: ISlots | None) -> Connection | None:
+    def _abortRecord(self) -> None:
         """
-        Begin to count a socket that is new.
-
-        @return: L{None} if there is no slot for it.
+        Abort a connection whose beginning has raised.
         """
-        if self._connection is not None:
-            self._connection.detach()
-        connection = Connection(self, transport, slots)
-        try:
-            if slots is not None:
-                return connection if slots.admit(connection) else None
-            connection.attach()
-        except BaseException:
-            connection.fail()
-            raise
-        return connection
+        if self._connection is not None and self._connection.closeReason is None:
+            self._connection.abort(CloseReason.ERROR)
 
     def _applyEarlyWishes(self, connection: Connection) -> None:
         """
@@ -372,16 +394,3 @@ class TCPDemoProtocol(Protocol):
         """
         See L{IConnectionHooks}.
         """
-
-
-def encoded(data: bytes | str, encoding: str) -> bytes:
-    """
-    The bytes to write for bytes or text.
-
-    @raise TypeError: if it is neither.
-    """
-    if isinstance(data, str):
-        return data.encode(encoding)
-    if not isinstance(data, bytes):
-        raise TypeError(f"write() takes bytes or str, not {type(data).__name__}")
-    return data

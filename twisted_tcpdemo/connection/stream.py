@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_tcpdemo.connection.beginning import begins
 from twisted_tcpdemo.connection.inbox import (
     Inbox,
     wholeExactly,
@@ -34,7 +35,7 @@ from twisted_tcpdemo.connection.inbox import (
     wholeNothing,
     wholeSome,
 )
-from twisted_tcpdemo.connection.protocol import TCPDemoProtocol, encoded
+from twisted_tcpdemo.connection.protocol import TCPDemoProtocol
 from twisted_tcpdemo.connection.record import AT_ONCE
 from twisted_tcpdemo.connection.running import (
     CANCELLED,
@@ -44,7 +45,7 @@ from twisted_tcpdemo.connection.running import (
     runner,
 )
 from twisted_tcpdemo.connection.tasks import Wakening
-from twisted_tcpdemo.connection.writes import LOW_WATER
+from twisted_tcpdemo.connection.writes import LOW_WATER, encoded
 from twisted_tcpdemo.errors import (
     ConcurrentReadError,
     EndOfStreamError,
@@ -148,6 +149,7 @@ class Stream(TCPDemoProtocol):
         self._secured: list[Answer[None]] = []
         self._drainers: list[Answer[None]] = []
 
+    @begins
     def makeConnection(self, transport: ITransport) -> None:
         """
         See L{TCPDemoProtocol.makeConnection}.

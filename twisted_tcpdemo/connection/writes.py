@@ -88,3 +88,16 @@ def refused(error: WriteFailedError) -> Deferred[T]:
     waiter: Deferred[T] = Deferred()
     failQuietly(waiter, error)
     return waiter
+
+
+def encoded(data: bytes | str, encoding: str) -> bytes:
+    """
+    The bytes to write for bytes or text.
+
+    @raise TypeError: if it is neither.
+    """
+    if isinstance(data, str):
+        return data.encode(encoding)
+    if not isinstance(data, bytes):
+        raise TypeError(f"write() takes bytes or str, not {type(data).__name__}")
+    return data
