@@ -9,6 +9,7 @@ import socket
 from contextlib import ExitStack
 from errno import EMFILE
 from pathlib import Path
+from ssl import SSLError
 from stat import S_IMODE
 from typing import Any
 
@@ -35,6 +36,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.support.clients import installedReactor
+from tests.support.contexts import PythonContexts, TwistedContexts, everyContext
 from tests.support.fast import (
     Pusher,
     Remembering,
@@ -923,6 +925,69 @@ async def test_otherProtocol(path: Path, resources: ExitStack) -> None:
             await until(lambda: protocol.got[1:] == [identity(sent)])
             transport.protocol = protocol
             await closed(protocol)
+
+
+@everyContext
+@pytest.mark.parametrize("how", ["wrapped", "started"])
+async def test_receiverUnderTLS(path: Path, contexts: Any, how: str) -> None:
+    """
+    Under TLS, from the start or later, a protocol that takes descriptors gets what its
+    peer has encrypted, and nothing that came in the clear.
+    """
+    context = contexts.server()
+    options = {"tls": context} if how == "wrapped" else {}
+    async with fastServer(Receiving, path=path, **options) as server:
+        client = await connected(path, made(Receiving)())
+        protocol = await accepted(server)
+        if how == "started":
+            protocol.transport.startTLS(context)
+        client.transport.startTLS(TwistedContexts.client())
+        client.transport.write(b"hello")
+        protocol.transport.write(b"hi")
+        await protocol.whenReceived(5)
+        await client.whenReceived(2)
+        protocol.transport.pauseProducing()
+        protocol.transport.resumeProducing()
+        client.transport.write(b"!")
+        await protocol.whenReceived(6)
+        assert (protocol.received, client.received) == (b"hello!", b"hi")
+        await closed(client)
+        await protocol.whenLost()
+
+
+async def test_clearUnderTLS(path: Path, resources: ExitStack) -> None:
+    """
+    Bytes in the clear, with a descriptor or without, are no data of a connection with TLS.
+    """
+    async with fastServer(Receiving, path=path, tls=PythonContexts.server()) as server:
+        with raw(path) as peer:
+            protocol = await accepted(server)
+            socket.send_fds(peer, [b"in the clear"], [file(resources)])
+            await protocol.whenLost()
+            assert isinstance(protocol.reason, SSLError)
+            assert protocol.got == []
+
+
+@pytest.mark.parametrize("isFirst", [True, False])
+async def test_sentUnderTLS(path: Path, resources: ExitStack, isFirst: bool) -> None:
+    """
+    A descriptor that would have to go through TLS ends the connection, as one without a
+    byte does, outside the call.
+    """
+    async with fastServer(path=path) as server:
+        with raw(path):
+            protocol = await accepted(server)
+            transport = protocol.transport
+            calls = [
+                lambda: transport.sendFileDescriptor(file(resources)),
+                lambda: transport.startTLS(PythonContexts.server()),
+            ]
+            for call in calls if isFirst else reversed(calls):
+                call()
+            transport.write(b"x")
+            assert protocol.reason is None
+            await protocol.whenLost()
+            assert isinstance(protocol.reason, FileDescriptorOverrun)
 
 
 async def test_endWhileReceiving(path: Path) -> None:

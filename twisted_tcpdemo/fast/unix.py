@@ -69,6 +69,7 @@ from twisted_tcpdemo.fast.transport import A_LOT, WriteThroughTransport, brokenB
 from twisted_tcpdemo.fast.writebuffer import WriteBuffer
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
+from twisted_tcpdemo.tls.securesocket import SecureSocket
 from twisted_tcpdemo.values.text import printable
 
 _log = Logger(namespace="tcpdemo")
@@ -126,13 +127,27 @@ class UNIXTransport(WriteThroughTransport):
         """
         Read bytes as they arrive, and descriptors if the protocol takes them now.
         """
-        if self._linger is None:
-            if _takesDescriptors(self.protocol) and self._secure is None:
-                # Not a method of the class: other protocols do not pay for it.
-                self.doRead = self._receive  # type: ignore[method-assign]
-            else:
-                self.__dict__.pop("doRead", None)
+        if self._linger is None and self._secure is None and _takesDescriptors(self.protocol):
+            # Not a method of the class: other protocols do not pay for it.
+            self.doRead = self._receive  # type: ignore[method-assign]
+        elif "doRead" in self.__dict__:
+            self._takeNone()
         super().startReading()
+
+    def encrypt(self, secure: SecureSocket) -> None:
+        """
+        Put TLS between this transport and its socket.  A descriptor goes with a byte, and
+        none of the bytes is the protocol's own any more.
+        """
+        self._takeNone()
+        super().encrypt(secure)
+
+    def _takeNone(self) -> None:
+        """
+        Read bytes alone from now on, if anything is read.
+        """
+        if self._linger is None:
+            self.__dict__.pop("doRead", None)
 
     def _receive(self) -> BaseException | None:
         """
@@ -189,10 +204,12 @@ class UNIXTransport(WriteThroughTransport):
 
     def _haveBytes(self) -> bool:
         """
-        Whether each waiting descriptor has a byte to go with.
+        Whether each waiting descriptor has a byte to go with.  Under TLS none has.
         """
         waiting = self._descriptors
-        return waiting is None or self._sendFailed or waiting.settle(self.bytesPending)
+        if waiting is None or self._sendFailed:
+            return True
+        return self._secure is None and waiting.settle(self.bytesPending)
 
     def _send(self, pending: WriteBuffer) -> None:
         """
@@ -200,7 +217,7 @@ class UNIXTransport(WriteThroughTransport):
         """
         waiting, before = self._descriptors, pending.size
         try:
-            while waiting and pending.size:
+            while waiting and pending.size and self._secure is None:
                 waiting.sendTo(self.socket, pending)
         except BlockingIOError:
             if pending.size == before:
@@ -253,8 +270,7 @@ class UNIXTransport(WriteThroughTransport):
         """
         Free everything, then tell the watcher and the protocol.
         """
-        if self._linger is None:
-            self.__dict__.pop("doRead", None)  # or the transport would hold itself
+        self._takeNone()  # or the transport would hold itself
         self._descriptors = None
         super().connectionLost(reason)
 
