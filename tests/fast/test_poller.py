@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionFdescWentAway
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -25,11 +25,11 @@ from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.web.server import Site
 
-from tests.support.fast import Remembering, accepted, drainPeer, fastServer, pollerReads
+from tests.support.fast import Remembering, accepted, closed, drainPeer, fastServer, pollerReads
 from tests.support.peers import Peer, hasEnded, rawConnection
 from tests.support.waiting import turn, until, within
 from tests.support.wall import HOUR, settableWall
-from twisted_tcpdemo import ServerEndpoint, TCPDemoProtocol, fastReactor
+from twisted_tcpdemo import Proxy, ServerEndpoint, TCPDemoProtocol, fastReactor
 from twisted_tcpdemo.fast.poller import ROUNDS, pollerOf
 
 
@@ -446,6 +446,37 @@ async def test_closedUnderPoller() -> None:
                 second.transport.loseConnection()
                 await second.whenLost()
     assert pollerOf(reactor).connectionCount == 0
+
+
+@pytest.mark.parametrize("how", ["closed", "detached"])
+@pytest.mark.parametrize("isServed", [True, False])
+async def test_numberComesBack(isServed: bool, how: str) -> None:
+    """
+    A connection whose descriptor is closed under the poller is lost when the number comes
+    back, with a protocol or still without, and leaves the newcomer alone.
+    """
+    from twisted.internet import reactor
+
+    proxy = None if isServed else Proxy(trusted=["127.0.0.1"])
+    async with fastServer(proxy=proxy) as first, fastServer() as second:
+        with rawConnection(first.port) as peer, socket.socket() as newcomer:
+            peer.send(b"PROXY")
+            await until(lambda: pollerOf(reactor).connectionCount)
+            [connection] = filter(None, pollerOf(reactor)._connections)
+            number = connection.descriptor
+            os.close(connection.socket.detach() if how == "detached" else number)
+            newcomer.connect(("127.0.0.1", second.port))
+            protocol = await accepted(second)
+            assert protocol.transport.descriptor == number
+            if isServed:
+                await first.made[0].whenLost()
+                assert isinstance(first.made[0].reason, ConnectionFdescWentAway)
+            else:
+                await until(lambda: not connection.isHeld)
+            assert pollerOf(reactor).connectionCount == 1
+            newcomer.send(b"hello")
+            await protocol.whenReceived(5)
+            await closed(protocol)
 
 
 async def test_fairShare() -> None:

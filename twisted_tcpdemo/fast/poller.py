@@ -36,9 +36,10 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from errno import EBADF, ENOENT
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
+from twisted.internet.error import ConnectionFdescWentAway
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
@@ -86,8 +87,10 @@ class Polled(Protocol):
     @ivar descriptor: the number of its descriptor, kept when that has been closed.
     @ivar interest: the events that the epoll object reports for it, a sum of
         L{READ} and L{WRITE}.  Only the poller sets it.
+    @ivar socket: the socket that has the descriptor.
     """
 
+    socket: Any
     reading: bool
     writing: bool
     descriptor: int
@@ -164,7 +167,7 @@ class Poller:
         self._connections: list[Polled | None] = []
         self._count = 0
         self._soon: dict[Polled, None] = {}
-        self._failing: dict[Polled, OSError] = {}
+        self._failing: dict[Polled, BaseException] = {}
         self._soonCall: NextTurn | None = None
         self._depth = 0
         self._active = 0
@@ -200,10 +203,13 @@ class Poller:
             self._count += 1
         else:
             # The number is here again, so the descriptor of the former connection
-            # was closed under it.  No event will ever come for that one.
+            # was closed under it.  No event will ever come for that one, and its socket
+            # must not act on the newcomer's.
             self._active -= bool(former.interest)
             former.interest = 0
             former.descriptor = -1
+            former.socket.detach()
+            self._failing[former] = ConnectionFdescWentAway()
             self.soon(former)
         connections[descriptor] = connection
         connection.interest = interest

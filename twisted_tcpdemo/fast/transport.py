@@ -34,10 +34,7 @@ from typing import Any, Final, TypeAlias
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.error import (
-    ConnectionAborted,
-    ConnectionFdescWentAway,
-)
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IProducer,
@@ -470,8 +467,6 @@ class WriteThroughTransport(Encrypting):
             return ConnectionAborted()
         if self._sendFailed:
             return self._failure or CONNECTION_LOST
-        if self.descriptor < 0:
-            return ConnectionFdescWentAway()
         return self._drained() if self._pending is None else None
 
     def _drained(self) -> BaseException | None:

@@ -107,7 +107,7 @@ class Wire:
         self.writing = False
         self.interest = 0
         self.descriptor = end.fileno()
-        self._socket = end
+        self.socket = end
         self._owner = owner
         self._queue: deque[tuple[Message, socket | None]] = deque()
         self._isDueSoon = False
@@ -190,7 +190,7 @@ class Wire:
             self._again = None
         if self.open:
             self._poller.remove(self)
-            self._socket.close()
+            self.socket.close()
         self.reading = self.writing = False
 
     # What the poller calls.
@@ -201,7 +201,7 @@ class Wire:
         """
         for _ in range(PACKETS):
             try:
-                size, ancillary, _, _ = self._socket.recvmsg_into(
+                size, ancillary, _, _ = self.socket.recvmsg_into(
                     [self._view], _ROOM, MSG_CMSG_CLOEXEC
                 )
             except BlockingIOError:
@@ -256,9 +256,9 @@ class Wire:
             rights = array("i", [client.fileno() for client in clients])
             try:
                 if clients:
-                    self._socket.sendmsg([packet], [(SOL_SOCKET, SCM_RIGHTS, rights)])
+                    self.socket.sendmsg([packet], [(SOL_SOCKET, SCM_RIGHTS, rights)])
                 else:
-                    self._socket.send(packet)
+                    self.socket.send(packet)
             except BlockingIOError:
                 self._expectRoom(True)
                 return None
