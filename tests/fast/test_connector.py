@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,6 +220,59 @@ async def test_noProtocol() -> None:
         reactor.connectTCP("127.0.0.1", server.port, Factory())
         assert isinstance(await lost, ConnectionDone)
         await gone(await accepted(server))
+
+
+@pytest.mark.parametrize("where", ["buildProtocol", "connectionMade", "connectionLost"])
+@pytest.mark.parametrize("family", ["TCP", "UNIX"])
+async def test_raises(family: str, where: str, tmp_path: Path, loggedErrors: Any) -> None:
+    """
+    What the code of an application raises ends its connection, and the factory is told of
+    the end; so it may connect again.
+    """
+    told: list[str] = []
+
+    class Raising(Peer):
+        def connectionMade(self) -> None:
+            if where == "connectionMade":
+                raise ZeroDivisionError
+            self.transport.loseConnection()
+
+        def connectionLost(self, reason: Any) -> None:
+            if where == "connectionLost":
+                raise ZeroDivisionError
+
+    class Factory(ClientFactory):
+        noisy = False
+        protocol = Raising
+
+        def buildProtocol(self, addr: Any) -> Any:
+            if where == "buildProtocol":
+                raise ZeroDivisionError
+            return super().buildProtocol(addr)
+
+        def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
+            told.append("failed")
+
+        def clientConnectionLost(self, connector: Any, reason: Any) -> None:
+            told.append("lost")
+
+        def stopFactory(self) -> None:
+            told.append("stopped")
+
+    path, before = str(tmp_path / "s"), polled()
+    options = {"path": path} if family == "UNIX" else {}
+    async with fastServer(**options) as server:
+        reactor: Any = fastReactor(installedReactor())
+        if family == "UNIX":
+            connector = reactor.connectUNIX(path, Factory())
+        else:
+            connector = reactor.connectTCP("127.0.0.1", server.port, Factory())
+        await until(lambda: "stopped" in told)
+        assert told == ["failed" if where == "buildProtocol" else "lost", "stopped"]
+        assert connector.state == "disconnected"
+        assert len(loggedErrors.take(ZeroDivisionError)) == 1
+        await gone(await accepted(server))
+    assert polled() == before
 
 
 async def test_emptyProtocol() -> None:

@@ -16,6 +16,7 @@ from twisted.internet.base import BaseConnector
 from twisted.internet.error import ConnectError, TimeoutError, getConnectError
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import BaseClient
+from twisted.python import log
 from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
@@ -112,6 +113,18 @@ class Connecting(BaseClient):
             super().loseWriteConnection()
 
     def _connectDone(self) -> None:
+        # A UNIX socket connects in a delayed call: nobody else ends the attempt, or the
+        # connection, if the application's code raises.
+        try:
+            self._makeConnection()
+        except BaseException:
+            log.err()
+            self.connectionLost(Failure())
+
+    def _makeConnection(self) -> None:
+        """
+        Build the protocol, and connect it.
+        """
         maker: EngineMaker | None = getattr(self.connector, "engineMaker", None)
         try:
             secure = None if maker is None else SecureSocket(self.socket, maker)
@@ -148,11 +161,13 @@ class Connecting(BaseClient):
 
     def connectionLost(self, reason: Failure) -> None:
         """
-        Tell the protocol, and then the connector.
+        Tell the protocol, and then the connector, whatever the protocol raises.
         """
         if self.connected:
-            super().connectionLost(reason)
-            self.connector.connectionLost(reason)
+            try:
+                super().connectionLost(reason)
+            finally:
+                self.connector.connectionLost(reason)
         else:
             self.failIfNotConnected(ConnectError(string=reason))
 
