@@ -270,6 +270,23 @@ def test_cannotSetMode(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(path.parent.iterdir()) == []
 
 
+def test_cannotStart(path: Path) -> None:
+    """
+    A factory that raises when it is started leaves no path, no lock and no descriptor.
+    """
+
+    class Unready(Factory[Any]):
+        noisy = False
+
+        def startFactory(self) -> None:
+            raise ZeroDivisionError
+
+    before = openFiles()
+    with pytest.raises(ZeroDivisionError):
+        view().listenUNIX(str(path), Unready(), wantPID=True)
+    assert (list(path.parent.iterdir()), openFiles()) == ([], before)
+
+
 async def test_replaced(path: Path) -> None:
     """
     The path of another process, which has replaced ours, is left alone at the stop.

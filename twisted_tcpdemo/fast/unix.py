@@ -464,7 +464,9 @@ class UNIXPort(AcceptingPort, Port):
         """
         Bind and listen, or take the socket of another program as it is.
 
-        @raise CannotListenError: if it cannot; then nothing is left behind.
+        Nothing is left behind if it cannot, or if the factory raises when it is started.
+
+        @raise CannotListenError: if it cannot.
         """
         self.poller = pollerOf(self.reactor)
         self.handOver = handOverOf(self.factory)
@@ -477,7 +479,12 @@ class UNIXPort(AcceptingPort, Port):
             if not listening.getsockopt(SOL_SOCKET, SO_ACCEPTCONN):
                 listening.listen(self.backlog)
         log.msg(f"{self._getLogPrefix(self.factory)} starting on {_shown(self._bindPath)!r}")
-        self.factory.doStart()  # type: ignore[union-attr]
+        try:
+            self.factory.doStart()  # type: ignore[union-attr]
+        except BaseException:
+            listening.close()
+            self._leave()
+            raise
         self.connected = True
         self.socket = listening
         self.fileno = listening.fileno  # type: ignore[method-assign]
