@@ -179,7 +179,10 @@ class AcceptingPort(Port):
                         accepted += self._acceptSlowly(left)
                     break
                 accepted += 1
-                self._accepted(socket(family, kind, 0, descriptor), name)
+                try:
+                    self._accepted(socket(family, kind, 0, descriptor), name)
+                except BaseException:
+                    log.err()  # the next one need not wait, or be lost with a port that closes
             if accepted == self.numberAccepts:
                 self.numberAccepts += 20
             else:
@@ -254,7 +257,10 @@ class AcceptingPort(Port):
         with _BuffersLogs(self._logger.namespace, self._logger.observer) as logger:
             for client, name in _accept(logger, range(most), self.socket, _reservedFD):
                 count += 1
-                self._accepted(client, name)
+                try:
+                    self._accepted(client, name)
+                except BaseException:
+                    log.err()
         if not count:
             self._restAWhile()  # the queue may stay readable, as long as no memory is free
         return count
@@ -292,6 +298,8 @@ class AcceptingPort(Port):
             a header has another.
         """
         source = peer if header is None else header.source or peer
+        number = self.sessionno
+        self.sessionno = number + 1  # it counts as accepted, whatever comes of it
         try:
             protocol: IProtocol | None
             if self.handOver is None:
@@ -302,12 +310,9 @@ class AcceptingPort(Port):
             else:
                 protocol = self.handOver.take(client, name, self, peer, header)
                 if protocol is None:
-                    self.sessionno += 1
                     return
             maker = self.engineMaker
             secure = None if maker is None else SecureSocket(client, maker)
-            number = self.sessionno
-            self.sessionno = number + 1
             try:
                 transport = self.transport(client, protocol, name, self, number, self.reactor)
             except OSError as error:
