@@ -37,6 +37,7 @@ from zope.interface.verify import verifyObject
 
 from tests.support.clients import installedReactor
 from tests.support.contexts import PythonContexts, TwistedContexts, everyContext
+from tests.support.descriptors import noFreeDescriptor
 from tests.support.fast import (
     Pusher,
     Remembering,
@@ -883,6 +884,24 @@ async def test_many(path: Path, resources: ExitStack) -> None:
             assert not any(inheritable)
             assert openFiles() == before
             await closed(protocol)
+
+
+async def test_noNumberLeft(path: Path, resources: ExitStack) -> None:
+    """
+    A connection ends as an error when the process has no number for a descriptor that has
+    come: the protocol would take the next one for it.
+    """
+    sent = file(resources)
+    async with fastServer(Receiving, path=path) as server:
+        with raw(path) as peer:
+            protocol = await accepted(server)
+            before = openFiles()
+            with noFreeDescriptor(but=1):
+                socket.send_fds(peer, [b"x"], [sent, sent])
+                await protocol.whenLost()
+            assert isinstance(protocol.reason, OSError) and protocol.reason.errno == EMFILE
+            assert protocol.got == []
+            assert openFiles() == before - 1  # its own socket
 
 
 async def test_receiverRaises(path: Path, resources: ExitStack, loggedErrors: Any) -> None:

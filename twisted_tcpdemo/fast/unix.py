@@ -6,6 +6,9 @@ Facts that shape them:
   - A descriptor travels with a byte: it goes with the next byte that is written
     after it, and arrives before that byte (unix(7)).  Bytes of a C{write} before it
     have most often left already.
+  - The kernel drops descriptors for which the process has no number left, and tells it
+    (MSG_CTRUNC); their bytes come all the same.  A protocol would take each descriptor
+    after that for another, so the connection ends.
   - C{recv} drops descriptors.  So only a protocol that takes them is served by
     C{recvmsg}; descriptors sent to any other never reach this process.
   - A send fails as soon as the peer has closed its socket (EPIPE), while bytes that
@@ -25,11 +28,13 @@ share these facts.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from contextlib import suppress
-from errno import EPIPE
+from errno import EMFILE, EPIPE
 from socket import (
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
+    MSG_CTRUNC,
     MSG_PEEK,
     SO_ACCEPTCONN,
     SOL_SOCKET,
@@ -154,16 +159,19 @@ class UNIXTransport(WriteThroughTransport):
         Read once, and deliver descriptors and then bytes.
         """
         try:
-            data, ancillary, _, _ = self.socket.recvmsg(A_LOT, ANCILLARY_SIZE, MSG_CMSG_CLOEXEC)
+            data, ancillary, flags, _ = self.socket.recvmsg(A_LOT, ANCILLARY_SIZE, MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:
             return brokenBy(error)
         if not data:
             return CONNECTION_LOST if self._sendFailed else CONNECTION_DONE
+        descriptors = descriptorsIn(ancillary)
+        if flags & MSG_CTRUNC:
+            _closeAll(descriptors)
+            return OSError(EMFILE, os.strerror(EMFILE))
         self.bytesRead += len(data)
         self.lastActivity = self._poller.now
-        descriptors = descriptorsIn(ancillary)
         descriptors.reverse()
         try:
             while descriptors and _takesDescriptors(self.protocol):
@@ -174,8 +182,8 @@ class UNIXTransport(WriteThroughTransport):
                 self.watcher.deliveryFailed()
             raise
         finally:
-            for descriptor in descriptors:  # nobody takes these
-                os.close(descriptor)
+            if descriptors:
+                _closeAll(descriptors)  # nobody takes these
         return None
 
     def _peerLeft(self) -> BaseException:
@@ -569,6 +577,11 @@ class UNIXPort(AcceptingPort, Port):
         The address of a client as one of Twisted's.
         """
         return addressOf(name)
+
+
+def _closeAll(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _isLocked(path: bytes) -> bool:
