@@ -33,6 +33,7 @@ from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from tests.support.certificates import pemFile
 from tests.support.clients import Client, installedReactor, to
@@ -395,6 +396,16 @@ async def test_otherFamilies(method: str) -> None:
             getattr(view, method)(other.fileno(), socket.AF_INET, Factory())
     with pytest.raises(OSError, match="Bad file descriptor"):
         getattr(view, method)(1_000_000, socket.AF_INET, Factory())
+
+
+def test_otherFamilyWithTLS(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A port that is left to the reactor keeps its layer of TLS.
+    """
+    reactor = installedReactor()
+    wrapped = TLSMemoryBIOFactory(TwistedContexts.server(), False, Factory())
+    monkeypatch.setattr(reactor, "adoptStreamPort", lambda descriptor, family, factory: factory)
+    assert fastReactor(reactor).adoptStreamPort(0, 12345, wrapped) is wrapped
 
 
 @pytest.mark.parametrize("how", ["path", "string", "fd"])

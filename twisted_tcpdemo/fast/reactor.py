@@ -204,17 +204,18 @@ class FastReactor:
         takes it for.
         """
         family = _familyOf(fileDescriptor, addressFamily)
-        factory, maker = unwrapped(factory)
+        behind, maker = unwrapped(factory)
         listening: WriteThroughPort | UNIXPort
         if family in _INTERNET:
             listening = WriteThroughPort._fromListeningDescriptor(
-                self.viewed, fileDescriptor, family, factory
+                self.viewed, fileDescriptor, family, behind
             )
         elif family == _UNIX:
             from twisted_tcpdemo.fast.unix import UNIXPort
 
-            listening = UNIXPort._fromListeningDescriptor(self.viewed, fileDescriptor, factory)
+            listening = UNIXPort._fromListeningDescriptor(self.viewed, fileDescriptor, behind)
         else:
+            # With its layer of TLS, if it has one: nobody else would encrypt.
             foreign: IListeningPort = self.viewed.adoptStreamPort(fileDescriptor, family, factory)
             return foreign
         listening.engineMaker = maker
