@@ -160,30 +160,36 @@ class Socket:
     A transport that remembers the options set, and whose socket may be dead.
     """
 
-    def __init__(self, error: OSError | None = None) -> None:
+    def __init__(self, refused: str = "") -> None:
+        """
+        @param refused: the name of the method that fails.
+        """
         self.set: list[object] = []
         self.socket = self
-        self._error = error
+        self._refused = refused
+
+    def _setBy(self, method: str, *what: object) -> None:
+        if method == self._refused:
+            raise OSError(EINVAL, "Invalid argument")
+        self.set.append(what)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """
-        Remember it.
+        Remember it, or fail.
         """
-        self.set.append(("noDelay", enabled))
+        self._setBy("setTcpNoDelay", "noDelay", enabled)
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         """
         Remember it, or fail.
         """
-        if self._error is not None:
-            raise self._error
-        self.set.append(("keepAlive", enabled))
+        self._setBy("setTcpKeepAlive", "keepAlive", enabled)
 
     def setsockopt(self, level: int, option: int, value: int) -> None:
         """
-        Remember it, as the socket does.
+        Remember it, as the socket does, or fail.
         """
-        self.set.append((level, option, value))
+        self._setBy("setsockopt", level, option, value)
 
 
 ALIVE = (
@@ -231,14 +237,16 @@ def test_applyThroughWrappers() -> None:
         assert transport.set == expected
 
 
-def test_applyToTheDead() -> None:
+@pytest.mark.parametrize("refused", ["setTcpNoDelay", "setTcpKeepAlive", "setsockopt"])
+def test_applyToTheDead(refused: str) -> None:
     """
-    A socket that its peer has reset may refuse an option without an error: the
+    A socket that its peer has reset may refuse any option without an error: the
     connection's end reports the loss.
     """
-    transport = Socket(OSError(EINVAL, "Invalid argument"))
+    transport = Socket(refused)
     SocketOptions(True, True, 5).apply(transport)
-    assert transport.set == [("noDelay", True)]
+    before = {"setTcpNoDelay": 0, "setTcpKeepAlive": 1, "setsockopt": 2}[refused]
+    assert transport.set == [*ALIVE[:before]]
 
 
 def test_applyElsewhere() -> None:

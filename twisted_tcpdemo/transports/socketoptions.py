@@ -85,10 +85,10 @@ class SocketOptions:
         bottom = bottomOf(transport)
         if _isUNIX(bottom):
             return  # Twisted's UNIX transports have these methods too
-        if hasattr(bottom, "setTcpNoDelay"):
-            bottom.setTcpNoDelay(self.noDelay)
-        if self.keepAlive and hasattr(bottom, "setTcpKeepAlive"):
-            try:
+        try:
+            if hasattr(bottom, "setTcpNoDelay"):
+                bottom.setTcpNoDelay(self.noDelay)
+            if self.keepAlive and hasattr(bottom, "setTcpKeepAlive"):
                 bottom.setTcpKeepAlive(True)
                 for option, value in (
                     (_KEEP_ALIVE_DELAY, self.keepAliveInitialDelay),
@@ -97,8 +97,8 @@ class SocketOptions:
                 ):
                     if option is not None and value:
                         bottom.socket.setsockopt(socket.IPPROTO_TCP, option, int(value))
-            except OSError:
-                pass
+        except OSError:
+            pass
 
 
 def _seconds(name: str, value: float | None, longest: int) -> float:
