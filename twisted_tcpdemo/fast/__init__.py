@@ -1,7 +1,7 @@
 """
 Our own sockets: a transport that writes at once, and one poller for many.
 
-It may import values, errors and interfaces.
+It may import TLS, the clock, and all below them.
 """
 
 from twisted_tcpdemo.fast.endpoint import ServerEndpoint

@@ -10,10 +10,10 @@ Written bytes that wait for the peer are sent before the FIN.  What comes is for
 then already: a peer that sends all of its own before it reads would wait for us, as we
 for it.
 
-The waiting always ends.  A peer that has taken all and sends nothing loses nothing by a close,
-and is not waited for.  One that sends has a period of time, and a number of bytes.  While
-a peer has not taken all, the close budget of the connection holds; without one, a period
-without progress is the end.
+The waiting ends.  A peer that has taken all and sends nothing loses nothing by a close, and
+is not waited for.  One that sends has a period of time, and a number of bytes.  While a
+peer has not taken all, the close budget of the connection holds, as far as it has one.  A
+connection that nobody counts has none: a period without progress is its end.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ The rules are those of HAProxy's specification (C{proxy-protocol.txt}).  This mo
 has no socket: a L{HeaderParser} is fed bytes, in any pieces, until the header is
 whole.
 
-  - A header is believed or refused, and never guessed at: a wrong byte is an error
-    as soon as it is there.
+  - A header is believed or refused, and never guessed at.  Its beginning is an error as
+    soon as it is wrong, all else when the header is whole.
   - LOCAL, UNKNOWN and UNSPEC carry no addresses: the connection keeps those of its
     socket.  So does a datagram's header, which the specification allows.
   - What follows the addresses of version 2 is a list of types and values (TLV).
