@@ -492,7 +492,7 @@ class WriteThroughTransport(Encrypting):
         """
         with suppress(OSError):
             self.socket.shutdown(SHUT_WR)
-        protocol = IHalfCloseableProtocol(self.protocol, None)
+        protocol = halfCloseable(self.protocol)
         if protocol is None:
             return
         try:
