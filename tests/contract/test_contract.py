@@ -332,20 +332,27 @@ async def test_limitChanged(serve: Serve) -> None:
         assert server.factory.refusedCount == 1
 
 
+async def heldUntilResumed(server: Server) -> None:
+    """
+    Check that an echo reads nothing before resume(), and misses nothing after it.
+    """
+    peer = await server.connect()
+    peer.transport.write(b"early")
+    protocol = await server.protocol()
+    for _ in range(5):
+        await turn()
+    assert protocol.bytesRead == 0
+    protocol.resume()
+    await peer.whenReceived(5)
+    assert peer.received == b"early"
+
+
 async def test_pauseOnConnect(serve: Serve) -> None:
     """
     No byte is read before resume(), and none is missing after it.
     """
     async with serve(Echo, pauseOnConnect=True) as server:
-        peer = await server.connect()
-        peer.transport.write(b"early")
-        protocol = await server.protocol()
-        for _ in range(5):
-            await turn()
-        assert protocol.bytesRead == 0
-        protocol.resume()
-        await peer.whenReceived(5)
-        assert peer.received == b"early"
+        await heldUntilResumed(server)
 
 
 async def test_resumesByItself(serve: Serve) -> None:
@@ -389,15 +396,7 @@ async def test_pauseBeforehand(serve: Serve) -> None:
     after it.
     """
     async with serve(Eager) as server:
-        peer = await server.connect()
-        peer.transport.write(b"early")
-        protocol = await server.protocol()
-        for _ in range(5):
-            await turn()
-        assert protocol.bytesRead == 0
-        protocol.resume()
-        await peer.whenReceived(5)
-        assert peer.received == b"early"
+        await heldUntilResumed(server)
 
 
 async def test_timeoutBeforehand(serve: Serve) -> None:

@@ -25,7 +25,7 @@ from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.tcp import makeBinding
 from twisted.python.reflect import namedAny
 
-from tests.support.clients import Client, freePort, installedReactor, silentServer, to
+from tests.support.clients import Client, Failing, freePort, installedReactor, silentServer, to
 from tests.support.fast import Remembering, accepted, fastServer
 from tests.support.peers import Peer, rawConnection, reset, serving
 from tests.support.waiting import failureOf, until
@@ -151,20 +151,13 @@ async def test_stopConnecting(resources: ExitStack) -> None:
     """
     C{stopConnecting} ends an attempt with C{UserError}.
     """
-    failed: Deferred[Any] = Deferred()
-
-    class Factory(ClientFactory):
-        noisy = False
-
-        def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-            failed.errback(reason)
-
+    factory = Failing()
     reactor: Any = fastReactor(installedReactor())
-    connector = reactor.connectTCP("127.0.0.1", silentServer(resources, full=True), Factory())
+    connector = reactor.connectTCP("127.0.0.1", silentServer(resources, full=True), factory)
     before = polled()
     await until(lambda: polled() == before + 1)
     connector.stopConnecting()
-    assert isinstance(await failureOf(failed), UserError)
+    assert isinstance(await failureOf(factory.failed), UserError)
     assert (connector.state, polled()) == ("disconnected", before)
 
 
@@ -172,20 +165,13 @@ async def test_abortWhileConnecting(resources: ExitStack) -> None:
     """
     A transport that is aborted before it is connected fails the attempt.
     """
-    failed: Deferred[Any] = Deferred()
-
-    class Factory(ClientFactory):
-        noisy = False
-
-        def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-            failed.errback(reason)
-
+    factory = Failing()
     reactor: Any = fastReactor(installedReactor())
     before = polled()
-    connector = reactor.connectTCP("127.0.0.1", silentServer(resources, full=True), Factory())
+    connector = reactor.connectTCP("127.0.0.1", silentServer(resources, full=True), factory)
     await until(lambda: polled() == before + 1)
     connector.transport.abortConnection()
-    await failureOf(failed)
+    await failureOf(factory.failed)
     assert polled() == before
 
 

@@ -14,7 +14,6 @@ from stat import S_IMODE
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.error import (
     BadFileError,
     CannotListenError,
@@ -28,14 +27,14 @@ from twisted.internet.error import (
     UserError,
 )
 from twisted.internet.interfaces import IFileDescriptorReceiver, IUNIXTransport
-from twisted.internet.protocol import ClientFactory, Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.unix import Client, Port, Server
 from twisted.python.lockfile import isLocked
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from tests.support.clients import installedReactor
+from tests.support.clients import Failing, installedReactor
 from tests.support.contexts import PythonContexts, TwistedContexts, everyContext
 from tests.support.descriptors import noFreeDescriptor
 from tests.support.fast import (
@@ -566,23 +565,6 @@ async def test_producer(path: Path) -> None:
 
 
 # Connecting.
-
-
-class Failing(ClientFactory):
-    """
-    Fires when the attempt has failed.
-    """
-
-    noisy = False
-
-    def __init__(self) -> None:
-        self.failed: Deferred[Any] = Deferred()
-
-    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:
-        """
-        Fire.
-        """
-        self.failed.errback(reason)
 
 
 @pytest.mark.parametrize("left", [True, False])

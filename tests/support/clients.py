@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IHostnameResolver, IStreamClientEndpoint
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import ClientFactory, Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -178,6 +178,25 @@ class Starting(Factory[Any]):
         Remember it.
         """
         self.told += ("stop",)
+
+
+class Failing(ClientFactory):
+    """
+    Remembers why its attempt has failed.
+
+    @ivar failed: fails then.
+    """
+
+    noisy = False
+
+    def __init__(self) -> None:
+        self.failed: Deferred[Any] = Deferred()
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        """
+        Remember it.
+        """
+        self.failed.errback(reason)
 
 
 class Tried:
