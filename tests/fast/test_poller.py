@@ -479,6 +479,48 @@ async def test_numberComesBack(isServed: bool, how: str) -> None:
             await closed(protocol)
 
 
+class Sorting:
+    """
+    An epoll object that tells of the newest connection first.
+    """
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def poll(self, *arguments: Any) -> list[tuple[int, int]]:
+        """
+        Poll.
+        """
+        return sorted(self._real.poll(*arguments), reverse=True)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+async def test_endAmongOthers() -> None:
+    """
+    A peer's FIN is told, though something is written to its connection in each turn of the
+    reactor before it is looked at, as in a relay.
+    """
+    from twisted.internet import reactor
+
+    poller: Any = pollerOf(reactor)
+    async with fastServer() as server:
+        with rawConnection(server.port) as listener, rawConnection(server.port) as talker:
+            await accepted(server, 2)
+            first, talking = server.made
+            talking.transport.doRead = lambda: first.transport.write(b"news")
+            poller._epoll, epoll = Sorting(poller._epoll), poller._epoll
+            try:
+                talker.send(b"for ever")
+                listener.shutdown(socket.SHUT_WR)
+                assert await within(5, lambda: first.ended)
+            finally:
+                poller._epoll = epoll
+            for protocol in server.made:
+                await closed(protocol)
+
+
 async def test_fairShare() -> None:
     """
     A connection that always has data starves neither another connection nor the

@@ -61,6 +61,7 @@ class Connecting(BaseClient):
     interest: int
     reading: bool
     writing: bool
+    hasWaited: bool
     lastActivity: float
 
     def _finishInit(

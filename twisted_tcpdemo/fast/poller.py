@@ -88,9 +88,11 @@ class Polled(Protocol):
     @ivar interest: the events that the epoll object reports for it, a sum of
         L{READ} and L{WRITE}.  Only the poller sets it.
     @ivar socket: the socket that has the descriptor.
+    @ivar hasWaited: whether the peer's FIN has been held back.  Only the poller sets it.
     """
 
     socket: Any
+    hasWaited: bool
     reading: bool
     writing: bool
     descriptor: int
@@ -325,9 +327,12 @@ class Poller:
     def peerEnded(self, connection: Polled) -> None:
         """
         Tell a connection of the peer's FIN.  If it came with data, delayed calls that are
-        due come first, and then C{doSoon} is called, for under TLS no event follows.
+        due come first, and then C{doSoon} is called, for under TLS no event follows.  It
+        waits once: what is written to the connection meanwhile, for others, is activity of
+        it too.
         """
-        if self._began <= connection.lastActivity <= self.now:
+        if self._began <= connection.lastActivity <= self.now and not connection.hasWaited:
+            connection.hasWaited = True
             self.holdBack(connection, 2)
         if self._isHeldBack(connection):
             self._soon[connection] = None

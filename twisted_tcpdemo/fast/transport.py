@@ -140,6 +140,7 @@ class WriteThroughTransport(Encrypting):
     writing = False
     interest = 0
     descriptor = -1
+    hasWaited = False
 
     _addressType: type[IPv4Address | IPv6Address] = IPv4Address
     _pending: WriteBuffer | None = None
