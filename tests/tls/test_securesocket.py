@@ -6,6 +6,7 @@ at a time.
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from collections.abc import Generator
 from contextlib import suppress
 from random import Random
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 from tests.support.engines import KINDS, Far, encrypted, engine
 from twisted_tcpdemo.tls.engine import RECORD, Engine, StreamBrokenError
-from twisted_tcpdemo.tls.securesocket import SecureSocket
+from twisted_tcpdemo.tls.securesocket import CHUNK, SecureSocket
 
 
 class Owner:
@@ -185,6 +186,27 @@ def test_partialSends(ready: Pair, many: bool) -> None:
     while ready.far.read():
         pass
     assert ready.far.got == data
+
+
+def test_largePiece(ready: Pair) -> None:
+    """
+    However large the first of several pieces is, no more of it is copied than is encrypted
+    at a time; so a slow peer costs no more than its bytes.
+    """
+    data = bytes(40 * CHUNK)
+    sent = most = 0
+    tracemalloc.start()
+    try:
+        while sent < 3 * CHUNK:
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            with suppress(BlockingIOError):
+                sent += ready.secure.sendmsg([memoryview(data)[sent:], b"end"])
+            most = max(most, tracemalloc.get_traced_memory()[1] - before)
+            ready.far.socket.recv(1 << 20)
+    finally:
+        tracemalloc.stop()
+    assert most < 8 * CHUNK
 
 
 def test_before(pair: Pair) -> None:

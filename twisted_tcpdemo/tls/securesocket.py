@@ -331,12 +331,14 @@ class SecureSocket:
         """
         Send several pieces; see L{send}.
         """
+        if self._promised:
+            return self.send(b"")  # which is about bytes of the call before
         joined: list[bytes | memoryview] = []
-        size = 0
+        room = CHUNK
         for piece in pieces:
-            joined.append(piece)
-            size += len(piece)
-            if size >= CHUNK or self._promised:
+            joined.append(piece[:room])
+            room -= len(piece)
+            if room <= 0:
                 break
         return self.send(b"".join(joined))
 
