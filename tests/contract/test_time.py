@@ -6,10 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import pytest
 from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import TCP4ClientEndpoint, UNIXClientEndpoint, connectProtocol
 from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.task import LoopingCall
@@ -31,7 +34,14 @@ from tests.support.peers import rawConnection, serving
 from tests.support.secure import CONTEXTS, lastFlight, listening, stranger
 from tests.support.waiting import turn, until, within
 from tests.support.wall import HOUR, Wall, settableWall
-from twisted_tcpdemo import CloseReason, Proxy, Retry, ServerEndpoint, TCPDemoFactory
+from twisted_tcpdemo import (
+    CloseReason,
+    Proxy,
+    Retry,
+    ServerEndpoint,
+    TCPDemoFactory,
+    fastReactor,
+)
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.budgets import Budgets
@@ -159,6 +169,28 @@ async def test_clientTimeout(
     wall.set(-HOUR)
     assert await within(3, lambda: failures)
     assert failures[0].check(TimeoutError) and monotonic() - began < 1
+
+
+@pytest.mark.parametrize("family", ["TCP", "UNIX"])
+async def test_connectsInTheSameTurn(family: str, wall: Wall, tmp_path: Path) -> None:
+    """
+    An attempt to connect begins, or fails, in the next turn, though the clock is set back
+    in the one in which it is asked for.
+    """
+    path, view = str(tmp_path / "s"), fastReactor(installedReactor())
+    endpoint: Any = ServerEndpoint(view, path=path) if family == "UNIX" else "tcp:0"
+    async with serving(TCPDemoFactory(Discard), endpoint) as server:
+        door: Any = TCP4ClientEndpoint(view, "127.0.0.1", server.port)
+        if family == "UNIX":
+            door = UNIXClientEndpoint(view, path)
+        # Its path has no lock.
+        shut = UNIXClientEndpoint(view, path, checkPID=True)
+        made, failures = list[Client](), list[Failure]()
+        connectProtocol(door, Client()).addCallback(made.append)
+        connectProtocol(shut, Client()).addErrback(failures.append)
+        wall.set(-HOUR)
+        assert await within(3, lambda: made and failures)
+        await closed(made[0])
 
 
 @pytest.mark.parametrize("by", [-HOUR, HOUR], ids=["back", "forward"])

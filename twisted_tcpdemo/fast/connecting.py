@@ -9,6 +9,7 @@ for nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from socket import socket
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from twisted.python.failure import Failure
 
 from twisted_tcpdemo.clock import steady
 from twisted_tcpdemo.fast.poller import READ, WRITE, Poller
+from twisted_tcpdemo.nextturn import NextTurn
 from twisted_tcpdemo.shapes import Reactor
 from twisted_tcpdemo.tls.context import EngineMaker
 from twisted_tcpdemo.tls.securesocket import SecureSocket
@@ -65,11 +67,20 @@ class Connecting(BaseClient):
     lastActivity: float
 
     def _finishInit(
-        self, whenDone: object, skt: socket | None, error: object, reactor: object
+        self,
+        whenDone: Callable[[], object] | None,
+        skt: socket | None,
+        error: object,
+        reactor: Reactor,
     ) -> None:
-        if whenDone is None and skt is not None:
-            skt.close()  # it could not be bound, and Twisted would forget it
-        super()._finishInit(whenDone, skt, error, reactor)
+        # Twisted's own goes by the system's clock, and forgets a socket that is not bound.
+        if whenDone is not None:
+            self._commonConnection.__init__(self, skt, None, reactor)  # type: ignore[arg-type]
+        else:
+            whenDone = partial(self.failIfNotConnected, error)
+            if skt is not None:
+                skt.close()
+        NextTurn(reactor, whenDone)
 
     def startReading(self) -> None:
         """
