@@ -185,6 +185,23 @@ def test_queuedInMemory() -> None:
     assert queuedBytes(transport) == queuedBytes(wrapped(transport)) == 0
 
 
+def test_queuedSmallWrites() -> None:
+    """
+    Small writes that TLS gathers are counted, and not one by one each time.
+    """
+
+    class Unread(list[bytes]):
+        def __iter__(self) -> Any:
+            raise AssertionError
+
+    layer = encrypted(StringTransport())
+    layer._aggregator._buffer = Unread()
+    for number in range(1, 4):
+        layer.write(b"small")
+        assert queuedBytes(layer) == 5 * number
+    layer._aggregator._scheduled.cancel()
+
+
 def test_queuedBytes(tcp: Any) -> None:
     """
     All bytes in a TCP transport are counted: the latest ones, and the rest of those

@@ -38,7 +38,7 @@ PRIVATE_NAMES: Final = {
     "twisted.internet.abstract.FileDescriptor": ("_tempDataLen", "_writeDisconnected"),
     "twisted.protocols.tls.TLSMemoryBIOProtocol": ("_appSendBuffer", "_handshakeDone", "_producer"),
     "twisted.protocols.tls.BufferingTLSTransport": ("_aggregator",),
-    "twisted.protocols.tls._AggregateSmallWrites": ("_buffer",),
+    "twisted.protocols.tls._AggregateSmallWrites": ("_bufferLeft",),
     "twisted.internet.endpoints._WrappingProtocol": ("_wrappedProtocol",),
     "twisted.internet.endpoints": ("_WrapperEndpoint",),
     "twisted.internet.endpoints._WrapperEndpoint": ("_wrappedEndpoint", "_wrapperFactory"),
@@ -237,7 +237,9 @@ def queuedBytes(transport: object) -> int:
     tls = tlsOf(transport)
     if tls is not None:
         queued += sum(map(len, tls._appSendBuffer))
-        queued += sum(map(len, getattr(getattr(tls, "_aggregator", None), "_buffer", ())))
+        left: int | None = getattr(getattr(tls, "_aggregator", None), "_bufferLeft", None)
+        if left is not None:  # small writes are not added up: there may be thousands
+            queued += tls._aggregator.MAX_BUFFER_SIZE - left
     bottom = bottomOf(transport)
     if ICountingTransport.providedBy(bottom):
         queued += bottom.bytesPending
