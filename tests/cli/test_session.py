@@ -5,6 +5,7 @@ What is said of a failure.
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 from socket import gaierror
 
 import pytest
@@ -18,6 +19,7 @@ from twisted.internet.error import (
     TCPTimedOutError,
 )
 
+from tests.support.cli import client, ended
 from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.session import explained
 from twisted_tcpdemo.client.failures import failed
@@ -106,3 +108,18 @@ def test_anotherName() -> None:
         Outcome.TLS_FAILED,
         "TLS: the certificate is not trusted: it is for another name",
     )
+
+
+@pytest.mark.deadline(30)
+@pytest.mark.parametrize("command", ["connect", "load"])
+async def test_slowResolver(command: str, tmp_path: Path) -> None:
+    """
+    A command ends in its time, though the system never answers a look-up.
+    """
+    lines = "import socket, threading", "socket.getaddrinfo = lambda *_: threading.Event().wait()"
+    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
+    via = f'PYTHONPATH={tmp_path} "$@"'
+    async with client(command, "slow.test", 80, "--timeout", "0.3", via=via) as child:
+        status, out, err = await ended(child)
+    assert (status, out) == (Outcome.TIMED_OUT, "")
+    assert err == "tcpdemo: cannot connect to slow.test:80: timed out\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import threading
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 
 from tests.support.clients import Client, Resolver, installedReactor, to
-from tests.support.waiting import failureOf
+from tests.support.waiting import failureOf, until
 from twisted_tcpdemo.client.lookup import IPAddress, inOrder, lookUp
 from twisted_tcpdemo.errors import NoAddressError
 
@@ -140,3 +141,32 @@ async def test_spellings(resolver: Resolver) -> None:
     assert await lookUp(installedReactor(), "example.test", 80, IPv4Address) == [
         IPv4Address("TCP", "192.0.2.1", 80)
     ]
+
+
+async def test_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A look-up that is cancelled before its turn is not asked of the system.
+    """
+    asked: list[str] = []
+    mayGo = threading.Event()
+
+    def slow(host: str, *_: object) -> list[object]:
+        asked.append(host)
+        mayGo.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    reactor = installedReactor()
+    most = reactor.getThreadPool().max
+    try:
+        first = [lookUp(reactor, f"first{number}.test", 80, None) for number in range(most)]
+        others = [lookUp(reactor, "other.test", 80, None) for _ in range(5)]
+        await until(lambda: len(asked) == most)
+        for other in others:
+            other.cancel()
+        last = lookUp(reactor, "last.test", 80, None)
+    finally:
+        mayGo.set()
+    for each in [*first, *others, last]:
+        await failureOf(each)
+    assert "last.test" in asked and "other.test" not in asked

@@ -11,16 +11,46 @@ import signal
 import ssl
 from argparse import Namespace
 from collections.abc import Callable
+from threading import Thread
+from typing import Any, Final
 
 from twisted.internet import error as errors
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.showing.telling import facts, note, say, told
 from twisted_tcpdemo.shapes import AnyReactor
 from twisted_tcpdemo.values.report import ConnectionReport
 from twisted_tcpdemo.values.text import printable
+
+LOOK_UPS: Final = 10
+"""Names that are looked up at the same time."""
+
+
+class _Transient(Thread):
+    """
+    A thread that the end of the process does not wait for.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options, daemon=True)
+
+
+def clientReactor() -> AnyReactor:
+    """
+    The reactor for a command that connects.  Look-ups that the system has not answered end
+    with the process: the reactor would wait for threads of its own.
+    """
+    from twisted.internet import reactor
+
+    lookUps = ThreadPool(0, LOOK_UPS, "tcpdemo")
+    lookUps.threadFactory = _Transient
+    made: AnyReactor = reactor
+    made.threadpool = lookUps
+    made.callWhenRunning(lookUps.start)
+    return made
 
 
 def run(

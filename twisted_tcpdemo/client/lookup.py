@@ -46,7 +46,9 @@ def lookUp(
     if type(resolver) is GAIResolver:
         # Twisted's own loses every error but gaierror, and then never ends: the
         # system has said that no descriptor is free, for example.
-        found = deferToThreadPool(reactor, reactor.getThreadPool(), _ask, host, port, family)
+        question = _Question(host, port, family)
+        found = deferToThreadPool(reactor, reactor.getThreadPool(), question.ask)
+        found.addErrback(question.withdraw)
     else:
         found = maybeDeferred(_askResolver, resolver, host, port, family)
 
@@ -66,16 +68,36 @@ def lookUp(
     return found.addCallbacks(needOne, explain)
 
 
-def _ask(host: str, port: int, family: Family | None) -> list[IPAddress]:
+class _Question:
     """
-    Ask the system; in a thread.
+    A question to the system.
+
+    Of a slow system, more may be asked than it answers in time.  Those that nobody waits for
+    any more, as they have been cancelled, are not asked.
     """
-    answers = socket.getaddrinfo(host, port, _FAMILIES[family], socket.SOCK_STREAM)
-    return [
-        (IPv4Address if kind == socket.AF_INET else IPv6Address)("TCP", *where)
-        for kind, _, _, _, where in answers
-        if kind in (socket.AF_INET, socket.AF_INET6)
-    ]
+
+    def __init__(self, host: str, port: int, family: Family | None) -> None:
+        self._words = host, port, _FAMILIES[family], socket.SOCK_STREAM
+        self._isWithdrawn = False
+
+    def withdraw(self, failure: Failure) -> Failure:
+        """
+        Do not ask, if it is not too late: the look-up has ended.
+        """
+        self._isWithdrawn = True
+        return failure
+
+    def ask(self) -> list[IPAddress]:
+        """
+        Ask the system; in a thread.
+        """
+        if self._isWithdrawn:
+            return []
+        return [
+            (IPv4Address if kind == socket.AF_INET else IPv6Address)("TCP", *where)
+            for kind, _, _, _, where in socket.getaddrinfo(*self._words)
+            if kind in (socket.AF_INET, socket.AF_INET6)
+        ]
 
 
 def _askResolver(

@@ -17,7 +17,7 @@ from twisted_tcpdemo.cli.load.results import liveLine, shown, values
 from twisted_tcpdemo.cli.load.traffic import Plan, Traffic
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.places import named, placeFor, unreached
-from twisted_tcpdemo.cli.session import explained, run
+from twisted_tcpdemo.cli.session import clientReactor, explained, run
 from twisted_tcpdemo.cli.showing.display import displayOn
 from twisted_tcpdemo.cli.showing.progress import LiveLine
 from twisted_tcpdemo.shapes import AnyReactor
@@ -30,8 +30,7 @@ def load(options: Namespace) -> int:
     @return: the exit status; L{Outcome.FAILED} if anything went wrong on the way.
     @raise CommandError: if there is no connection at all.
     """
-    from twisted.internet import reactor
-
+    reactor = clientReactor()
     place = placeFor(reactor, options)
     plan = planFor(options)
     traffic = Traffic(reactor, place.endpoint, plan, place.preface)

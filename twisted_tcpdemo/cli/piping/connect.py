@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
 from twisted_tcpdemo.cli.piping.pipe import pipeFor
 from twisted_tcpdemo.cli.places import placeFor, unreached
-from twisted_tcpdemo.cli.session import explained, finish, run
+from twisted_tcpdemo.cli.session import clientReactor, explained, finish, run
 from twisted_tcpdemo.cli.showing.progress import Progress
 
 
@@ -24,8 +24,7 @@ def connect(options: Namespace) -> int:
     @raise CommandError: if there is no connection, or if standard input or output
         fails.
     """
-    from twisted.internet import reactor
-
+    reactor = clientReactor()
     place = placeFor(reactor, options)
     try:
         pipe = pipeFor(reactor, options, place.preface)
