@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.python.reflect import qual
 
 
 class LoggedErrors:
@@ -34,8 +35,9 @@ class LoggedErrors:
         """
         Remove the expected failures of some classes, and return them.
         """
-        taken = [f for f, _ in self._failures if f.check(*kinds)]
-        self._failures = [(f, e) for f, e in self._failures if not f.check(*kinds)]
+        names = list(map(qual, kinds))  # Failure.check() takes no class that is no Exception
+        taken = [f for f, _ in self._failures if f.check(*names)]
+        self._failures = [(f, e) for f, e in self._failures if not f.check(*names)]
         return [failure.value for failure in taken]
 
     def describe(self) -> list[str]:

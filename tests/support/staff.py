@@ -121,6 +121,19 @@ class Chatter(Telling):
             self.chat.stop()
 
 
+class Second(Telling):
+    """
+    Leaves the process, if it is the second one.
+    """
+
+    count = 0
+
+    def __init__(self) -> None:
+        Second.count += 1
+        if Second.count == 2:
+            sys.exit("as it likes")
+
+
 async def obey(stream: Stream) -> None:
     """
     Handle a stream as its client says.

@@ -28,7 +28,7 @@ from tests.support.hygiene import LoggedErrors
 from tests.support.peers import connectTo
 from tests.support.places import PROJECT
 from tests.support.processes import Child, portOf, running, script, twistd
-from tests.support.staff import Chatter, Foreign, Staffed, Telling, obey, staffed
+from tests.support.staff import Chatter, Foreign, Second, Staffed, Telling, obey, staffed
 from tests.support.status import ask
 from tests.support.storm import said, storm
 from tests.support.waiting import until
@@ -284,6 +284,21 @@ async def test_raise(loggedErrors: LoggedErrors) -> None:
     assert found[0]["worker"] in {1, 2}
     assert server.factory.report().closedBy[CloseReason.ERROR] == 1
     loggedErrors.take()
+
+
+async def test_exitAtOnce(loggedErrors: LoggedErrors) -> None:
+    """
+    A protocol that leaves the process when it is built costs its own client alone.
+    """
+    async with staffed(TCPDemoFactory(Second), workers=1) as server:
+        first = await server.connect()
+        assert await server.ask(first, b"hello\n") == "hello\n"
+        second = await server.connect()
+        await second.whenEnded()
+        assert await server.ask(first, b"still\n") == "still\n"
+        assert server.factory.report().closedBy == {CloseReason.ERROR: 1}
+        assert server.factory.conservation() == []
+    loggedErrors.take(SystemExit)
 
 
 async def test_streams(loggedErrors: LoggedErrors) -> None:

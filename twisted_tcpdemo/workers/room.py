@@ -191,7 +191,7 @@ class Room:
         try:
             client = socket(port.addressFamily, port.socketType, 0, descriptor)
             port.connect(client, name, port.addressOf(name), headerFrom(header))
-        except Exception:
+        except BaseException:
             _log.failure("a client could not be connected")
         if factory.arriving is not None:
             factory.arriving = None  # no protocol that counts was connected

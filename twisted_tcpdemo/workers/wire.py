@@ -233,7 +233,7 @@ class Wire:
         """
         try:
             self._owner.received(message, descriptor)
-        except Exception:
+        except BaseException:
             _log.failure("a message could not be served: {word}", word=message[0])
 
     def doWrite(self) -> BaseException | None:
