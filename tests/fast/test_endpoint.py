@@ -441,39 +441,12 @@ async def test_builderRaises(loggedErrors: Any) -> None:
             raise ZeroDivisionError
 
         server.buildProtocol = once  # type: ignore[method-assign]
-        with rawConnection(server.port):
+        with rawConnection(server.port) as peer:
             await until(lambda: loggedErrors.take(ZeroDivisionError))
+            await until(partial(hasEnded, peer))
         with rawConnection(server.port):
             await until(lambda: server.made)
             await closeAll(server)
-
-
-async def test_builderRaisesInDrain(loggedErrors: Any) -> None:
-    """
-    A protocol that cannot be built keeps no other client of the queue from being served,
-    when the port closes.
-    """
-
-    class Picky(Echo):
-        def __init__(self) -> None:
-            tried.append(self)
-            if len(tried) <= 3:
-                raise ZeroDivisionError
-
-    tried: list[Any] = []
-    factory = TCPDemoFactory(Picky)
-    async with serving(factory, ServerEndpoint(installed(), 0, "127.0.0.1")) as server:
-        peers = [rawConnection(server.port) for _ in range(6)]
-        for peer in peers[3:]:
-            peer.send(b"hello")
-        drained = factory.drain(5)
-        await until(lambda: factory.bytesWritten == 15)
-        for peer in peers[:3]:
-            await until(partial(hasEnded, peer))
-        for peer in peers:
-            peer.close()
-        assert (factory.acceptedCount, (await drained).finished) == (3, 3)
-    assert len(loggedErrors.take(ZeroDivisionError)) == 3
 
 
 @pytest.mark.parametrize("overflow", ["refuse", "reset", "wait"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -20,14 +21,18 @@ from zope.interface import implementer
 
 from tests.support.crowds import Greeter, Highest, endpointFor
 from tests.support.descriptors import noFreeDescriptor
+from tests.support.hygiene import LoggedErrors
 from tests.support.peers import Events, hasEnded, rawConnection, serving
 from tests.support.waiting import failureOf, turn, until
 from twisted_tcpdemo import ServerEndpoint, TCPDemoFactory
 from twisted_tcpdemo.errors import ListeningStoppedError
 from twisted_tcpdemo.fast.endpoint import hasIPv6
 from twisted_tcpdemo.fast.port import WriteThroughPort
-from twisted_tcpdemo.twistd.programs import Discard
+from twisted_tcpdemo.twistd.programs import Discard, Echo
 from twisted_tcpdemo.values.addresses import canonicalAddress, endpointOf
+
+ENDPOINTS = ("tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1")
+"""Of Twisted, and of ours."""
 
 
 @pytest.mark.parametrize("transport", ["tcp", "tls", "unix", "fast"])
@@ -197,7 +202,7 @@ async def test_drainServesTheQueue() -> None:
         assert factory.refusedCount == 1
 
 
-@pytest.mark.parametrize("endpoint", ["tcp:0:interface=127.0.0.1", "fasttcp:0:interface=127.0.0.1"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("first", ["port", "factory", "drain"])
 async def test_stoppedTwice(endpoint: str, first: str) -> None:
     """
@@ -214,6 +219,39 @@ async def test_stoppedTwice(endpoint: str, first: str) -> None:
     await again
     assert not factory.listening and once.called
     assert events.names == ["listening", "listeningStopped"]
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_unbuilt(endpoint: str, loggedErrors: LoggedErrors) -> None:
+    """
+    A protocol that cannot be built keeps no other client of the queue from being served,
+    when the port closes.
+    """
+    from twisted.internet import reactor
+
+    class Picky(Echo):
+        def __init__(self) -> None:
+            tried.append(self)
+            if len(tried) <= 3:
+                raise ZeroDivisionError
+
+    tried: list[Any] = []
+    factory = TCPDemoFactory(Picky)
+    async with serving(factory, serverFromString(reactor, endpoint)) as server:
+        peers = [rawConnection(server.port) for _ in range(6)]
+        for peer in peers[3:]:
+            peer.send(b"hello")
+        drained = factory.drain(5)
+        await until(lambda: factory.bytesWritten == 15)
+        for peer in peers:
+            peer.close()
+        assert (factory.acceptedCount, (await drained).finished) == (3, 3)
+    errors = loggedErrors.take(ZeroDivisionError)
+    assert len(errors) == 3
+    for error in errors:
+        for frame, _ in walk_tb(error.__traceback__):
+            if "skt" in frame.f_locals:
+                frame.f_locals["skt"].close()  # Twisted's port leaves it to its error
 
 
 async def test_drainWithoutDescriptors() -> None:

@@ -30,6 +30,7 @@ from twisted_tcpdemo.shapes import ListeningPort, StreamServer
 from twisted_tcpdemo.transports.patches import Patches
 from twisted_tcpdemo.values.addresses import Endpoint, endpointOf
 from twisted_tcpdemo.values.checks import whole
+from twisted_tcpdemo.values.readiness import isReadable
 
 MOST_BATCHES: Final = 1000
 """Batches that a closing port accepts from a queue that does not become empty."""
@@ -235,11 +236,14 @@ def _acceptQueued(port: Any) -> None:
     """
     Accept the clients that the kernel has connected already: closing the port
     would reset them.
+
+    Twisted's port ends a batch at a client whose protocol cannot be built, and does not
+    number it.
     """
     for _ in range(MOST_BATCHES):
         before = port.sessionno
         port.doRead()
-        if port.sessionno == before:
+        if port.sessionno == before and not isReadable(port.fileno()):
             return
 
 
