@@ -19,7 +19,7 @@ from twisted.internet.error import (
     TCPTimedOutError,
 )
 
-from tests.support.cli import client, ended
+from tests.support.cli import client, ended, unanswered
 from twisted_tcpdemo.cli.outcome import Outcome
 from twisted_tcpdemo.cli.session import explained
 from twisted_tcpdemo.client.failures import failed
@@ -116,10 +116,8 @@ async def test_slowResolver(command: str, tmp_path: Path) -> None:
     """
     A command ends in its time, though the system never answers a look-up.
     """
-    lines = "import socket, threading", "socket.getaddrinfo = lambda *_: threading.Event().wait()"
-    (tmp_path / "sitecustomize.py").write_text("\n".join(lines))
-    via = f'PYTHONPATH={tmp_path} "$@"'
-    async with client(command, "slow.test", 80, "--timeout", "0.3", via=via) as child:
+    where = "slow.test", 80, "--timeout", "0.3"
+    async with client(command, *where, via=unanswered(tmp_path)) as child:
         status, out, err = await ended(child)
     assert (status, out) == (Outcome.TIMED_OUT, "")
     assert err == "tcpdemo: cannot connect to slow.test:80: timed out\n"

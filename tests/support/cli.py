@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.threads import deferToThread
@@ -33,6 +34,17 @@ async def client(*arguments: object, via: str = "") -> AsyncGenerator[Child]:
         command = ["/bin/sh", "-c", via, "sh", *command]
     async with running(command) as child:
         yield child
+
+
+def unanswered(folder: Path) -> str:
+    """
+    A line for the shell, with which the system never answers a look-up of the client's.
+
+    @param folder: an empty one.
+    """
+    lines = "import socket, threading", "socket.getaddrinfo = lambda *_: threading.Event().wait()"
+    (folder / "sitecustomize.py").write_text("\n".join(lines))
+    return f'PYTHONPATH={folder} "$@"'
 
 
 @contextmanager

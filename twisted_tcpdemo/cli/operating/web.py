@@ -1,7 +1,9 @@
 """
 Requests to a server over HTTP, on TCP or a UNIX socket.
 
-Each request waits for its answer.  A reactor would only make the start slower.
+Each request waits for its answer.  A reactor would only make the start slower.  A thread
+asks, for nothing else ends in its time: a name may be looked up for minutes, and a server
+may send an answer byte by byte.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import json
 import socket
 import ssl
 from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
 from urllib.parse import urlsplit
 
 from twisted_tcpdemo.cli.outcome import CommandError, Outcome
@@ -75,7 +79,7 @@ class Client:
         """
         @param server: C{http://host:port} or C{https://host:port}, with the path
             before the routes, if any; C{unix:/path}; or the path of a UNIX socket.
-        @param timeout: seconds for each step of a request.
+        @param timeout: seconds for a request and its answer.
         @param tokenFile: the path of a file with the token, or L{None}.
         @raise CommandError: if the server or the token is wrong.
         """
@@ -115,17 +119,28 @@ class Client:
         Send one request.
 
         @param body: the value to send as JSON; L{None} for no body.
-        @raise CommandError: if no answer comes, or one without an end.
+        @raise CommandError: if no answer comes in time, or one without an end.
         """
         data = None if body is None else json.dumps(body).encode()
         connection = self._connection()
+        found: SimpleQueue[Answer | BaseException] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                connection.request(method, self._base + path, data, self._headers)
+                with connection.getresponse() as response:
+                    found.put(self._read(response))
+            except BaseException as error:
+                found.put(error)
+
+        Thread(target=ask, daemon=True).start()
         try:
-            connection.request(method, self._base + path, data, self._headers)
-            response = connection.getresponse()
-            content = response.read(MAX_ANSWER + 1)
-            if len(content) > MAX_ANSWER:
-                raise CommandError(Outcome.FAILED, f"{self._name}: the answer has no end")
-            return Answer(response.status, content)
+            result = found.get(timeout=self._timeout)
+            if isinstance(result, Answer):
+                return result
+            raise result
+        except Empty:
+            raise CommandError(Outcome.TIMED_OUT, f"{self._name}: timed out") from None
         except http.client.HTTPException as error:
             why = f"no answer in HTTP ({type(error).__name__})"
             broken = isinstance(error, http.client.RemoteDisconnected | http.client.IncompleteRead)
@@ -134,7 +149,15 @@ class Client:
         except OSError as error:
             raise CommandError(_outcomeOf(error), f"{self._name}: {_why(error)}") from None
         finally:
-            connection.close()
+            _hangUp(connection)
+
+    def _read(self, response: http.client.HTTPResponse) -> Answer:
+        content = response.read(MAX_ANSWER + 1)
+        if len(content) > MAX_ANSWER:
+            raise CommandError(Outcome.FAILED, f"{self._name}: the answer has no end")
+        if response.length:  # read() is silent about a body that was cut short
+            raise http.client.IncompleteRead(content, response.length)
+        return Answer(response.status, content)
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._path is not None:
@@ -142,6 +165,16 @@ class Client:
         if self._scheme == "https":
             return http.client.HTTPSConnection(self._netloc, timeout=self._timeout)
         return http.client.HTTPConnection(self._netloc, timeout=self._timeout)
+
+
+def _hangUp(connection: http.client.HTTPConnection) -> None:
+    """
+    Close a connection, in which a thread may be waiting.
+    """
+    if connection.sock is not None:
+        with suppress(OSError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 def _outcomeOf(error: OSError) -> Outcome:
