@@ -20,8 +20,9 @@ from twisted.internet.error import (
 )
 
 from tests.support.cli import client, ended, unanswered
+from tests.support.clients import installedReactor
 from twisted_tcpdemo.cli.outcome import Outcome
-from twisted_tcpdemo.cli.session import explained
+from twisted_tcpdemo.cli.session import clientReactor, explained
 from twisted_tcpdemo.client.failures import failed
 from twisted_tcpdemo.errors import NoAddressError
 
@@ -121,3 +122,13 @@ async def test_slowResolver(command: str, tmp_path: Path) -> None:
         status, out, err = await ended(child)
     assert (status, out) == (Outcome.TIMED_OUT, "")
     assert err == "tcpdemo: cannot connect to slow.test:80: timed out\n"
+
+
+def test_othersReactor() -> None:
+    """
+    The threads of a reactor that runs already are left alone: it is to end them.
+    """
+    reactor = installedReactor()
+    before = reactor.getThreadPool()
+    assert clientReactor() is reactor
+    assert reactor.getThreadPool() is before

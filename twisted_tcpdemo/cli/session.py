@@ -45,11 +45,12 @@ def clientReactor() -> AnyReactor:
     """
     from twisted.internet import reactor
 
-    lookUps = ThreadPool(0, LOOK_UPS, "tcpdemo")
-    lookUps.threadFactory = _Transient
     made: AnyReactor = reactor
-    made.threadpool = lookUps
-    made.callWhenRunning(lookUps.start)
+    if made.threadpool is None and not made.running:  # else it is another program's
+        lookUps = ThreadPool(0, LOOK_UPS, "tcpdemo")
+        lookUps.threadFactory = _Transient
+        made.threadpool = lookUps
+        made.callWhenRunning(lookUps.start)
     return made
 
 
