@@ -40,7 +40,7 @@ from typing import Any, Final, Protocol
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from twisted.internet.error import ConnectionFdescWentAway
-from twisted.internet.interfaces import IReadDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python import context, log
@@ -48,7 +48,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twisted_tcpdemo.clock import steady
-from twisted_tcpdemo.nextturn import NextTurn
+from twisted_tcpdemo.nextturn import NextTurn, hasten
 from twisted_tcpdemo.shapes import Clock, Reactor
 
 _log = Logger(namespace="tcpdemo")
@@ -89,10 +89,12 @@ class Polled(Protocol):
         L{READ} and L{WRITE}.  Only the poller sets it.
     @ivar socket: the socket that has the descriptor.
     @ivar hasWaited: whether the peer's FIN has been held back.  Only the poller sets it.
+    @ivar TLS: whether it is encrypted: no event tells of the end of the peer's stream.
     """
 
     socket: Any
     hasWaited: bool
+    TLS: bool
     reading: bool
     writing: bool
     descriptor: int
@@ -176,7 +178,7 @@ class Poller:
         self._began = 0.0
         self._owesTurn = False
         self._early: dict[Polled, int] = {}
-        self._earlyCall: NextTurn | None = None
+        self._earlyCall: IDelayedCall | None = None
         self._trigger: object = None
 
     @property
@@ -322,22 +324,22 @@ class Poller:
         """
         self._early[connection] = turns
         if self._earlyCall is None:
-            self._earlyCall = NextTurn(self._reactor, self._forgetEarly)
+            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
 
     def peerEnded(self, connection: Polled) -> None:
         """
         Tell a connection of the peer's FIN.  If it came with data, delayed calls that are
-        due come first, and then C{doSoon} is called, for under TLS no event follows.  It
-        waits once: what is written to the connection meanwhile, for others, is activity of
-        it too.
+        due come first.  Then the event comes again; under TLS there is none, and C{doSoon}
+        is called.  It waits once: what is written to the connection meanwhile, for others,
+        is activity of it too.
         """
         if self._began <= connection.lastActivity <= self.now and not connection.hasWaited:
             connection.hasWaited = True
             self.holdBack(connection, 2)
-        if self._isHeldBack(connection):
-            self._soon[connection] = None
-        else:
+        if not self._isHeldBack(connection):
             connection.readConnectionLost(_DONE)
+        elif connection.TLS:
+            self._soon[connection] = None
 
     # What the reactor calls.
 
@@ -479,13 +481,16 @@ class Poller:
         isHeldBack = connection in self._early
         if isHeldBack:
             self._owesTurn = True
+            if self._earlyCall is not None:
+                # Whoever asks comes again in the next turn: cheaper than a call for sure.
+                hasten(self._earlyCall, self._reactor)
         return isHeldBack
 
     def _forgetEarly(self) -> None:
         self._earlyCall = None
         self._early = {c: turns - 1 for c, turns in self._early.items() if turns > 1}
         if self._early:
-            self._earlyCall = NextTurn(self._reactor, self._forgetEarly)
+            self._earlyCall = self._reactor.callLater(0, self._forgetEarly)
 
     def connectionLost(self, reason: Failure) -> None:
         """

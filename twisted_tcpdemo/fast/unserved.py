@@ -93,7 +93,7 @@ class Unserved:
         "socket",
     )
 
-    writing = hasWaited = False
+    writing = hasWaited = TLS = False
     lastActivity = -1.0
 
     def __init__(self, holder: Holder, client: socket, name: Any, peer: IAddress) -> None:

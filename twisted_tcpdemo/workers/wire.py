@@ -97,7 +97,7 @@ class Wire:
     """
 
     lastActivity = -1.0
-    hasWaited = False
+    hasWaited = TLS = False
 
     def __init__(self, end: socket, owner: Correspondent, reactor: Reactor) -> None:
         """
