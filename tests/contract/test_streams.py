@@ -4,6 +4,8 @@ Streams over every transport: reading, writing and the end, on both sides.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from twisted.python.failure import Failure
 
 from tests.contract.test_contract import Serve
 from tests.support.contexts import PythonContexts, TwistedContexts
-from tests.support.peers import serving
+from tests.support.peers import Server, serving
 from tests.support.proxied import behind
 from tests.support.proxied import line as header
 from tests.support.waiting import failureOf, turn, until
@@ -226,6 +228,23 @@ async def test_peerGone(serve: Serve) -> None:
         assert await stream.close() is stream.closeReason
 
 
+@asynccontextmanager
+async def unread(
+    serve: Serve, seen: Seen, budgets: Budgets
+) -> AsyncGenerator[tuple[Server, Any, Any]]:
+    """
+    A server, its client, which has sent a line and reads no more, and the stream, whose
+    handler has begun to answer.
+    """
+    async with serve(handled(seen), budgets=budgets) as server:
+        peer = await server.connect()
+        peer.transport.write(b"x\n")
+        stream = await server.protocol()
+        await until(lambda: stream.bytesWritten)
+        peer.transport.pauseProducing()
+        yield server, peer, stream
+
+
 @pytest.mark.parametrize("end", [CloseReason.RESET, CloseReason.WRITE_STALL, CloseReason.DRAIN])
 async def test_endsWhileWriting(serve: Serve, end: CloseReason) -> None:
     """
@@ -239,12 +258,7 @@ async def test_endsWhileWriting(serve: Serve, end: CloseReason) -> None:
 
     seen = Seen(handle)
     budgets = Budgets(writeStall=0.1 if end is CloseReason.WRITE_STALL else None)
-    async with serve(handled(seen), budgets=budgets) as server:
-        peer = await server.connect()
-        peer.transport.write(b"x\n")
-        stream = await server.protocol()
-        await until(lambda: stream.bytesWritten)
-        peer.transport.pauseProducing()
+    async with unread(serve, seen, budgets) as (server, peer, stream):
         if end is CloseReason.RESET:
             peer.transport.abortConnection()
         if end is CloseReason.DRAIN:
@@ -278,12 +292,7 @@ async def test_closedWhileWriting(
 
     seen = Seen(handle)
     budgets = Budgets(lifetime=0.2 if end is CloseReason.LIFETIME else None)
-    async with serve(handled(seen), budgets=budgets) as server:
-        peer = await server.connect()
-        peer.transport.write(b"x\n")
-        stream = await server.protocol()
-        await until(lambda: stream.bytesWritten)
-        peer.transport.pauseProducing()
+    async with unread(serve, seen, budgets) as (server, peer, stream):
         drained = server.factory.drain(10) if end is CloseReason.LOCAL_CLOSE else None
         await until(lambda: seen.raised)
         [error] = seen.raised
