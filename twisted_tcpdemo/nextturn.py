@@ -41,12 +41,6 @@ class NextTurn:
         self._call = reactor.callLater(0, function)
         self._sure = _overdue(self._reactor, self._beSure)
 
-    def active(self) -> bool:
-        """
-        Whether it is still to be made.
-        """
-        return bool(self._call.active())
-
     def cancel(self) -> None:
         """
         Do not make it.
